@@ -1,0 +1,191 @@
+"""The paper's networks: generator and critic of 96x96 image-label pairs, and the half U-Net.
+
+Source: Kossen et al. 2021; Radford et al. 2016, arXiv:1511.06434; Livne et al. 2019, doi:10.3389/fnins.2019.00097.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+Norm = Literal["batch", "instance", "spectral"]
+
+_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "instance": nn.InstanceNorm2d,  # without affine weights
+    "spectral": lambda channels: nn.Identity(),  # the weight itself is normalised
+}
+
+
+def _initialise(module: nn.Module, std: float) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, std)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, std)
+        nn.init.zeros_(module.bias)
+
+
+def _finish(network: nn.Module, norm: Norm, std: float) -> None:
+    """Initialises, then wraps all convolutions but the last in spectral norm; the other order does nothing, silently."""
+    network.apply(lambda module: _initialise(module, std))
+    if norm == "spectral":
+        convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
+        for convolution in convolutions[:-1]:
+            spectral_norm(convolution)
+
+
+def _norm(norm: Norm, channels: int) -> nn.Module:
+    if norm not in _NORMS:
+        raise ValueError(f"norm {norm!r}: choose one of {', '.join(_NORMS)}")
+    return _NORMS[norm](channels)
+
+
+class Generator(nn.Sequential):
+    """Pairs (B, 2, 96, 96) in [-1, 1] from latents (B, latent_dim) or (B, latent_dim, 1, 1): image, then label.
+
+    Six transposed convolutions, kernel 5, without bias: 1 -> 3 -> 6 -> 12 -> 24 -> 48 -> 96 pixels, 16w to 2 channels.
+
+    Args:
+        latent_dim: length of the latent.
+        width: channels of the last hidden layer, w; 96 in the paper.
+        norm: `batch` (the paper's), `instance` or `spectral`.
+        init_std: standard deviation of the initial weights.
+    """
+
+    def __init__(self, latent_dim: int = 100, width: int = 96, norm: Norm = "batch", init_std: float = 0.02) -> None:
+        channels = [latent_dim, 16 * width, 8 * width, 4 * width, 2 * width, width]
+        layers: list[nn.Module] = []
+        for i, (n_in, n_out) in enumerate(zip(channels, channels[1:], strict=False)):
+            first = {"stride": 1, "padding": 1}
+            later = {"stride": 2, "padding": 2, "output_padding": 1}
+            layers += [
+                nn.ConvTranspose2d(n_in, n_out, 5, bias=False, **(later if i else first)),
+                _norm(norm, n_out),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [nn.ConvTranspose2d(width, 2, 5, stride=2, padding=2, output_padding=1, bias=False), nn.Tanh()]
+        super().__init__(*layers)
+        self.latent_dim = latent_dim
+        _finish(self, norm, init_std)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Pairs (B, 2, 96, 96) of the latents (B, latent_dim[, 1, 1])."""
+        return super().forward(latents.reshape(latents.shape[0], -1, 1, 1))
+
+
+class MinibatchDiscrimination(nn.Module):
+    """Logits (B, 1) that grow with each sample's closeness to the rest of its batch, from features (B, C, H, W).
+
+    Source: Salimans et al. 2016, arXiv:1606.03498, section 3.2.
+    """
+
+    def __init__(self, channels: int, n_closeness: int = 200, kernel_dim: int = 100) -> None:
+        super().__init__()
+        self.project = nn.Linear(channels, n_closeness * kernel_dim, bias=False)
+        self.head = nn.Linear(n_closeness, 1, bias=False)
+        self.kernel_dim = kernel_dim
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (B, C, H, W) to logits (B, 1)."""
+        rows = self.project(features.mean((2, 3))).unflatten(1, (-1, self.kernel_dim))  # (B, n_closeness, kernel_dim)
+        closeness = torch.cdist(rows.transpose(0, 1), rows.transpose(0, 1), p=1).neg().exp()  # (n_closeness, B, B)
+        return self.head(closeness.sum(-1).T - 1)  # less the sample itself
+
+
+class Critic(nn.Module):
+    """Logits (B, 1) of pairs (B, 2, 96, 96); in the DCGAN the critic is the discriminator.
+
+    Six convolutions, kernel 5, stride 2, without bias: 96 -> 48 -> 24 -> 12 -> 6 -> 3 -> 1 pixels, w to 16w channels, then 1. No
+    sigmoid at the end: the DCGAN's loss works on logits.
+
+    Args:
+        width: channels of the first layer, w; 96 in the paper.
+        norm: `batch` (DCGAN), `instance` (WGAN-GP) or `spectral` (WGAN-GP-SN: on all convolutions but the last).
+        init_std: standard deviation of the initial weights.
+        minibatch_discrimination: whether samples see how close they are to their batch (an option of the DCGAN).
+    """
+
+    def __init__(
+        self,
+        width: int = 96,
+        norm: Norm = "batch",
+        init_std: float = 0.02,
+        minibatch_discrimination: bool = False,
+    ) -> None:
+        super().__init__()
+        channels = [2, width, 2 * width, 4 * width, 8 * width, 16 * width]
+        layers: list[nn.Module] = []
+        for n_in, n_out in zip(channels, channels[1:], strict=False):
+            layers += [
+                nn.Conv2d(n_in, n_out, 5, stride=2, padding=2, bias=False),
+                _norm(norm, n_out),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Conv2d(16 * width, 1, 5, stride=2, padding=1, bias=False)
+        _finish(self, norm, init_std)
+        self.minibatch = MinibatchDiscrimination(16 * width) if minibatch_discrimination else None
+
+    def features(self, pairs: Tensor) -> Tensor:
+        """What the last hidden layer makes of the pairs, (B, 16w, 3, 3): for feature matching."""
+        return self.body(pairs)
+
+    def forward(self, pairs: Tensor) -> Tensor:
+        """Logits (B, 1) of the pairs (B, 2, 96, 96)."""
+        features = self.features(pairs)
+        logits = self.head(features).flatten(1)
+        return logits if self.minibatch is None else logits + self.minibatch(features)
+
+
+class _ConvBlock(nn.Sequential):
+    def __init__(self, n_in: int, n_out: int, dropout: float) -> None:
+        super().__init__(
+            nn.Conv2d(n_in, n_out, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Conv2d(n_out, n_out, 3, padding=1),
+            nn.ReLU(inplace=True),
+        )
+
+
+class HalfUNet(nn.Module):
+    """Vessel logits (B, 1, H, W) of images (B, 1, H, W) of any intensity; H and W are multiples of 16.
+
+    Each image is brought to zero mean and unit variance by the first layer: feed it windows of the size it was trained
+    on, 96x96. Five levels of w, 2w, 4w, 8w, 16w channels, two 3x3 convolutions each.
+
+    Args:
+        width: channels of the first level, w; 32 in the paper (half of Ronneberger's 64).
+        dropout: rate between the two convolutions of each level.
+
+    Source: Livne et al. 2019, doi:10.3389/fnins.2019.00097; Ronneberger et al. 2015, arXiv:1505.04597.
+    """
+
+    def __init__(self, width: int = 32, dropout: float = 0.0) -> None:
+        super().__init__()
+        channels = [width * 2**level for level in range(5)]
+        self.normalise = nn.InstanceNorm2d(1)
+        self.down = nn.ModuleList(
+            _ConvBlock(n_in, n_out, dropout) for n_in, n_out in zip([1, *channels], channels, strict=False)
+        )
+        self.up = nn.ModuleList(_ConvBlock(n + n // 2, n // 2, dropout) for n in reversed(channels[1:]))
+        self.pool = nn.MaxPool2d(2)
+        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
+        self.head = nn.Conv2d(width, 1, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, 1, H, W) of the image (B, 1, H, W)."""
+        low, high = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
+        x = self.normalise((image - low) / (high - low).clamp_min(1e-30))  # the range first: 1e-5 in the norm is then small
+        skips = []
+        for i, block in enumerate(self.down):
+            x = block(self.pool(x) if i else x)
+            skips.append(x)
+        skips.pop()
+        for block in self.up:
+            x = block(torch.cat([skips.pop(), self.upsample(x)], dim=1))
+        return self.head(x)
