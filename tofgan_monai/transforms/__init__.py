@@ -1,0 +1,1 @@
+"""MONAI dictionary transforms for TOF-MRA that MONAI itself lacks."""
