@@ -1,0 +1,221 @@
+"""Which files of a folder are whose image, label and brain mask: plain folders, BIDS trees, DICOM exports.
+
+A pattern is a path relative to the folder. `{subject}` stands for the scan's name and `{session}` for a session's, `*`
+for anything within a name, `**/` for any folders between and a last `/**` for any folder of a DICOM series. `.nii.gz`
+at its end finds `.nii` too, and the folder of a series counts as one file. The label's and the mask's patterns are
+filled in with what the image's pattern found.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from tofgan_monai.errors import InputError
+
+_TOKEN = re.compile(r"(\{[^}]*\}|/\*\*$|\*\*/|\*)")
+
+
+class Layout(NamedTuple):
+    """Patterns that belong together; of several for a label or a mask, the first that finds any file is taken."""
+
+    image: str
+    label: tuple[str, ...]
+    mask: tuple[str, ...]
+
+
+PLAIN = Layout("{subject}/image.nii.gz", ("{subject}/label.nii.gz",), ("{subject}/mask.nii.gz",))
+BIDS = Layout(
+    "sub-*/**/anat/{subject}_angio.nii.gz",
+    tuple(f"derivatives/**/{{subject}}_*{ending}.nii.gz" for ending in ("vessel*", "label", "dseg")),
+    ("derivatives/**/{subject}_*desc-brain_mask.nii.gz",),
+)
+DICOM = Layout("{subject}/**", PLAIN.label, PLAIN.mask)
+LAYOUTS = (PLAIN, BIDS, DICOM)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One image with what belongs to it. `subject` names the scan; scans of one `patient` stay in one split."""
+
+    subject: str
+    patient: str
+    image: Path
+    label: Path | None = None
+    mask: Path | None = None
+
+
+class Found(NamedTuple):
+    """Scans sorted by subject, and what is wrong or odd about the files."""
+
+    scans: list[Scan]
+    problems: list[str]
+    warnings: list[str]
+
+
+def find_scans(
+    folder: str | os.PathLike, *, image: str | None = None, label: str | None = None, mask: str | None = None
+) -> Found:
+    """The scans below a folder, each with its label and mask where there are any.
+
+    Without a pattern for the image the first of `LAYOUTS` that finds one is taken: plain folders, BIDS, DICOM.
+
+    Raises:
+        InputError: no such folder, no image in it, or a pattern without `{subject}`.
+    """
+    folder = Path(os.path.abspath(folder))
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the one that holds the subjects")
+    for option, pattern in (("--image", image), ("--label", label), ("--mask", mask)):
+        _refuse_odd_pattern(option, pattern)
+    paths = _volumes_below(folder)
+    layouts = LAYOUTS if image is None else (Layout(image, PLAIN.label, PLAIN.mask),)
+    for layout in layouts:
+        matches = _matches(layout.image, paths)
+        if matches:
+            break
+    else:
+        tried = ", ".join(layout.image for layout in layouts)
+        raise InputError(
+            f"{folder}: no image found by {tried}; name the files by a pattern relative to the folder, such as "
+            '--image "{subject}_tof.nii.gz" (a NIfTI file, or the folder of a DICOM series)'
+        )
+    found = Found([], [], [])
+    labels = _choose((label,) if label else layout.label, matches, paths)
+    masks = _choose((mask,) if mask else layout.mask, matches, paths)
+    for keys, images in sorted(matches.items()):
+        parts = dict(keys)
+        subject = "_".join(parts.values())
+        scan_image = _one(subject, "image", layout.image, images, found.problems)
+        scan_label = _one(subject, "label", labels, _filled_in(labels, parts, paths), found.problems)
+        scan_mask = _one(subject, "mask", masks, _filled_in(masks, parts, paths), found.problems)
+        if scan_image:
+            patient = _default_patient(parts["subject"])
+            rest = {"label": scan_label, "mask": scan_mask}
+            below = {kind: folder / name for kind, name in rest.items() if name}
+            found.scans.append(Scan(subject, patient, folder / scan_image, **below))
+    for option, pattern, chosen in (("--label", label, "label"), ("--mask", mask, "mask")):
+        if pattern and all(getattr(scan, chosen) is None for scan in found.scans):
+            found.problems.append(
+                f"{folder}: no {chosen} found by {option} {pattern}; mend the pattern or leave it out"
+            )
+    found.warnings.extend(_orphans(labels, found.scans, folder, paths))
+    return found
+
+
+def _refuse_odd_pattern(option: str, pattern: str | None) -> None:
+    if pattern is None:
+        return
+    names = re.findall(r"\{([^}]*)\}", pattern)
+    if "subject" not in names or set(names) - {"subject", "session"}:
+        raise InputError(
+            f"{option} {pattern}: a pattern needs {{subject}} where the subject's name stands, may have {{session}}, "
+            'and nothing else in braces; for example "{subject}_tof.nii.gz"'
+        )
+
+
+def _volumes_below(folder: Path) -> list[str]:
+    """NIfTI files and folders of DICOM series, relative to the folder; links are followed, hidden files left out."""
+    volumes = []
+    seen = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        relative = Path(root).relative_to(folder)
+        visible = sorted(name for name in files if not name.startswith("."))
+        volumes += [(relative / name).as_posix() for name in visible if name.endswith((".nii", ".nii.gz"))]
+        if root != str(folder) and any(is_dicom(os.path.join(root, name)) for name in visible):
+            volumes.append(relative.as_posix())
+    return volumes
+
+
+def is_dicom(path: str | os.PathLike) -> bool:
+    """Whether a file is a DICOM object by its 128-byte preamble, or should be one by its name; a DICOMDIR is none."""
+    name = os.path.basename(path).lower()
+    if name == "dicomdir" or name.endswith((".nii", ".nii.gz", ".json", ".tsv", ".txt")):
+        return False
+    if name.endswith((".dcm", ".ima")):
+        return True
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    expression, names = "", set()
+    pattern = pattern.removeprefix("./").rstrip("/")
+    for token in _TOKEN.split(re.sub(r"\.nii\.gz$", "", pattern)):
+        name = token[1:-1]
+        if token.startswith("{"):
+            expression += f"(?P={name})" if name in names else f"(?P<{name}>[^/]+)"
+            names.add(name)
+        else:
+            expression += {"/**": r"(?:/.*)?(?<!\.nii)(?<!\.nii\.gz)", "**/": "(?:.*/)?", "*": "[^/]*"}.get(
+                token, re.escape(token)
+            )
+    return re.compile(expression + (r"\.nii(?:\.gz)?" if pattern.endswith(".nii.gz") else ""))
+
+
+def _matches(pattern: str, paths: list[str]) -> dict[tuple[tuple[str, str], ...], list[str]]:
+    """Paths that fit the pattern, by what its placeholders stand for."""
+    matches: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for path in paths:
+        match = _compiled(pattern).fullmatch(path)
+        if match:
+            parts = match.groupdict()
+            keys = tuple((name, parts[name]) for name in ("subject", "session") if name in parts)
+            matches.setdefault(keys, []).append(path)
+    return matches
+
+
+def _filled_in(pattern: str | None, parts: Mapping[str, str], paths: list[str]) -> list[str]:
+    """Paths that fit the pattern with its placeholders replaced."""
+    if pattern is None:
+        return []
+    expression = _compiled(pattern).pattern
+    for name, value in parts.items():
+        expression = expression.replace(f"(?P<{name}>[^/]+)", re.escape(value)).replace(
+            f"(?P={name})", re.escape(value)
+        )
+    return [path for path in paths if re.fullmatch(expression, path)]
+
+
+def _choose(patterns: tuple[str, ...], matches: Mapping, paths: list[str]) -> str | None:
+    """The first pattern that finds a file for any of the scans."""
+    for pattern in patterns:
+        if any(_filled_in(pattern, dict(keys), paths) for keys in matches):
+            return pattern
+    return None
+
+
+def _one(subject: str, kind: str, pattern: str | None, paths: list[str], problems: list[str]) -> str | None:
+    if len(paths) > 1:
+        problems.append(
+            f"{subject}: {len(paths)} files or series match as {kind} ({', '.join(paths)}); "
+            f'name one by a narrower pattern than --{kind} "{pattern}"'
+        )
+    return paths[0] if paths else None
+
+
+def _orphans(labels: str | None, scans: list[Scan], folder: Path, paths: list[str]) -> list[str]:
+    used = {scan.label for scan in scans}
+    every = [path for found in _matches(labels, paths).values() for path in found] if labels else []
+    return [f"{path}: a label without an image; left out" for path in sorted(every) if folder / path not in used]
+
+
+def _default_patient(subject: str) -> str:
+    """`sub-01` of `sub-01_ses-02_run-1`, as BIDS names are built; any other name is a patient of its own."""
+    match = re.match(r"sub-[^_]+", subject)
+    return match[0] if match else subject
