@@ -1,0 +1,270 @@
+"""Whole volumes in, results.jsonl and CSV out; thresholds against brute force; error maps; the handler."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from monai.data import DataLoader, Dataset
+from monai.engines import SupervisedEvaluator
+from monai.transforms import EnsureChannelFirstd, LoadImaged
+
+from tofgan_monai.error_maps import (
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    TRUE_POSITIVE,
+    error_map,
+    projected_error_map,
+    save_error_map,
+)
+from tofgan_monai.errors import InputError
+from tofgan_monai.evaluation import ResultsWriter, evaluate, score_folder, score_threshold
+from tofgan_monai.metrics.overlap import Overlap, diagonal_mm, dice, overlap
+from tofgan_monai.metrics.thresholds import best_threshold, choose_label_threshold, vessel_share
+from tofgan_monai.results import read_results, result_lines, write_results
+
+SHAPE = (12, 14, 10)
+SPACING_MM = (0.5, 0.6, 0.7)
+AFFINE = np.diag([-0.5, 0.6, 0.7, 1.0])
+
+
+def head(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """An image in which vessels are brighter, mostly, and its label."""
+    rng = np.random.default_rng(seed)
+    label = (rng.random(SHAPE) < 0.05).astype(np.uint8)
+    return (rng.normal(100, 20, SHAPE) + 60 * label).astype(np.float32), label
+
+
+def write_volume(path: Path, volume: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.Nifti1Image(volume, affine).to_filename(path)
+    return path
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    """A prepared cohort with three test patients."""
+    folder = tmp_path / "prepared"
+    items = []
+    for index in range(3):
+        subject = f"sub-secret{index}"
+        for name, volume in zip(("image", "label"), head(index), strict=True):
+            write_volume(folder / subject / f"{name}.nii.gz", volume)
+        paths = {name: f"{subject}/{name}.nii.gz" for name in ("image", "label")}
+        items.append({"subject": subject, "patient": subject, **paths})
+    content = {"format": 1, "training": [], "validation": [], "test": items}
+    (folder / "cohort.json").write_text(json.dumps(content))
+    return folder
+
+
+def predict(cohort: Path, folder: Path) -> list[np.ndarray]:
+    """Writes predictions as an inference run leaves them: the first right, the second shifted, the third empty."""
+    labels = [head(index)[1] for index in range(3)]
+    predictions = [labels[0], np.roll(labels[1], 1, axis=0), np.zeros_like(labels[2])]
+    for index, prediction in enumerate(predictions):
+        write_volume(folder / f"sub-secret{index}" / "image" / "image_seg.nii.gz", prediction)
+    return predictions
+
+
+def test_a_folder_of_predictions_becomes_results_without_names(cohort: Path, tmp_path: Path) -> None:
+    predictions = predict(cohort, tmp_path / "predictions")
+    output = tmp_path / "results.jsonl"
+    lines = score_folder(tmp_path / "predictions", cohort, output=output, model="U-Net", cohort="A")
+    assert read_results(output) == lines
+    assert [line["patient"] for line in lines] == ["test-00", "test-01", "test-02"]
+    assert [line["empty"] for line in lines] == ["", "", "prediction"]
+    assert "secret" not in output.read_text() and str(tmp_path) not in output.read_text()
+    shifted = overlap(predictions[1], head(1)[1], spacing_mm=SPACING_MM)
+    assert [line["dsc"] for line in lines] == [1, pytest.approx(shifted.dsc, abs=1e-5), 0]
+    assert lines[2]["hd95_mm"] == pytest.approx(diagonal_mm(SHAPE, SPACING_MM), abs=1e-3)
+    with open(output.with_suffix(".csv"), newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["n"], row["n_empty"]) == ("3", "1")
+    assert float(row["dsc_mean"]) == pytest.approx(np.mean([line["dsc"] for line in lines]), abs=1e-5)
+    assert float(row["hd95_mm_sd"]) == pytest.approx(np.std([line["hd95_mm"] for line in lines], ddof=1), abs=1e-4)
+
+
+def test_all_missing_and_double_predictions_are_named(cohort: Path, tmp_path: Path) -> None:
+    predict(cohort, tmp_path / "predictions")
+    (tmp_path / "predictions/sub-secret0/image/image_seg.nii.gz").unlink()
+    write_volume(tmp_path / "predictions/sub-secret1_seg.nii.gz", head(1)[1])
+    with pytest.raises(InputError) as caught:
+        score_folder(tmp_path / "predictions", cohort, output=tmp_path / "results.jsonl", model="U-Net")
+    assert len(caught.value.problems) == 2
+    assert "sub-secret0: 0 predictions" in str(caught.value) and "sub-secret1: 2 predictions" in str(caught.value)
+
+
+def test_bad_files_are_all_named_and_nothing_is_written(tmp_path: Path) -> None:
+    label = head(0)[1]
+    truth = write_volume(tmp_path / "truth.nii.gz", label)
+    moved = write_volume(tmp_path / "moved.nii.gz", label, AFFINE + np.eye(4, k=3))
+    grey = write_volume(tmp_path / "grey.nii.gz", label * 0.4)
+    cropped = write_volume(tmp_path / "cropped.nii.gz", label[:-1])
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(truth.read_bytes()[:200])
+    predictions = [moved, grey, cropped, broken, tmp_path / "absent.nii.gz"]
+    output = tmp_path / "results.jsonl"
+    with pytest.raises(InputError) as caught:
+        evaluate(predictions, [truth] * 5, output=output, model="U-Net")
+    problems = caught.value.problems
+    assert len(problems) == 5
+    assert all(str(path) in problem for path, problem in zip(predictions, problems, strict=True))
+    assert not output.exists()
+
+
+def test_a_repeated_evaluation_replaces_its_lines_and_keeps_the_others(tmp_path: Path) -> None:
+    output = tmp_path / "results.jsonl"
+    for model, dsc in (("a", 0.1), ("b", 0.2), ("a", 0.3)):
+        write_results(output, result_lines([Overlap(dsc, 1.0, "")] * 2, model=model, cohort="A", split="test"))
+    found = [(line["model"], line["dsc"]) for line in read_results(output)]
+    assert found == [("b", 0.2), ("b", 0.2), ("a", 0.3), ("a", 0.3)]
+    assert len(output.with_suffix(".csv").read_text().splitlines()) == 3
+
+
+def test_results_refuse_paths_and_broken_lines(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="looks like a path"):
+        ResultsWriter(tmp_path / "results.jsonl", model="/data/run1")
+    path = tmp_path / "broken.jsonl"
+    path.write_text('{"model": "a"}\nnot json\n')
+    with pytest.raises(InputError) as caught:
+        read_results(path)
+    assert ["line 1" in caught.value.problems[0], "line 2" in caught.value.problems[1]] == [True, True]
+
+
+def test_best_threshold_is_the_best_by_brute_force() -> None:
+    images, labels = zip(*(head(seed) for seed in range(3)), strict=True)
+    baseline = best_threshold(images, labels)
+    tried = np.unique(np.concatenate([image.ravel() for image in images]))
+    curves = np.array(
+        [[dice(image >= t, label) for t in tried[::3]] for image, label in zip(images, labels, strict=True)]
+    )
+    assert baseline.mean_dsc >= curves.mean(axis=0).max() - 1e-6
+    exact = [dice(image >= baseline.threshold, label) for image, label in zip(images, labels, strict=True)]
+    assert baseline.dsc == pytest.approx(exact)
+    assert all(own >= shared for own, shared in zip(baseline.own_dsc, baseline.dsc, strict=True))
+    assert max(curves.max(axis=1) - baseline.own_dsc) < 1e-6
+    loaded = best_threshold([lambda image=image: image for image in images], labels)
+    assert loaded == baseline
+
+
+def test_best_threshold_of_perfectly_bright_vessels_is_perfect() -> None:
+    label = head(0)[1]
+    assert best_threshold([label * 5.0 + 3], [label]).dsc == (1.0,)
+    with pytest.raises(InputError, match="no label holds a vessel"):
+        best_threshold([label * 1.0], [label * 0])
+
+
+def test_the_threshold_row_lands_among_the_results(cohort: Path, tmp_path: Path) -> None:
+    baseline = score_threshold(cohort, output=tmp_path / "results.jsonl", cohort="A")
+    lines = read_results(tmp_path / "results.jsonl")
+    assert [line["dsc"] for line in lines] == pytest.approx(baseline.dsc, abs=1e-5)
+    assert {line["model"] for line in lines} == {"Best single threshold"}
+
+
+def stack_with_share(share: float, n: int = 4) -> np.ndarray:
+    label = np.where(np.random.default_rng(0).random((n, 96, 96)) < share, 1, -1)
+    return np.stack([np.zeros_like(label), label], axis=1).astype(np.float16)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
+def test_label_threshold_gives_the_validation_share(share: float) -> None:
+    validation = stack_with_share(share)
+    raw = np.tanh(np.random.default_rng(1).normal(-2, 1, (7, 96, 96))).astype(np.float32)
+    threshold = choose_label_threshold(raw, validation)
+    assert -1 < threshold < 1
+    assert (raw > threshold).mean() == pytest.approx(vessel_share(validation), abs=1 / raw.size)
+
+
+def test_label_threshold_of_saturated_labels_lies_between_them(caplog: pytest.LogCaptureFixture) -> None:
+    raw = np.full((2, 96, 96), -1, np.float32)
+    raw[:, :20] = 1
+    assert choose_label_threshold(raw, stack_with_share(0.01)) == 0
+    raw[:, 30:40] = 0.5  # more than enough at +1 for the share: the cut stays above 0.5
+    assert 0.5 < choose_label_threshold(raw, stack_with_share(0.1)) < 1
+    with caplog.at_level(logging.WARNING):
+        assert choose_label_threshold(np.full((2, 96, 96), -1.0), stack_with_share(0.01)) == 0
+    assert "everywhere" in caplog.text
+    with pytest.raises(InputError, match=r"\[-1, 1\]"):
+        choose_label_threshold(raw * 3, stack_with_share(0.1))
+
+
+def test_error_map_colours_each_class() -> None:
+    image = np.linspace(0, 1, 16).reshape(4, 4)
+    prediction, truth = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
+    prediction[0, 0] = truth[0, 0] = prediction[1, 1] = truth[2, 2] = True
+    rgb = error_map(image, prediction, truth)
+    assert [tuple(rgb[i, i]) for i in range(3)] == [TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE]
+    assert rgb.dtype == np.uint8 and (rgb[3, 0] == rgb[3, 0, 0]).all()
+    projected = projected_error_map(image[..., None].repeat(2, 2), prediction[..., None], truth[..., None])
+    assert (projected[prediction | truth] == rgb[prediction | truth]).all()
+    with pytest.raises(InputError, match="shapes must be equal"):
+        error_map(image, prediction[1:], truth)
+
+
+def test_error_map_becomes_a_picture_even_of_nothing(tmp_path: Path) -> None:
+    empty = np.zeros(SHAPE)
+    save_error_map(tmp_path / "map.png", empty, prediction=empty, truth=empty, affine=AFFINE, title="test-00")
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["map.png"]
+
+
+CONFIG = """
+key_metric:
+  dsc:
+    _target_: IgniteMetricHandler
+    metric_fn: {_target_: tofgan_monai.metrics.overlap.OverlapMetric, score: dsc}
+    output_transform: "$monai.handlers.from_engine(['pred', 'label'])"
+more_metrics:
+  hd95_mm:
+    _target_: IgniteMetricHandler
+    metric_fn: {_target_: tofgan_monai.metrics.overlap.OverlapMetric, score: hd95_mm}
+    output_transform: "$monai.handlers.from_engine(['pred', 'label'])"
+handlers:
+- _target_: tofgan_monai.evaluation.ResultsWriter
+  path: "@output"
+  model: threshold 130
+  cohort: A
+  error_maps: "@maps"
+"""
+
+
+class Thresholding(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return (image >= 130).float()
+
+
+def test_an_evaluator_from_yaml_writes_the_same_scores(cohort: Path, tmp_path: Path) -> None:
+    parser = ConfigParser()
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG)
+    parser.read_config(path)
+    parser.update({"output": str(tmp_path / "results.jsonl"), "maps": str(tmp_path / "maps")})
+    parser["imports"] = ["$import monai"]
+    items = [{key: str(cohort / item[key]) for key in ("image", "label")}
+             for item in json.loads((cohort / "cohort.json").read_text())["test"]]  # fmt: skip
+    keys = ["image", "label"]
+    dataset = Dataset(items, lambda item: EnsureChannelFirstd(keys)(LoadImaged(keys)(item)))
+    evaluator = SupervisedEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=DataLoader(dataset, batch_size=1),
+        network=Thresholding(),
+        key_val_metric=parser.get_parsed_content("key_metric"),
+        additional_metrics=parser.get_parsed_content("more_metrics"),
+        val_handlers=parser.get_parsed_content("handlers"),
+    )
+    for _ in range(2):  # a second run replaces the first
+        evaluator.run()
+    lines = read_results(tmp_path / "results.jsonl")
+    scores = [overlap(image >= 130, label, spacing_mm=SPACING_MM) for image, label in map(head, range(3))]
+    assert [line["dsc"] for line in lines] == pytest.approx([score.dsc for score in scores], abs=1e-5)
+    assert [line["hd95_mm"] for line in lines] == pytest.approx([score.hd95_mm for score in scores], abs=1e-4)
+    assert evaluator.state.metrics["dsc"] == pytest.approx(np.mean([score.dsc for score in scores]), abs=1e-5)
+    assert evaluator.state.metrics["hd95_mm"] == pytest.approx(np.mean([score.hd95_mm for score in scores]), abs=1e-4)
+    assert len(list((tmp_path / "maps").glob("*.png"))) == 2

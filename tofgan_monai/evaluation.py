@@ -1,0 +1,254 @@
+"""Scores of predicted volumes against the patients' own labels, into results.jsonl and CSV."""
+
+from __future__ import annotations
+
+import logging
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from ignite.engine import Engine, Events
+
+from tofgan_monai.cohort import read_cohort
+from tofgan_monai.error_maps import save_error_map
+from tofgan_monai.errors import InputError
+from tofgan_monai.metrics.overlap import Overlap, overlap, spacing_of
+from tofgan_monai.metrics.thresholds import ThresholdBaseline, best_threshold
+from tofgan_monai.results import Line, result_lines, summaries, write_results
+
+logger = logging.getLogger(__name__)
+TOLERANCE_MM = 1e-2
+
+
+def evaluate(
+    predictions: Sequence[str | os.PathLike],
+    truths: Sequence[str | os.PathLike],
+    *,
+    output: str | os.PathLike,
+    model: str,
+    cohort: str = "",
+    split: str = "test",
+) -> list[Line]:
+    """Scores predicted NIfTI volumes against original labels, patient by patient, and writes them into `output`.
+
+    Args:
+        predictions: binary volumes.
+        truths: the label of each, in the same order: that order gives the patients their indices.
+        output: a results.jsonl; see `write_results`.
+        model: what made the predictions, as it shall stand in tables.
+        cohort: whose patients they are, e.g. "A"; no path.
+        split: the split's name.
+
+    Raises:
+        InputError: files that cannot be read, are not binary, or differ in shape or affine; all of them, before
+            anything is written.
+    """
+    if not truths or len(predictions) != len(truths):
+        raise InputError(
+            f"{len(predictions)} predictions and {len(truths)} labels; as many predictions as labels are needed"
+        )
+    scores, problems = [], []
+    for prediction, truth in zip(predictions, truths, strict=True):
+        try:
+            scores.append(_score_files(Path(prediction), Path(truth)))
+        except InputError as error:
+            problems += [
+                problem if str(prediction) in problem else f"{prediction}: {problem}" for problem in error.problems
+            ]
+    if problems:
+        raise InputError(problems)
+    lines = result_lines(scores, model=model, cohort=cohort, split=split)
+    write_results(output, lines)
+    return lines
+
+
+def score_folder(
+    predictions: str | os.PathLike,
+    dataset_dir: str | os.PathLike,
+    *,
+    output: str | os.PathLike,
+    model: str,
+    cohort: str = "",
+    split: str = "test",
+) -> list[Line]:
+    """Scores a folder of predictions against the labels of a prepared cohort; see `evaluate`.
+
+    The prediction of subject S is the one NIfTI file anywhere in `predictions` that is called S.nii.gz or S_*.nii.gz,
+    or lies in a folder S.
+
+    Raises:
+        InputError: subjects without a label, without a prediction or with several, all named; see `evaluate`.
+    """
+    items = read_cohort(dataset_dir, split)
+    files = [path for path in sorted(Path(predictions).rglob("*")) if path.name.endswith((".nii", ".nii.gz"))]
+    found, problems = [], []
+    for item in items:
+        subject = item["subject"]
+        own = [path for path in files if _belongs_to(path.relative_to(predictions), subject)]
+        if "label" not in item:
+            problems.append(f"{subject}: no label in the cohort, so there is nothing to score against")
+        if len(own) != 1:
+            problems.append(f"{subject}: {len(own)} predictions in {predictions}, one is needed: {subject}.nii.gz")
+        found += own[:1]
+    if problems:
+        raise InputError(problems)
+    truths = [item["label"] for item in items]
+    return evaluate(found, truths, output=output, model=model, cohort=cohort, split=split)
+
+
+def score_threshold(
+    dataset_dir: str | os.PathLike,
+    *,
+    output: str | os.PathLike,
+    model: str = "Best single threshold",
+    cohort: str = "",
+    split: str = "test",
+) -> ThresholdBaseline:
+    """Scores the best single intensity threshold of a split of a prepared cohort, as the baseline row of the results.
+
+    The threshold is chosen on the heads it is scored on (see `best_threshold`), so the row flatters the baseline.
+    """
+    items = read_cohort(dataset_dir, split)
+    images = [_loader(item["image"]) for item in items]
+    labels = [_loader(item["label"]) for item in items]
+    baseline = best_threshold(images, labels)
+    scores = []
+    for item, image, label in zip(items, images, labels, strict=True):
+        spacing_mm = _spacing_mm(nibabel.load(item["label"]))
+        scores.append(overlap(image() >= baseline.threshold, label() > 0, spacing_mm=spacing_mm))
+    write_results(output, result_lines(scores, model=model, cohort=cohort, split=split))
+    return baseline
+
+
+class ResultsWriter:
+    """Ignite handler that scores an evaluator's whole volumes and writes results.jsonl and CSV when it has completed.
+
+    The evaluator's output is a list of dictionaries (decollated) with `pred`, binary and in the label's geometry
+    (Invertd, AsDiscrete), and `label`, the original one as a MetaTensor, both (1, X, Y, Z); patients come in the
+    cohort's order (no shuffling).
+
+    Args:
+        path: a results.jsonl; see `write_results`.
+        model: what is evaluated, as it shall stand in tables.
+        cohort: whose patients these are, e.g. "A"; no path.
+        split: the split's name.
+        error_maps: a folder for PNG error maps of the first `n_error_maps` patients; needs `image` in the label's
+            geometry.
+        n_error_maps: how many of them.
+
+    Raises:
+        InputError: a name that looks like a path; see `overlap`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        model: str,
+        cohort: str = "",
+        split: str = "test",
+        error_maps: str | os.PathLike | None = None,
+        n_error_maps: int = 2,
+    ) -> None:
+        self.path = Path(path)
+        self.described = {"model": model, "cohort": cohort, "split": split}
+        result_lines([], **self.described)  # a name that is refused shall be refused before the hours of inference
+        self.error_maps = Path(error_maps) if error_maps else None
+        self.n_error_maps = n_error_maps
+        self.scores: list[Overlap] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Hooks the handler to an evaluator."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.score)
+        engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def start(self, engine: Engine) -> None:
+        """Forgets the patients of an earlier run."""
+        self.scores = []
+
+    def score(self, engine: Engine) -> None:
+        """Scores the patients of one iteration."""
+        for output in engine.state.output:  # type: ignore[union-attr]
+            prediction, truth = output["pred"], output["label"]
+            spacing_mm = spacing_of(truth)
+            if spacing_mm is None:
+                raise InputError(
+                    "the evaluator's label is no MetaTensor: load it with LoadImaged, its spacing is needed"
+                )
+            if self.error_maps and len(self.scores) < self.n_error_maps:
+                self._draw(output)
+            self.scores.append(overlap(prediction[0], truth[0], spacing_mm=spacing_mm))
+
+    def write(self, engine: Engine) -> None:
+        """Writes results.jsonl and the CSV, and logs the means."""
+        lines = result_lines(self.scores, **self.described)
+        write_results(self.path, lines)
+        for (model, cohort, split), (dsc, distance) in summaries(lines).items():
+            logger.info(
+                "%s, %s %s: DSC %.3f, 95HD %.2f mm, n %d, empty %d",
+                model,
+                cohort,
+                split,
+                dsc.mean,
+                distance.mean,
+                dsc.n,
+                dsc.n_empty,
+            )
+
+    def _draw(self, output: dict[str, Any]) -> None:
+        image, prediction, truth = (output[key][0] for key in ("image", "pred", "label"))
+        patient = f"{self.described['split']}-{len(self.scores):02d}"
+        words = [self.described["model"], self.described["cohort"], patient]
+        name = "_".join("".join(letter if letter.isalnum() else "-" for letter in word) for word in words if word)
+        affine = np.asarray(output["label"].affine.cpu())
+        if image.shape != truth.shape or not np.allclose(output["image"].affine.cpu(), affine, atol=TOLERANCE_MM):
+            logger.warning("%s: no error map, as image and label differ in geometry; invert the image too", name)
+            return
+        arrays = [np.asarray(volume.detach().cpu()) for volume in (image, prediction, truth)]
+        save_error_map(
+            self.error_maps / f"{name}.png",  # type: ignore[operator]
+            arrays[0],
+            prediction=arrays[1],
+            truth=arrays[2],
+            affine=affine,
+            title=", ".join(word for word in words if word),
+        )
+
+
+def _belongs_to(path: Path, subject: str) -> bool:
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    return subject in path.parts[:-1] or stem == subject or stem.startswith(f"{subject}_")
+
+
+def _loader(path: str) -> Callable[[], np.ndarray]:
+    return lambda: _volume(nibabel.load(path))
+
+
+def _volume(image: Any) -> np.ndarray:
+    array = np.asanyarray(image.dataobj)
+    return array.reshape(array.shape[:3]) if array.size == np.prod(array.shape[:3]) else array
+
+
+def _spacing_mm(image: Any) -> list[float]:
+    return np.linalg.norm(image.affine[:3, :3], axis=0).tolist()
+
+
+def _score_files(prediction_path: Path, truth_path: Path) -> Overlap:
+    volumes, affines = [], []
+    for path in (prediction_path, truth_path):
+        try:
+            image: Any = nibabel.load(path)
+            volumes.append(_volume(image))
+            affines.append(image.affine)
+        except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+            raise InputError(f"{path}: not a readable NIfTI volume ({error}); make it again") from error
+    if volumes[0].shape == volumes[1].shape and not np.allclose(affines[0], affines[1], atol=TOLERANCE_MM):
+        raise InputError(
+            f"affine differs from that of {truth_path}; write predictions in the label's own geometry (Invertd)"
+        )
+    return overlap(*volumes, spacing_mm=_spacing_mm(image))
