@@ -43,7 +43,7 @@ make_environment() {
     fi
     local python
     python=$(find_python) || exit 1
-    echo "Making the environment in $venv (once, some minutes) ..."
+    echo "Making the environment in $venv (once; about 3 minutes, 3 GB) ..."
     rm -rf "$venv" && mkdir "$venv" || exit 1
     : >"$venv/tofgan-stamp" # empty until everything is installed
     "$python" -m venv "$venv" || exit 1

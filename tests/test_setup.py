@@ -26,7 +26,7 @@ IGNORED = shutil.ignore_patterns("__pycache__", ".*")
 def wheel(tmp_path_factory):
     """Built from a copy, so that nothing left in the checkout gets into it, and nothing into the checkout."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for name in ("tofgan_monai", "bundles"):
         shutil.copytree(ROOT / name, source / name, ignore=IGNORED)
@@ -50,7 +50,7 @@ def test_wheel_holds_every_file_of_package_and_bundles(wheel):
     bundles = {f"tofgan_monai/{file.relative_to(source)}" for file in source.glob("bundles/**/*") if file.is_file()}
     with zipfile.ZipFile(path) as archive:
         held = set(archive.namelist())
-    assert not (package | bundles) - held, "list packages and files in setup.cfg: packages, options.package_data"
+    assert not (package | bundles) - held, "a folder lacks __init__.py, or setup.cfg's package_data the kind of file"
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in held)
 
 
