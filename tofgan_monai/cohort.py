@@ -2,8 +2,8 @@
 
 cohort.json is a MONAI datalist, `{"format": 1, "training": [...], "validation": [...], "test": [...]}`, or with
 `"unsplit"` alone. An item has `subject`, `patient`, `image` and, where there are any, `label`, `mask` and
-`label_values` (a mapping for `binary_label`). Paths are relative to the folder of cohort.json where they lie below it. It holds
-patients' names as the files have them: it stays where the volumes stay.
+`label_values` (a mapping for `binary_label`). Paths are relative to the folder of cohort.json where
+they lie below it. It holds patients' names as the files have them: it stays where the volumes stay.
 """
 
 from __future__ import annotations

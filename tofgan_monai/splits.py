@@ -80,7 +80,8 @@ def _patients_in(table: Path) -> dict[str, str]:
     column = next((name for name in ("patient", "patient_id") if rows and name in rows[0]), None)
     if column is None or "participant_id" not in rows[0]:
         return {}
-    return {row["participant_id"]: (row[column] or "").strip() for row in rows if row["participant_id"]}
+    named = {row["participant_id"]: (row[column] or "").strip() for row in rows}
+    return {name: "" if patient.lower() == "n/a" else patient for name, patient in named.items()}
 
 
 def split_by_fractions(scans: Sequence[Scan], fractions: Sequence[float], seed: int) -> Split:

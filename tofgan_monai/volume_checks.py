@@ -46,9 +46,11 @@ def check_scan(
     mask = _loaded(scan, scan.mask, folder, findings)
     if mask is not None:
         prefix = _prefix(scan, scan.mask, folder)
-        _check_geometry(mask, image, scan, prefix, findings)
         if not mask.voxels.any():
             findings.problems.append(f"{prefix}: empty mask; give the brain's or leave it out")
+            mask = None
+        elif not _check_geometry(mask, image, scan, prefix, findings):
+            mask = None
     label = _loaded(scan, scan.label, folder, findings)
     if label is not None:
         prefix = _prefix(scan, scan.label, folder)

@@ -75,7 +75,8 @@ def binary_label(label: np.ndarray, label_values: Mapping[str, int] | None = Non
             raise InputError(f"label values {shown} are not all in the mapping {mapped}; add them to --label-values")
         vessels = ",".join(value for value in values if value != "0") if len(values) <= _SHOWN else "255"
         raise InputError(
-            f"label not binary: {len(values)} values ({shown}); say which are vessels, such as --label-values {vessels}=1"
+            f"label not binary: {len(values)} values ({shown}); say which are vessels, such as "
+            f"--label-values {vessels}=1"
         )
     return binary
 
