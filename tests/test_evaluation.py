@@ -22,6 +22,7 @@ from tofgan_monai.error_maps import (
     TRUE_POSITIVE,
     error_map,
     projected_error_map,
+    radiological,
     save_error_map,
 )
 from tofgan_monai.errors import InputError
@@ -206,6 +207,13 @@ def test_error_map_colours_each_class() -> None:
     assert (projected[prediction | truth] == rgb[prediction | truth]).all()
     with pytest.raises(InputError, match="shapes must be equal"):
         error_map(image, prediction[1:], truth)
+
+
+def test_pictures_show_anterior_up_and_the_left_on_the_right() -> None:
+    ras = np.zeros((3, 5))
+    ras[0, 4] = 1  # most left, most anterior
+    assert radiological(ras).shape == (5, 3)
+    assert radiological(ras)[0, 2] == 1
 
 
 def test_error_map_becomes_a_picture_even_of_nothing(tmp_path: Path) -> None:

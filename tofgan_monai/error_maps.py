@@ -63,7 +63,7 @@ def save_error_map(
         truth: binary, of the same shape.
         affine: turns the volume so that slices are axial, anterior is up and the patient's left is on the right; by
             default the axes are taken as right, anterior, superior, and voxels as cubes.
-        title: stands above the picture; no patient's name.
+        title: kept in the file's metadata, from where a report takes the caption; no patient's name.
 
     Raises:
         InputError: shapes differ, or the file cannot be written.
@@ -81,18 +81,21 @@ def save_error_map(
     }
     x_mm, y_mm = _canonical_spacing(affine)[:2]
     height, width = volumes[2].shape[1] * y_mm, volumes[2].shape[0] * x_mm
-    figure = Figure(figsize=(9, 4.5 * min(max(height / width, 0.5), 2) + 0.7), dpi=110, layout="constrained")
+    figure = Figure(figsize=(6, 3 * min(max(height / width, 0.5), 2) + 0.5), dpi=150, layout="constrained")
     for axis, (name, rgb) in zip(figure.subplots(1, 2), pictures.items(), strict=True):
-        axis.imshow(np.rot90(rgb[::-1]), aspect=y_mm / x_mm, interpolation="nearest")  # radiological: left on the right
+        axis.imshow(radiological(rgb), aspect=y_mm / x_mm, interpolation="nearest")
         axis.set_title(name, fontsize=9)
         axis.set_axis_off()
     names = ("true positive", "false positive", "false negative")
     key = [Patch(color=colour / 255, label=name) for colour, name in zip(COLOURS, names, strict=True)]
     figure.legend(handles=key, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    if title:
-        figure.suptitle(title, fontsize=10)
     with written_whole(path) as temporary:
-        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None, "Title": title or None})
+
+
+def radiological(slice_rgb: np.ndarray) -> np.ndarray:
+    """A slice (X, Y, ...) of a volume in RAS order as rows and columns: anterior up, left on the right."""
+    return np.rot90(slice_rgb[::-1])
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

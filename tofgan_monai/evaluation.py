@@ -18,7 +18,7 @@ from tofgan_monai.error_maps import save_error_map
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.overlap import Overlap, overlap, spacing_of
 from tofgan_monai.metrics.thresholds import ThresholdBaseline, best_threshold
-from tofgan_monai.results import Line, result_lines, summaries, write_results
+from tofgan_monai.results import BASELINE_MODEL, Line, result_lines, summaries, write_results
 
 logger = logging.getLogger(__name__)
 TOLERANCE_MM = 1e-2
@@ -104,7 +104,7 @@ def score_threshold(
     dataset_dir: str | os.PathLike,
     *,
     output: str | os.PathLike,
-    model: str = "Best single threshold",
+    model: str = BASELINE_MODEL,
     cohort: str = "",
     split: str = "test",
 ) -> ThresholdBaseline:

@@ -27,6 +27,7 @@ from tofgan_monai.files import written_whole
 from tofgan_monai.metrics.overlap import SCORES, Overlap, Summary, summarise
 
 GROUP = ("model", "cohort", "split")
+BASELINE_MODEL = "Best single threshold"
 TEXT_FIELDS = (*GROUP, "patient", "empty")
 
 Line = dict[str, Any]

@@ -1,0 +1,18 @@
+"""One self-contained HTML page from what the other verbs left on disk; computes nothing but layout and pictures.
+
+`write_report(FOLDER)` reads whatever it finds of this and writes FOLDER/report.html:
+
+    FOLDER/about.json             {"title": "...", "paragraphs": ["what was simulated, at which scale", ...],
+                                   "captions": {"NAME": "how NAME is called on the page", ...}}
+    FOLDER/pairs/NAME.npy         stacks with their manifests; the caption is the manifest's "source", if it has one
+    FOLDER/train/NAME/losses.jsonl  a line an epoch, {"epoch": 1, "critic_loss": 0.2, ...}; every number becomes a curve
+    FOLDER/results.jsonl          see `tofgan_monai.results`
+    FOLDER/figures/NAME.png       error maps and other pictures; the caption is the PNG's Title, if it has one
+
+Captions in about.json overrule, and what they name comes in their order; real stacks come before synthetic ones.
+"""
+
+from tofgan_monai.report.inputs import ReportInputs, inputs_from_folder
+from tofgan_monai.report.page import write_report
+
+__all__ = ["ReportInputs", "inputs_from_folder", "write_report"]
