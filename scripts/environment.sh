@@ -68,5 +68,5 @@ fi
 export PYTHON PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
 tofgan() {
-    "$PYTHON" -c 'from tofgan_monai.cli import app; app(prog_name="tofgan")' "$@"
+    "$PYTHON" -c 'from tofgan_monai.cli import main; main()' "$@"
 }

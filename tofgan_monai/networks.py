@@ -136,7 +136,10 @@ class Critic(nn.Module):
 
     def forward(self, pairs: Tensor) -> Tensor:
         """Logits (B, 1) of the pairs (B, 2, 96, 96)."""
-        features = self.features(pairs)
+        return self.judge(self.features(pairs))
+
+    def judge(self, features: Tensor) -> Tensor:
+        """Logits (B, 1) of what `features` returned."""
         logits = self.head(features).flatten(1)
         return logits if self.minibatch is None else logits + self.minibatch(features)
 
@@ -180,7 +183,9 @@ class HalfUNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, 1, H, W) of the image (B, 1, H, W)."""
         low, high = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
-        x = self.normalise((image - low) / (high - low).clamp_min(1e-30))  # the range first: 1e-5 in the norm is then small
+        x = self.normalise(
+            (image - low) / (high - low).clamp_min(1e-30)
+        )  # the range first: 1e-5 in the norm is then small
         skips = []
         for i, block in enumerate(self.down):
             x = block(self.pool(x) if i else x)

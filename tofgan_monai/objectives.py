@@ -95,18 +95,21 @@ class NonSaturating:
         """See `Objective`."""
         on_reals, on_fakes = critic(reals), critic(fakes)
         loss = F.binary_cross_entropy_with_logits(on_reals, torch.empty_like(on_reals).uniform_(*self.real_targets))
-        loss = loss + F.binary_cross_entropy_with_logits(on_fakes, torch.empty_like(on_fakes).uniform_(*self.fake_targets))
+        loss = loss + F.binary_cross_entropy_with_logits(
+            on_fakes, torch.empty_like(on_fakes).uniform_(*self.fake_targets)
+        )
         return loss, {"logit_gap": (on_reals.mean() - on_fakes.mean()).detach()}
 
     def generator_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective`."""
-        logits = critic(fakes)
+        features = critic.features(fakes)
+        logits = critic.judge(features)
         adversarial = F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
         if not self.matching_weight:
             return self.adversarial_weight * adversarial, {}
         with torch.no_grad():
             wanted = critic.features(reals).mean(0)
-        matching = F.l1_loss(critic.features(fakes).mean(0), wanted)
+        matching = F.l1_loss(features.mean(0), wanted)
         return self.adversarial_weight * adversarial + self.matching_weight * matching, {
             "feature_matching": matching.detach()
         }

@@ -82,7 +82,9 @@ class StackWriter:
         self._stream.write(np.ascontiguousarray(pairs, dtype="<f2").tobytes())
         self.written += len(pairs)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is None and self.written != self.n:
             error = InputError(f"{self.path}: {self.written} pairs came where {self.n} were announced")
             self._files.__exit__(type(error), error, None)
@@ -124,7 +126,9 @@ def open_stack(path: str | os.PathLike) -> tuple[np.memmap, dict[str, Any]]:
             f"{path}: not a readable stack ({error}); make it again with `tofgan extract` or `tofgan generate`"
         ) from error
     if pairs.ndim != 4 or pairs.shape[1:] != PAIR_SHAPE or not len(pairs):
-        raise InputError(f"{path}: a stack of shape {pairs.shape}; (n, 2, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0 is needed")
+        raise InputError(
+            f"{path}: a stack of shape {pairs.shape}; (n, 2, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0 is needed"
+        )
     return pairs, manifest
 
 

@@ -1,0 +1,304 @@
+"""The command line: one verb for each arrow from a volume to a report."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tofgan_monai.engine import TrainingDivergedError
+from tofgan_monai.errors import InputError
+
+SEGMENTATION = "tof_mra_vessel_segmentation"
+OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Synthetic image-label pairs of brain angiographies: from TOF-MRA volumes to a vessel segmentation.",
+)
+
+
+class SkullStrip(StrEnum):
+    """Where the brain mask comes from."""
+
+    none = "none"
+    given = "given"
+    computed = "computed"
+
+
+class Site(StrEnum):
+    """Which simulated heads: A and B play the patients, C is the public prior."""
+
+    A = "A"
+    B = "B"
+    C = "C"
+
+
+class Seeds(StrEnum):
+    """Which reserved range of seeds."""
+
+    weights = "weights"
+    demo = "demo"
+    study = "study"
+
+
+@app.command()
+def phantom(
+    folder: Path,
+    site: Site = Site.A,
+    n: Annotated[int, typer.Option("--n", "-n", help="how many heads")] = 8,
+    small: Annotated[bool, typer.Option(help="crop the field of view round the circle of Willis")] = False,
+    seeds: Seeds = Seeds.demo,
+    start: Annotated[int, typer.Option(help="of the range's seeds, the first one")] = 0,
+    workers: int = 1,
+) -> None:
+    """Simulate TOF-MRA heads with vessel labels and brain masks."""
+    from tofgan_monai.phantom import SEEDS, write_cohort
+
+    reserved = SEEDS[seeds.value]
+    if not 0 <= start < start + n <= len(reserved):
+        raise InputError(f"--start {start} -n {n}: the range {seeds.value} has {len(reserved)} seeds, from 0")
+    write_cohort(folder, site.value, reserved[start : start + n], small=small, workers=workers)
+    typer.echo(f"{n} simulated heads of site {site.value} in {folder}")
+
+
+@app.command()
+def check(
+    folder: Path,
+    output: Annotated[Path | None, typer.Option(help="cohort.json or its folder; default: the folder itself")] = None,
+    image: Annotated[str | None, typer.Option(help='pattern, as in "{subject}_tof.nii.gz"')] = None,
+    label: Annotated[str | None, typer.Option(help="pattern of the vessel labels")] = None,
+    mask: Annotated[str | None, typer.Option(help="pattern of the brain masks")] = None,
+    label_values: Annotated[list[str] | None, typer.Option(help='as in "255=1"; may be repeated')] = None,
+    patient_pattern: Annotated[str | None, typer.Option(help="regular expression whose group 1 is the patient")] = None,
+    n_vessel: Annotated[int, typer.Option(help="vessel-centred patches that each patient must have room for")] = 500,
+    seed: int = 0,
+    fractions: Annotated[str | None, typer.Option(help="training, validation, test, as in 0.6,0.15,0.25")] = None,
+    counts: Annotated[str | None, typer.Option(help="patients in training, validation, test, as in 41,11,14")] = None,
+    training: Annotated[str | None, typer.Option(help="subjects, comma-separated, or a file of them")] = None,
+    validation: str | None = None,
+    test: str | None = None,
+    no_split: Annotated[bool, typer.Option("--no-split", help="volumes that are only to be segmented")] = False,
+) -> None:
+    """Find and validate volumes, split them by patient, write cohort.json."""
+    from tofgan_monai.cohort import check_cohort
+
+    report = check_cohort(
+        folder,
+        output or folder,
+        image=image,
+        label=label,
+        mask=mask,
+        label_values=label_values or (),
+        patient_pattern=patient_pattern,
+        n_vessel=n_vessel,
+        seed=seed,
+        fractions=_numbers("--fractions", fractions, float),
+        counts=_numbers("--counts", counts, int),
+        training=training,
+        validation=validation,
+        test=test,
+        no_split=no_split,
+    )
+    for warning in report.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"{report.path}: " + ", ".join(f"{split} {n}" for split, n in report.n_scans.items()))
+
+
+@app.command()
+def prepare(
+    cohort: Path,
+    output: Path,
+    skull_strip: SkullStrip = SkullStrip.given,
+    bias_field: Annotated[bool, typer.Option(help="N4 bias field correction")] = False,
+    denoise: Annotated[bool, typer.Option(help="Rician non-local means (needs dipy)")] = False,
+    workers: int = 1,
+) -> None:
+    """Write prepared volumes: brain mask, image and label masked."""
+    from tofgan_monai.preparation import prepare
+
+    prepare(cohort, output, skull_strip=skull_strip.value, bias_field=bias_field, denoise=denoise, workers=workers)
+    typer.echo(f"prepared volumes in {output}")
+
+
+@app.command()
+def extract(
+    prepared: Path,
+    output: Annotated[Path, typer.Argument(help="the stack's .npy")],
+    split: str = "training",
+    n_vessel: Annotated[int, typer.Option(help="vessel-centred patches per patient")] = 500,
+    n_random: Annotated[int, typer.Option(help="random ones in the brain")] = 500,
+    seed: int = 0,
+    patients: Annotated[int | None, typer.Option(help="only so many patients, drawn by the seed")] = None,
+) -> None:
+    """Sample a stack of 96x96 image-label pairs from prepared volumes."""
+    from tofgan_monai.preparation import extract
+
+    manifest = extract(
+        prepared, output, split=split, n_vessel=n_vessel, n_random=n_random, seed=seed, patients=patients
+    )
+    typer.echo(f"{output}: {manifest['n']} pairs")
+
+
+@app.command(context_settings=OVERRIDES)
+def train(
+    context: typer.Context,
+    bundle: Annotated[str, typer.Argument(help="a bundle's name or folder")],
+    output_dir: Annotated[Path, typer.Option(help="checkpoints, losses and pictures; go on with the same command")],
+    dataset_dir: Annotated[Path | None, typer.Option(help="prepared volumes to sample")] = None,
+    pairs: Annotated[list[Path] | None, typer.Option(help="a stack; several are pooled")] = None,
+    validation_pairs: Annotated[list[Path] | None, typer.Option(help="stacks of other patients")] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="the paper's scale, for a GPU")] = False,
+) -> None:
+    """Train a bundle's network; further --ID VALUE override its train.yaml."""
+    if not (dataset_dir or pairs):
+        raise InputError("nothing to train on: give --dataset-dir PREPARED or --pairs STACK.npy")
+    given = {
+        "output_dir": _absolute(output_dir),
+        "dataset_dir": _absolute(dataset_dir),
+        "pairs": [_absolute(path) for path in pairs] if pairs else None,
+        "validation_pairs": [_absolute(path) for path in validation_pairs] if validation_pairs else None,
+    }
+    _run(bundle, ["train.yaml", *(["paper.yaml"] if paper else [])], given, context)
+    typer.echo(f"trained: {output_dir}")
+
+
+@app.command()
+def adopt(
+    run: Annotated[Path, typer.Argument(help="output folder of a training")],
+    bundle: Annotated[str, typer.Argument(help="the bundle that takes its weights")],
+    validation_pairs: Annotated[
+        Path | None, typer.Option(help="real pairs on which a GAN's label threshold is chosen")
+    ] = None,
+    last: Annotated[bool, typer.Option("--last", help="the last epoch's weights instead of the best's")] = False,
+) -> None:
+    """Put trained weights into a bundle."""
+    from tofgan_monai.bundle_paths import bundle_path
+    from tofgan_monai.generation import adopt
+
+    target, threshold = adopt(run, bundle_path(bundle), validation_pairs=validation_pairs, last=last)
+    typer.echo(f"{target}" + ("" if threshold is None else f", label threshold {threshold:.3f}"))
+
+
+@app.command(context_settings=OVERRIDES)
+def generate(
+    context: typer.Context,
+    bundle: Annotated[str, typer.Argument(help="a GAN bundle's name or folder")],
+    output: Annotated[Path, typer.Argument(help="the stack's .npy")],
+    n: Annotated[int, typer.Option("--n", "-n", help="how many pairs")] = 1000,
+    seed: int = 0,
+    weights: Annotated[Path | None, typer.Option(help="instead of the bundle's own")] = None,
+) -> None:
+    """Make a stack of synthetic pairs."""
+    given = {"n": n, "seed": seed, "output": _absolute(output), "weights": _absolute(weights)}
+    _run(bundle, ["inference.yaml"], given, context)
+    typer.echo(f"{output}: {n} synthetic pairs")
+
+
+@app.command(context_settings=OVERRIDES)
+def segment(
+    context: typer.Context,
+    dataset_dir: Annotated[Path, typer.Argument(help="folder with a cohort.json")],
+    output_dir: Path,
+    bundle: str = SEGMENTATION,
+    weights: Annotated[Path | None, typer.Option(help="instead of the bundle's own")] = None,
+) -> None:
+    """Segment the vessels of whole volumes into NIfTI."""
+    given = {
+        "dataset_dir": _absolute(dataset_dir),
+        "output_dir": _absolute(output_dir),
+        "weights": _absolute(weights),
+    }
+    _run(bundle, ["inference.yaml"], given, context)
+    typer.echo(f"segmentations in {output_dir}")
+
+
+@app.command(context_settings=OVERRIDES)
+def evaluate(
+    context: typer.Context,
+    dataset_dir: Annotated[Path, typer.Argument(help="prepared volumes with labels")],
+    output_dir: Annotated[Path, typer.Argument(help="results.jsonl, CSV and error maps")],
+    bundle: str = SEGMENTATION,
+    weights: Annotated[Path | None, typer.Option(help="instead of the bundle's own")] = None,
+    model: Annotated[str, typer.Option(help="its name in the tables")] = "U-Net",
+    cohort: Annotated[str, typer.Option(help="whose patients these are")] = "",
+    baseline: Annotated[bool, typer.Option(help="score the best single threshold too")] = False,
+) -> None:
+    """Score segmentations of whole volumes: DSC and 95HD in mm per patient."""
+    given = {
+        "dataset_dir": _absolute(dataset_dir),
+        "output_dir": _absolute(output_dir),
+        "weights": _absolute(weights),
+        "model": model,
+        "cohort": cohort,
+    }
+    overrides = _run(bundle, ["inference.yaml", "evaluate.yaml"], given, context)
+    if baseline:
+        from tofgan_monai.evaluation import score_threshold
+
+        split = str(overrides.get("split", "test"))
+        score_threshold(dataset_dir, output=output_dir / "results.jsonl", cohort=cohort, split=split)
+    typer.echo(f"results in {output_dir / 'results.jsonl'}")
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="holds results.jsonl, pairs/, train/, figures/")]) -> None:
+    """Write report.html: pictures and tables of what a folder holds."""
+    from tofgan_monai.report import write_report
+
+    typer.echo(f"{write_report(folder)}")
+
+
+def _run(bundle: str, configs: list[str], given: dict[str, Any], context: typer.Context) -> dict[str, Any]:
+    from tofgan_monai.bundle_paths import bundle_path
+    from tofgan_monai.bundle_runs import run_bundle
+
+    overrides = {**given, **_overrides(context.args)}
+    run_bundle(bundle_path(bundle), configs, overrides)
+    return overrides
+
+
+def _overrides(words: list[str]) -> dict[str, Any]:
+    """`--id value` pairs, values read as Python literals where they are such."""
+    if len(words) % 2 or not all(word.startswith("--") for word in words[::2]):
+        raise InputError(f"{' '.join(words)}: overrides come as --ID VALUE")
+    return {name[2:]: _literal(value) for name, value in zip(words[::2], words[1::2], strict=True)}
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else os.path.abspath(path)
+
+
+def _numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
+    if text is None:
+        return None
+    try:
+        return [kind(word) for word in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option} {text}: give numbers with commas between them") from None
+
+
+def main() -> None:
+    """Runs the command line: an error that a person can mend is a line on stderr and exit code 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        app()
+    except (InputError, TrainingDivergedError) as error:
+        problems = getattr(error, "problems", [str(error)])
+        print("\n".join(f"error: {problem}" for problem in problems), file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,105 @@
+"""The GAN step: some critic updates, then one generator update, for every GAN alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from torch import Tensor, nn
+
+from tofgan_monai.objectives import Objective
+
+
+class TrainingDivergedError(RuntimeError):
+    """A loss became NaN or infinite; the last checkpoint is from before."""
+
+
+class Player:
+    """A network and the optimiser that moves it, and nothing else, down a loss."""
+
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+    def descend(self, loss: Tensor) -> Tensor:
+        """One optimiser step down `loss`; returns the gradient's norm.
+
+        Raises:
+            TrainingDivergedError: the loss is NaN or infinite; nothing has moved.
+        """
+        if not torch.isfinite(loss):
+            raise TrainingDivergedError(f"the loss of the {type(self.network).__name__.lower()} became {loss.item()}")
+        for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters), strict=True):
+            parameter.grad = gradient
+        norm = nn.utils.clip_grad_norm_(self.parameters, float("inf"))  # measures, clips nothing
+        self.optimizer.step()
+        return norm
+
+
+class GaussianLatents:
+    """Callable that draws latents (n, dim) ~ N(0, 1) from torch's global generator: the prior of all three GANs."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def __call__(self, n: int) -> Tensor:
+        """Latents (n, dim)."""
+        return torch.randn(n, self.dim)
+
+    def fixed(self, n: int, *, seed: int, start: int = 0) -> Tensor:
+        """Latents (n, dim) that depend on the seed and on each one's index (from `start`) alone."""
+        import numpy as np
+
+        # A counter-based generator: the latent of index i is the same in whatever order or chunk it is drawn.
+        rows = [
+            np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, start + i])).standard_normal(self.dim)
+            for i in range(n)
+        ]
+        return torch.from_numpy(np.stack(rows).astype(np.float32))
+
+
+@dataclass
+class AdversarialStep:
+    """What `monai.engines.Trainer(iteration_update=...)` runs on each batch.
+
+    All critic updates of a step use its one batch of reals, each with fresh latents; the fakes they see carry no graph
+    into the generator.
+
+    Args:
+        generator: makes pairs (B, 2, 96, 96) of latents.
+        critic: judges them.
+        objective: the losses of both.
+        latents: n -> latents (n, latent_dim).
+        critic_steps: critic updates for one generator update; 5 in the paper's WGANs.
+        amp: whether forward passes run in bfloat16 on a GPU; the CPU stays in float32.
+    """
+
+    generator: Player
+    critic: Player
+    objective: Objective
+    latents: Callable[[int], Tensor]
+    critic_steps: int = 1
+    amp: bool = False
+
+    def __call__(self, engine: Engine, batch: dict[str, Tensor]) -> dict[str, Any]:
+        """Updates both networks on `batch["reals"]` (B, 2, 96, 96); returns losses and figures as floats."""
+        generator, critic = self.generator.network.train(), self.critic.network.train()
+        device = self.generator.parameters[0].device
+        reals = batch["reals"].to(device, memory_format=torch.channels_last, non_blocking=True)
+        figures: dict[str, Tensor] = {}
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.amp and device.type == "cuda"):
+            for _ in range(self.critic_steps):
+                with torch.no_grad():
+                    fakes = generator(self.latents(len(reals)).to(device))
+                critic_loss, critic_figures = self.objective.critic_loss(critic, reals, fakes)
+                figures["critic_gradient"] = self.critic.descend(critic_loss)
+                figures.update(critic_figures)
+            fakes = generator(self.latents(len(reals)).to(device))
+            generator_loss, generator_figures = self.objective.generator_loss(critic, reals, fakes)
+            figures["generator_gradient"] = self.generator.descend(generator_loss)
+        figures.update(generator_figures, critic_loss=critic_loss.detach(), generator_loss=generator_loss.detach())
+        return {name: float(value) for name, value in figures.items()}

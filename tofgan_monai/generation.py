@@ -1,0 +1,140 @@
+"""From a generator's weights to a stack of synthetic pairs, and back into a bundle."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tofgan_monai.engine import GaussianLatents
+from tofgan_monai.errors import InputError
+from tofgan_monai.files import sha256, written_whole
+from tofgan_monai.metrics.thresholds import choose_label_threshold
+from tofgan_monai.pairs import StackWriter, binarise_labels
+from tofgan_monai.training import load_weights, save_weights
+
+CHUNK = 64  # pairs made at once: a sum's last bits depend on it, so it is fixed
+
+
+class LatentDataset(Dataset):
+    """Latents by index, as `{"image": (latent_dim,)}`, filled up to whole chunks of 64.
+
+    Args:
+        latents: the prior.
+        n: how many pairs are wanted.
+        seed: with the index, all that a latent depends on.
+    """
+
+    def __init__(self, latents: GaussianLatents, n: int, seed: int) -> None:
+        if n < 1:
+            raise InputError(f"n = {n}: ask for at least one pair")
+        self.latents, self.n, self.seed = latents, n, seed
+
+    def __len__(self) -> int:
+        return -(-self.n // CHUNK) * CHUNK
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return {"image": self.latents.fixed(1, seed=self.seed, start=index)[0]}
+
+
+class StackSaver:
+    """Ignite handler that streams what an evaluator predicts into a stack with its manifest.
+
+    Args:
+        path: the stack's `.npy`.
+        n: how many pairs of the evaluator's are kept.
+        threshold: of the raw label in [-1, 1].
+        weights: the file whose SHA-256 goes into the manifest.
+        manifest: what else goes there.
+    """
+
+    def __init__(
+        self, path: str, n: int, *, threshold: float, weights: str | os.PathLike, manifest: dict[str, Any]
+    ) -> None:
+        self.n, self.threshold = n, threshold
+        described = {
+            "kind": "synthetic",
+            **manifest,
+            "weights_sha256": sha256(weights),
+            "label_threshold": threshold,
+            "threads": torch.get_num_threads(),
+        }
+        self.writer = StackWriter(path, n, described)
+
+    def attach(self, evaluator: Engine) -> None:
+        """Opens the stack when the evaluator starts, closes it when it has ended."""
+        evaluator.add_event_handler(Events.STARTED, lambda: self.writer.__enter__() and None)
+        evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._append)
+        evaluator.add_event_handler(Events.COMPLETED, lambda: self.writer.__exit__(None, None, None))
+        evaluator.add_event_handler(Events.EXCEPTION_RAISED, self._drop)
+
+    def _append(self, evaluator: Engine) -> None:
+        pairs = evaluator.state.output["pred"].float().cpu().numpy()[: self.n - self.writer.written]
+        if len(pairs):
+            self.writer.append(binarise_labels(pairs, self.threshold))
+
+    def _drop(self, evaluator: Engine, error: Exception) -> None:
+        self.writer.__exit__(type(error), error, error.__traceback__)
+        raise error
+
+
+def adopt(
+    run: str | os.PathLike,
+    bundle: Path,
+    *,
+    validation_pairs: str | os.PathLike | None = None,
+    last: bool = False,
+) -> tuple[Path, float | None]:
+    """Puts a training's weights into a bundle's `models/model.pt`, and a GAN's label threshold into its inference.yaml.
+
+    The weights must fit the network that the bundle's own inference.yaml declares.
+
+    Args:
+        run: output folder of the training.
+        bundle: the bundle's folder.
+        validation_pairs: stack of real pairs of validation patients: the threshold is the one at which synthetic
+            labels have their share of vessels. None leaves the bundle's.
+        last: the last epoch's weights instead of the best's.
+
+    Returns:
+        The path of the weights, and the threshold if one was chosen.
+
+    Raises:
+        InputError: no such training, or weights of another network.
+    """
+    from monai.bundle import ConfigParser
+
+    weights = load_weights(Path(run) / ("checkpoint.pt" if last else "best.pt"))
+    if last:
+        weights = weights["state"].get("generator") or weights["state"]["network"]
+    config = bundle / "configs" / "inference.yaml"
+    parser = ConfigParser()
+    parser.read_config(str(config))
+    network = parser.get_parsed_content("network_def")
+    target = bundle / "models" / "model.pt"
+    threshold = None
+    with written_whole(target) as temporary:
+        save_weights(weights, temporary)
+        load_weights(temporary, network)
+        if validation_pairs is not None:
+            threshold = choose_label_threshold(_raw_labels(network), validation_pairs)
+    if threshold is not None:
+        text = re.sub(r"(?m)^label_threshold: \S+", f"label_threshold: {threshold:.3f}", config.read_text("utf-8"))
+        with written_whole(config) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return target, threshold
+
+
+@torch.no_grad()
+def _raw_labels(generator: torch.nn.Module, n: int = 2048) -> np.ndarray:
+    latents = GaussianLatents(generator.latent_dim).fixed(n, seed=0)
+    return torch.cat([generator.eval()(chunk)[:, 1] for chunk in latents.split(CHUNK)]).numpy()
