@@ -12,6 +12,7 @@ from typing import Any
 
 from tofgan_monai.engine import TrainingDivergedError
 from tofgan_monai.errors import InputError
+from tofgan_monai.files import require_writable
 
 _logger = logging.getLogger(__name__)
 
@@ -25,14 +26,17 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
         overrides: id -> value, as `--id value` on MONAI's command line; None is left out.
 
     Raises:
-        InputError: an id that the configuration does not have, or what the run itself found wrong.
+        InputError: an id that the configuration does not have, a value of another kind than its own, or what the run
+            itself found wrong with files.
         TrainingDivergedError: a loss became NaN.
     """
     from monai.bundle import run
 
     files = [os.fspath(bundle / "configs" / name) for name in configs]
     given = {"bundle_root": os.fspath(bundle), **{k: v for k, v in overrides.items() if v is not None}}
-    _refuse_unknown(given, files)
+    _refuse_mistyped(given, files)
+    if "output_dir" in given:
+        require_writable(given["output_dir"])
     _logger.info(_command(files, given))
     try:
         run(config_file=files, **given)
@@ -51,25 +55,45 @@ def _command(files: Sequence[str], overrides: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def _refuse_unknown(overrides: Mapping[str, Any], files: Sequence[str]) -> None:
+def _refuse_mistyped(overrides: Mapping[str, Any], files: Sequence[str]) -> None:
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
     parser.read_config(list(files))
+    known = list(parser.get())  # its settings
     problems = []
-    for name in overrides:
+    for name, value in overrides.items():
         if name not in parser:
-            near = difflib.get_close_matches(name, parser.config, n=1)
-            hint = f"did you mean --{near[0]}?" if near else f"it knows {', '.join(parser.config)}"
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean --{near[0]}?" if near else f"it knows {', '.join(known)}"
             problems.append(f"--{name}: {Path(files[0]).parents[1].name} has no such setting; {hint}")
+        elif not _is_of_the_kind(value, parser[name]):
+            problems.append(f"--{name} {value}: give a value like the configuration's own, {parser[name]}")
     if problems:
         raise InputError(problems)
 
 
+def _is_of_the_kind(value: Any, default: Any) -> bool:
+    """Whether a number is given where the default is one; MONAI's expressions can be anything."""
+    if isinstance(value, str) and value[:1] in ("$", "@", "%"):
+        return True
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    if isinstance(default, int):
+        return isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return True
+
+
 def _root(error: BaseException) -> BaseException:
+    """What a person can mend in the chain of causes, else the error itself."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError | TrainingDivergedError):
             return cause
-        cause = cause.__cause__ or cause.__context__
+        if isinstance(cause, OSError) and cause.strerror:
+            where = f"{cause.filename}: " if cause.filename else ""
+            return InputError(f"{where}{cause.strerror}; look at the path, its permissions and the space on the disk")
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return error

@@ -267,7 +267,8 @@ def _run(bundle: str, configs: list[str], given: dict[str, Any], context: typer.
 
 
 def _overrides(words: list[str]) -> dict[str, Any]:
-    """`--id value` pairs, values read as Python literals where they are such."""
+    """`--id value` or `--id=value`, values read as Python literals where they are such."""
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
     if len(words) % 2 or not all(word.startswith("--") for word in words[::2]):
         raise InputError(f"{' '.join(words)}: overrides come as --ID VALUE")
     return {name[2:]: _literal(value) for name, value in zip(words[::2], words[1::2], strict=True)}
@@ -300,5 +301,5 @@ def main() -> None:
         app()
     except (InputError, TrainingDivergedError) as error:
         problems = getattr(error, "problems", [str(error)])
-        print("\n".join(f"error: {problem}" for problem in problems), file=sys.stderr)
+        typer.echo("\n".join(f"error: {problem}" for problem in problems), err=True)
         sys.exit(1)

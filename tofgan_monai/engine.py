@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from ignite.engine import Engine
 from torch import Tensor, nn
 
+from tofgan_monai.networks import Critic
 from tofgan_monai.objectives import Objective
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class TrainingDivergedError(RuntimeError):
     """A loss became NaN or infinite; the last checkpoint is from before."""
 
 
-class Player:
+class Player(Generic[Network]):
     """A network and the optimiser that moves it, and nothing else, down a loss."""
 
-    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, network: Network, optimizer: torch.optim.Optimizer) -> None:
         self.network = network
         self.optimizer = optimizer
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -29,13 +33,16 @@ class Player:
         """One optimiser step down `loss`; returns the gradient's norm.
 
         Raises:
-            TrainingDivergedError: the loss is NaN or infinite; nothing has moved.
+            TrainingDivergedError: the loss or its gradient is NaN or infinite; nothing has moved.
         """
+        name = type(self.network).__name__.lower()
         if not torch.isfinite(loss):
-            raise TrainingDivergedError(f"the loss of the {type(self.network).__name__.lower()} became {loss.item()}")
+            raise TrainingDivergedError(f"the loss of the {name} became {loss.item()}")
         for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters), strict=True):
             parameter.grad = gradient
         norm = nn.utils.clip_grad_norm_(self.parameters, float("inf"))  # measures, clips nothing
+        if not torch.isfinite(norm):
+            raise TrainingDivergedError(f"the gradient of the {name} became {norm.item()}")
         self.optimizer.step()
         return norm
 
@@ -52,8 +59,6 @@ class GaussianLatents:
 
     def fixed(self, n: int, *, seed: int, start: int = 0) -> Tensor:
         """Latents (n, dim) that depend on the seed and on each one's index (from `start`) alone."""
-        import numpy as np
-
         # A counter-based generator: the latent of index i is the same in whatever order or chunk it is drawn.
         rows = [
             np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, start + i])).standard_normal(self.dim)
@@ -79,7 +84,7 @@ class AdversarialStep:
     """
 
     generator: Player
-    critic: Player
+    critic: Player[Critic]
     objective: Objective
     latents: Callable[[int], Tensor]
     critic_steps: int = 1

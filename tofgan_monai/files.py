@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     The temporary name ends as `path` does (`.nii.gz`, `.npy`), so that writers which look at the suffix work.
 
     Raises:
-        InputError: the folder cannot be written to or the disk is full.
+        InputError: the folder cannot be written to or the disk is full; an error about another file passes unchanged.
     """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -29,13 +30,32 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"{path}: cannot be written ({reason}); free some space or choose another output folder"
-        ) from error
+        if error.filename is not None and Path(error.filename) not in (temporary, path, *path.parents):
+            raise
+        raise _unwritable(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def require_writable(folder: str | os.PathLike) -> None:
+    """Makes the folder if there is none, and fails now rather than after hours of work.
+
+    Raises:
+        InputError: nothing can be written into it.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(path: str | os.PathLike, error: OSError) -> InputError:
+    reason = error.strerror or str(error)
+    return InputError(f"{path}: cannot be written ({reason}); free some space or choose another output folder")
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

@@ -17,8 +17,9 @@ from tofgan_monai.engine import GaussianLatents
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256, written_whole
 from tofgan_monai.metrics.thresholds import choose_label_threshold
+from tofgan_monai.networks import Generator
 from tofgan_monai.pairs import StackWriter, binarise_labels
-from tofgan_monai.training import load_weights, save_weights
+from tofgan_monai.training import fit_weights, load_weights, save_weights
 
 CHUNK = 64  # pairs made at once: a sum's last bits depend on it, so it is fixed
 
@@ -35,6 +36,8 @@ class LatentDataset(Dataset):
     def __init__(self, latents: GaussianLatents, n: int, seed: int) -> None:
         if n < 1:
             raise InputError(f"n = {n}: ask for at least one pair")
+        if seed < 0:
+            raise InputError(f"seed = {seed}: a seed is 0 or more")
         self.latents, self.n, self.seed = latents, n, seed
 
     def __len__(self) -> int:
@@ -78,13 +81,13 @@ class StackSaver:
         evaluator.add_event_handler(Events.EXCEPTION_RAISED, self._drop)
 
     def _append(self, evaluator: Engine) -> None:
-        pairs = evaluator.state.output["pred"].float().cpu().numpy()[: self.n - self.writer.written]
+        output: Any = evaluator.state.output
+        pairs = output["pred"].float().cpu().numpy()[: self.n - self.writer.written]
         if len(pairs):
             self.writer.append(binarise_labels(pairs, self.threshold))
 
     def _drop(self, evaluator: Engine, error: Exception) -> None:
-        self.writer.__exit__(type(error), error, error.__traceback__)
-        raise error
+        self.writer.__exit__(type(error), error, error.__traceback__)  # raises it again
 
 
 def adopt(
@@ -109,24 +112,26 @@ def adopt(
         The path of the weights, and the threshold if one was chosen.
 
     Raises:
-        InputError: no such training, or weights of another network.
+        InputError: no such training, weights of another network, or pairs for a bundle that has no threshold.
     """
     from monai.bundle import ConfigParser
 
-    weights = load_weights(Path(run) / ("checkpoint.pt" if last else "best.pt"))
+    source = Path(run) / ("checkpoint.pt" if last else "best.pt")
+    weights = load_weights(source)
     if last:
         weights = weights["state"].get("generator") or weights["state"]["network"]
     config = bundle / "configs" / "inference.yaml"
     parser = ConfigParser()
     parser.read_config(str(config))
     network = parser.get_parsed_content("network_def")
+    fit_weights(network, weights, source)
     target = bundle / "models" / "model.pt"
     threshold = None
-    with written_whole(target) as temporary:
-        save_weights(weights, temporary)
-        load_weights(temporary, network)
-        if validation_pairs is not None:
-            threshold = choose_label_threshold(_raw_labels(network), validation_pairs)
+    if validation_pairs is not None:
+        if "label_threshold" not in parser:
+            raise InputError(f"{config}: has no label_threshold to choose; leave the validation pairs out")
+        threshold = choose_label_threshold(_raw_labels(network), validation_pairs)
+    save_weights(weights, target)
     if threshold is not None:
         text = re.sub(r"(?m)^label_threshold: \S+", f"label_threshold: {threshold:.3f}", config.read_text("utf-8"))
         with written_whole(config) as temporary:
@@ -135,6 +140,6 @@ def adopt(
 
 
 @torch.no_grad()
-def _raw_labels(generator: torch.nn.Module, n: int = 2048) -> np.ndarray:
+def _raw_labels(generator: Generator, n: int = 2048) -> np.ndarray:
     latents = GaussianLatents(generator.latent_dim).fixed(n, seed=0)
     return torch.cat([generator.eval()(chunk)[:, 1] for chunk in latents.split(CHUNK)]).numpy()

@@ -51,20 +51,18 @@ class PairMonitor:
         self.latents = latents.fixed(len(self.reals), seed=seed)
 
     @torch.no_grad()
-    def pairs(self) -> Tensor:
-        """What the generator makes of the fixed latents now, (n, 2, 96, 96), its label raw."""
+    def pairs(self, n: int | None = None) -> Tensor:
+        """What the generator makes of the (first n) fixed latents now, (n, 2, 96, 96), its label raw."""
         training = self.generator.training
         device = next(self.generator.parameters()).device
-        made = [self.generator.eval()(chunk.to(device)).cpu() for chunk in self.latents.split(64)]
+        made = [self.generator.eval()(chunk.to(device)).cpu() for chunk in self.latents[:n].split(64)]
         self.generator.train(training)
         return torch.cat(made)
 
     def distance(self) -> float:
         """Sliced Wasserstein distance between these and the reals; lower is better."""
         fakes = self.pairs()
-        fakes[:, 1] = (
-            fakes[:, 1] > 0
-        ).float() * 2 - 1  # as the stack would hold them: a soft label must not give it away
+        fakes[:, 1] = (fakes[:, 1] > 0).float() * 2 - 1  # as a stack holds them: a soft label must not give it away
         return sliced_wasserstein(self.reals, fakes)
 
     def attach(self, trainer: Engine) -> None:
@@ -76,7 +74,7 @@ class PairMonitor:
         from PIL import Image
         from torch.utils.tensorboard import SummaryWriter
 
-        grid = pair_grid(self.pairs()[:16].numpy())
+        grid = pair_grid(self.pairs(16).numpy())
         with written_whole(self.folder / "previews" / f"epoch_{trainer.state.epoch:04d}.png") as temporary:
             Image.fromarray(grid).save(temporary)
         with SummaryWriter(str(self.folder / "tensorboard")) as writer:

@@ -6,6 +6,7 @@ Source: Kossen et al. 2021; Radford et al. 2016, arXiv:1511.06434; Livne et al. 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -30,7 +31,7 @@ def _initialise(module: nn.Module, std: float) -> None:
 
 
 def _finish(network: nn.Module, norm: Norm, std: float) -> None:
-    """Initialises, then wraps all convolutions but the last in spectral norm; the other order does nothing, silently."""
+    """Initialises, then wraps all convolutions but the last in spectral norm: the other order initialises nothing."""
     network.apply(lambda module: _initialise(module, std))
     if norm == "spectral":
         convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
@@ -59,15 +60,14 @@ class Generator(nn.Sequential):
     def __init__(self, latent_dim: int = 100, width: int = 96, norm: Norm = "batch", init_std: float = 0.02) -> None:
         channels = [latent_dim, 16 * width, 8 * width, 4 * width, 2 * width, width]
         layers: list[nn.Module] = []
-        for i, (n_in, n_out) in enumerate(zip(channels, channels[1:], strict=False)):
-            first = {"stride": 1, "padding": 1}
-            later = {"stride": 2, "padding": 2, "output_padding": 1}
+        for i, (n_in, n_out) in enumerate(pairwise(channels)):
+            stride, padding, output_padding = (2, 2, 1) if i else (1, 1, 0)
             layers += [
-                nn.ConvTranspose2d(n_in, n_out, 5, bias=False, **(later if i else first)),
+                nn.ConvTranspose2d(n_in, n_out, 5, stride, padding, output_padding, bias=False),
                 _norm(norm, n_out),
                 nn.ReLU(inplace=True),
             ]
-        layers += [nn.ConvTranspose2d(width, 2, 5, stride=2, padding=2, output_padding=1, bias=False), nn.Tanh()]
+        layers += [nn.ConvTranspose2d(width, 2, 5, 2, 2, 1, bias=False), nn.Tanh()]
         super().__init__(*layers)
         self.latent_dim = latent_dim
         _finish(self, norm, init_std)
@@ -99,8 +99,8 @@ class MinibatchDiscrimination(nn.Module):
 class Critic(nn.Module):
     """Logits (B, 1) of pairs (B, 2, 96, 96); in the DCGAN the critic is the discriminator.
 
-    Six convolutions, kernel 5, stride 2, without bias: 96 -> 48 -> 24 -> 12 -> 6 -> 3 -> 1 pixels, w to 16w channels, then 1. No
-    sigmoid at the end: the DCGAN's loss works on logits.
+    Six convolutions, kernel 5, stride 2, without bias: 96 -> 48 -> 24 -> 12 -> 6 -> 3 -> 1 pixels, w to 16w channels,
+    then 1. No sigmoid at the end: the DCGAN's loss works on logits.
 
     Args:
         width: channels of the first layer, w; 96 in the paper.
@@ -119,7 +119,7 @@ class Critic(nn.Module):
         super().__init__()
         channels = [2, width, 2 * width, 4 * width, 8 * width, 16 * width]
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(channels, channels[1:], strict=False):
+        for n_in, n_out in pairwise(channels):
             layers += [
                 nn.Conv2d(n_in, n_out, 5, stride=2, padding=2, bias=False),
                 _norm(norm, n_out),
@@ -172,9 +172,7 @@ class HalfUNet(nn.Module):
         super().__init__()
         channels = [width * 2**level for level in range(5)]
         self.normalise = nn.InstanceNorm2d(1)
-        self.down = nn.ModuleList(
-            _ConvBlock(n_in, n_out, dropout) for n_in, n_out in zip([1, *channels], channels, strict=False)
-        )
+        self.down = nn.ModuleList(_ConvBlock(n_in, n_out, dropout) for n_in, n_out in pairwise([1, *channels]))
         self.up = nn.ModuleList(_ConvBlock(n + n // 2, n // 2, dropout) for n in reversed(channels[1:]))
         self.pool = nn.MaxPool2d(2)
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
@@ -183,9 +181,8 @@ class HalfUNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, 1, H, W) of the image (B, 1, H, W)."""
         low, high = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
-        x = self.normalise(
-            (image - low) / (high - low).clamp_min(1e-30)
-        )  # the range first: 1e-5 in the norm is then small
+        # The range first: beside it the 1e-5 in the norm is small, whatever the image's unit.
+        x = self.normalise((image - low) / (high - low).clamp_min(1e-30))
         skips = []
         for i, block in enumerate(self.down):
             x = block(self.pool(x) if i else x)

@@ -1,4 +1,4 @@
-"""What the critic and the generator want: the DCGAN's non-saturating loss and the Wasserstein loss with gradient penalty."""
+"""What critic and generator want: the DCGAN's non-saturating loss, the Wasserstein loss with gradient penalty."""
 
 from __future__ import annotations
 
@@ -94,10 +94,7 @@ class NonSaturating:
     def critic_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective`."""
         on_reals, on_fakes = critic(reals), critic(fakes)
-        loss = F.binary_cross_entropy_with_logits(on_reals, torch.empty_like(on_reals).uniform_(*self.real_targets))
-        loss = loss + F.binary_cross_entropy_with_logits(
-            on_fakes, torch.empty_like(on_fakes).uniform_(*self.fake_targets)
-        )
+        loss = _cross_entropy(on_reals, self.real_targets) + _cross_entropy(on_fakes, self.fake_targets)
         return loss, {"logit_gap": (on_reals.mean() - on_fakes.mean()).detach()}
 
     def generator_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -110,6 +107,10 @@ class NonSaturating:
         with torch.no_grad():
             wanted = critic.features(reals).mean(0)
         matching = F.l1_loss(features.mean(0), wanted)
-        return self.adversarial_weight * adversarial + self.matching_weight * matching, {
-            "feature_matching": matching.detach()
-        }
+        loss = self.adversarial_weight * adversarial + self.matching_weight * matching
+        return loss, {"feature_matching": matching.detach()}
+
+
+def _cross_entropy(logits: Tensor, targets: tuple[float, float]) -> Tensor:
+    """BCE against targets drawn uniformly from a range; on logits, targets above 1 are legal."""
+    return F.binary_cross_entropy_with_logits(logits, torch.empty_like(logits).uniform_(*targets))

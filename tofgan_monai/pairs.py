@@ -1,13 +1,14 @@
 """The pair and the stack: image-label patches (2, 96, 96), many of them in one file, real and synthetic alike.
 
 A stack is `NAME.npy`, float16 (n, 2, 96, 96), with its manifest `NAME.json` beside it. Channel 0 is the image in
-[-1, 1], channel 1 the label in {-1, +1}. float16 halves the disk; its steps in [-1, 1] are at most 1/2048, finer than the
-12 bits of a scanner, and the label is exact. A manifest says where pairs come from, never whose they are: patients
+[-1, 1], channel 1 the label in {-1, +1}. float16 halves the disk; its steps in [-1, 1] are at most 1/2048, finer than
+the 12 bits of a scanner, and the label is exact. A manifest says where pairs come from, never whose they are: patients
 are indices.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from numpy.lib.format import open_memmap
 from torch.utils.data import Dataset
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_json, written_whole
 
 PATCH_SIZE = 96
 PAIR_SHAPE = (2, PATCH_SIZE, PATCH_SIZE)
@@ -85,17 +86,14 @@ class StackWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None and self.written != self.n:
-            error = InputError(f"{self.path}: {self.written} pairs came where {self.n} were announced")
-            self._files.__exit__(type(error), error, None)
-            raise error
-        if error is None:
-            from tofgan_monai.files import write_json
-
+        with self._files:  # whatever is raised in here drops the temporary file
+            if error is not None:
+                raise error
+            if self.written != self.n:
+                raise InputError(f"{self.path}: {self.written} pairs came where {self.n} were announced")
             self._stream.flush()
             described = {**self.manifest, "n": self.n, "shape": [self.n, *PAIR_SHAPE], "dtype": "float16"}
             write_json(manifest_path(self.path), described)
-        self._files.__exit__(kind, error, trace)
 
 
 def _what_is_wrong_with(pairs: np.ndarray) -> str:
@@ -113,10 +111,8 @@ def open_stack(path: str | os.PathLike) -> tuple[np.memmap, dict[str, Any]]:
     """The stack's pairs as a read-only memory map, float16 (n, 2, 96, 96), and its manifest.
 
     Raises:
-        InputError: no such stack, no manifest, a truncated file or another shape.
+        InputError: no such stack, no manifest or another stack's, a truncated file, another shape or dtype.
     """
-    import json
-
     path = Path(path)
     try:
         pairs = open_memmap(path, mode="r")
@@ -125,18 +121,21 @@ def open_stack(path: str | os.PathLike) -> tuple[np.memmap, dict[str, Any]]:
         raise InputError(
             f"{path}: not a readable stack ({error}); make it again with `tofgan extract` or `tofgan generate`"
         ) from error
-    if pairs.ndim != 4 or pairs.shape[1:] != PAIR_SHAPE or not len(pairs):
+    if pairs.ndim != 4 or pairs.shape[1:] != PAIR_SHAPE or pairs.dtype != np.float16 or not len(pairs):
         raise InputError(
-            f"{path}: a stack of shape {pairs.shape}; (n, 2, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0 is needed"
+            f"{path}: an array of shape {pairs.shape} and {pairs.dtype}; "
+            f"a stack is (n, 2, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0 and float16"
         )
+    if not isinstance(manifest, dict) or manifest.get("n") != len(pairs):
+        raise InputError(f"{path}: {manifest_path(path).name} beside it is not its manifest; copy both files together")
     return pairs, manifest
 
 
 class PairDataset(Dataset):
     """Pairs of one stack, or of several pooled, as dictionaries of tensors.
 
-    Each item holds `reals` (2, 96, 96) in [-1, 1] for a GAN, and for a segmentation network `image` (1, 96, 96) in [-1, 1] and
-    `label` (1, 96, 96) in {0, 1}; all float32.
+    Each item holds `reals` (2, 96, 96) in [-1, 1] for a GAN, and for a segmentation network `image` (1, 96, 96) in
+    [-1, 1] and `label` (1, 96, 96) in {0, 1}; all float32.
 
     Raises:
         InputError: see `open_stack`.

@@ -22,7 +22,7 @@ BACKGROUND_LOGIT = -20.0
 class BrainWindowInferer(SliceInferer):
     """Logits (1, 1, X, Y, Z) of a volume in RAS order, from 96x96 windows of its axial slices.
 
-    Only windows that touch the box round all voxels above the volume's minimum are computed, and of these only such as are not
+    Only windows in the box round all voxels above the volume's minimum are computed, and of these only such as are not
     constant: outside a skull-stripped brain the logit is -20.
 
     Args:
@@ -35,15 +35,16 @@ class BrainWindowInferer(SliceInferer):
             roi_size=(PATCH_SIZE, PATCH_SIZE), sw_batch_size=batch_size, overlap=overlap, mode="gaussian", spatial_dim=2
         )
 
-    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         """The network's logits on `inputs` (1, 1, X, Y, Z)."""
         low = float(inputs.min())
         start, end = generate_spatial_bounding_box(inputs[0], select_fn=lambda volume: volume > low)
         logits = torch.full_like(inputs, BACKGROUND_LOGIT)
         if all(stop > begin for begin, stop in zip(start, end, strict=True)):
-            box = (..., *map(slice, start, end))
+            box: Any = (..., *map(slice, start, end))
             self.cval = low  # what a slice narrower than a window is padded with
-            logits[box] = super().__call__(inputs[box], lambda windows: _on_varied(network, windows), *args, **kwargs)
+            inside: Any = super().__call__(inputs[box], lambda windows: _on_varied(network, windows), *args, **kwargs)
+            logits[box] = inside
         return logits
 
 

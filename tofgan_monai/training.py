@@ -1,8 +1,8 @@
-"""Trainings that show their progress, can be killed at any moment and go on to the same weights, bit for bit on the CPU.
+"""Trainings that show their progress, can be killed at any moment and go on to the same weights, bit-equal on the CPU.
 
-A training writes into its output folder: `checkpoint.pt` (the whole state, after every epoch), `best.pt` (the weights with the
-best quality figure), `losses.jsonl` (a line an epoch) and TensorBoard's files. All randomness of an epoch comes from the seed and the
-epoch's number, so a checkpoint needs no generator states.
+A training writes into its output folder: `checkpoint.pt` (the whole state, after every epoch), `best.pt` (the weights
+with the best quality figure), `losses.jsonl` (a line an epoch) and TensorBoard's files. All randomness of an epoch
+comes from the seed and the epoch's number, so a checkpoint needs no generator states.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import DataLoader
 from monai.data.utils import set_rnd
+from monai.engines import Trainer
 from torch import nn
 from tqdm import tqdm
 
@@ -53,21 +55,33 @@ def load_weights(path: str | os.PathLike, network: nn.Module | None = None) -> A
     except Exception as error:  # torch raises a dozen kinds for a broken file
         raise InputError(f"{path}: not readable as weights, truncated perhaps; take a whole copy") from error
     if network is not None:
-        try:
-            network.load_state_dict(content)
-        except (RuntimeError, AttributeError, TypeError) as error:
-            first = str(error).split("\n")[1 if "\n" in str(error) else 0].strip()
-            raise InputError(
-                f"{path}: weights of another network than the configuration's {type(network).__name__} ({first}); "
-                "use the width and norm that it was trained with"
-            ) from error
+        fit_weights(network, content, path)
     return content
+
+
+def fit_weights(network: nn.Module, weights: Any, path: str | os.PathLike) -> None:
+    """Loads a state dict strictly.
+
+    Raises:
+        InputError: it is another network's; `path` is where it came from.
+    """
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        first = str(error).split("\n")[1 if "\n" in str(error) else 0].strip()
+        raise InputError(
+            f"{path}: weights of another network than the configuration's {type(network).__name__} ({first}); "
+            "use the width and norm that it was trained with"
+        ) from error
 
 
 class History:
     """Ignite handler that keeps the means of an epoch's iteration outputs, one dictionary of figures per epoch.
 
     Attach it before the handlers that add figures of their own. Its state belongs into the checkpoint.
+
+    Raises:
+        TrainingDivergedError: a figure became NaN or infinite.
     """
 
     def __init__(self) -> None:
@@ -85,9 +99,13 @@ class History:
         self._sums = {}
 
     def _collect(self, trainer: Engine) -> None:
-        for name, value in trainer.state.output.items():
+        output: Any = trainer.state.output
+        for name, value in output.items():
             if isinstance(value, float) or (isinstance(value, torch.Tensor) and value.ndim == 0):
-                self._sums.setdefault(name, []).append(float(value))
+                figure = float(value)
+                if not math.isfinite(figure):
+                    raise TrainingDivergedError(f"the {name} became {figure}")
+                self._sums.setdefault(name, []).append(figure)
 
     def _finish(self, trainer: Engine) -> None:
         means = {name: float(np.mean(values)) for name, values in self._sums.items()}
@@ -166,7 +184,7 @@ class KeepBest:
 
 
 def run_resumable(
-    trainer: Engine,
+    trainer: Trainer,
     state: Mapping[str, Any],
     output_dir: str,
     *,
@@ -185,14 +203,15 @@ def run_resumable(
         recipe: name -> whatever may not change when the training goes on; compared by its text.
 
     Raises:
-        InputError: the checkpoint is of another configuration, or the folder cannot be written.
+        InputError: the checkpoint is of another configuration or truncated, or the folder cannot be written to.
         TrainingDivergedError: a loss became NaN.
     """
     folder = Path(output_dir)
     checkpoint = folder / "checkpoint.pt"
     saved = {name: value for name, value in {**state, "history": history}.items() if hasattr(value, "state_dict")}
     texts = {name: str(value) for name, value in {**recipe, "seed": seed}.items()}
-    loader = trainer.data_loader
+    loader: Any = trainer.data_loader
+    max_epochs = trainer.state.max_epochs or 0
 
     if checkpoint.exists():
         content = load_weights(checkpoint)
@@ -200,10 +219,10 @@ def run_resumable(
         for name, value in saved.items():
             value.load_state_dict(content["state"][name])
         trainer.state.epoch, trainer.state.iteration = content["epoch"], content["epoch"] * len(loader)
-        if content["epoch"] >= trainer.state.max_epochs:
+        if content["epoch"] >= max_epochs:
             _logger.info(f"{folder}: finished already ({content['epoch']} epochs); nothing to do")
             return
-        _logger.info(f"{folder}: going on after epoch {content['epoch']} of {trainer.state.max_epochs}")
+        _logger.info(f"{folder}: going on after epoch {content['epoch']} of {max_epochs}")
 
     def save(engine: Engine) -> None:
         states = {name: value.state_dict() for name, value in saved.items()}
@@ -213,7 +232,7 @@ def run_resumable(
 
     trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine: seed_epoch(seed, engine.state.epoch, loader))
     trainer.add_event_handler(Events.EPOCH_COMPLETED, save)
-    total = trainer.state.max_epochs * len(loader)
+    total = max_epochs * len(loader)
     with tqdm(total=total, initial=trainer.state.iteration, desc=folder.name, unit="step", mininterval=1) as bar:
         trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: bar.update() and None)
         try:

@@ -12,8 +12,8 @@ N_SCALES, NEIGHBOURHOOD, N_PROJECTIONS, N_PER_PAIR = 3, 7, 128, 32
 def sliced_wasserstein(reals: Tensor, fakes: Tensor, *, seed: int = 0) -> float:
     """Sliced Wasserstein distance between the local neighbourhoods of two sets of pairs; 0 when equal, lower is closer.
 
-    Neighbourhoods of 7x7 pixels through both channels, so that a label that does not fit its image counts, at three scales
-    of the pairs; all are brought to the mean and standard deviation of the reals'.
+    Neighbourhoods of 7x7 pixels through both channels, so that a label that does not fit its image counts, at three
+    scales of the pairs; all are brought to the mean and standard deviation of the reals'.
 
     Args:
         reals: pairs (n, 2, H, W).
