@@ -1,0 +1,99 @@
+"""The three sources of simulated heads in one table of parameter ranges, and the seeds reserved for each use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Range = tuple[float, float]
+
+# Heads of different uses never meet, so no head that is tested on can have trained a shipped weight.
+SEEDS: dict[str, range] = {
+    "weights": range(0, 10_000),
+    "demo": range(10_000, 20_000),
+    "study": range(20_000, 30_000),
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One quantity that is drawn per head, evenly from the range of the head's source (evenly in the log if `log`)."""
+
+    name: str
+    unit: str
+    meaning: str
+    A: Range
+    B: Range
+    C: Range
+    log: bool = False
+
+    def range_of(self, source: str) -> Range:
+        """The lowest and the highest value at a source."""
+        return {"A": self.A, "B": self.B, "C": self.C}[source]
+
+
+def _p(name: str, unit: str, a: Range, b: Range, c: Range, meaning: str, log: bool = False) -> Parameter:
+    return Parameter(name, unit, meaning, a, b, c, log)
+
+
+PARAMETERS: tuple[Parameter, ...] = (
+    # acquisition
+    _p("spacing_x", "mm", (0.5, 0.5), (0.5, 0.5), (0.3, 0.8), "voxel size, first axis"),
+    _p("spacing_y_ratio", "", (1.0, 1.0), (1.4, 1.4), (1.0, 1.15), "voxel size of the second axis over the first's"),
+    _p("spacing_z", "mm", (0.7, 0.7), (0.7, 0.7), (0.5, 1.0), "slice distance"),
+    _p("tilt", "degrees", (0, 6), (0, 6), (0, 15), "largest rotation of the field of view about each axis"),
+    _p("repetition_time", "ms", (21, 23), (24, 27), (15, 35), "TR"),
+    _p("flip_angle", "degrees", (17, 19), (20, 23), (14, 27), "excitation at the middle of a slab"),
+    _p("flip_ramp", "", (0.1, 0.2), (0.25, 0.4), (0.0, 0.5), "rise of the flip angle over a slab (TONE)"),
+    _p("slab", "mm", (28, 34), (38, 46), (18, 65), "thickness of a slab"),
+    _p("slab_edge", "", (0.04, 0.10), (0.12, 0.20), (0.0, 0.25), "loss of flip angle at a slab's edges"),
+    _p("magnetisation_transfer", "", (0.72, 0.78), (0.84, 0.92), (0.5, 1.0), "brain signal kept under MT"),
+    _p("blur", "", (0.00, 0.04), (0.07, 0.11), (0.0, 0.22), "weight of each in-plane neighbour in the point spread"),
+    _p("snr", "", (9.5, 12.5), (7, 9), (4.5, 30), "grey matter over noise", log=True),
+    _p("noise_blur", "", (0.00, 0.04), (0.10, 0.16), (0.0, 0.25), "weight of each in-plane neighbour in the noise"),
+    _p("bias", "", (0.10, 0.15), (0.17, 0.22), (0.0, 0.35), "standard deviation of the log of the coil's sensitivity"),
+    _p("coil_rim", "", (0.05, 0.15), (0.25, 0.40), (0.0, 0.6), "gain at the head's surface over the centre's"),
+    _p("grey_level", "", (200, 300), (70, 110), (40, 1000), "grey matter in the scanner's integers", log=True),
+    _p("gamma", "", (1, 1), (1, 1), (0.8, 1.3), "power law of the export"),
+    _p("window", "grey matter", (99, 99), (99, 99), (1.7, 12), "intensity at which the export clips", log=True),
+    # tissue
+    _p("white_matter", "", (0.95, 1.05), (1.06, 1.16), (0.85, 1.25), "white matter, beyond what T1 and MT give"),
+    _p("csf", "", (0.55, 0.75), (0.75, 0.95), (0.3, 1.1), "signal of fluid, beyond what T1 gives (pulsation)"),
+    _p("fat", "", (0.75, 1.0), (0.35, 0.55), (0.0, 1.2), "signal of fat, beyond what T1 gives (fat saturation)"),
+    _p("texture", "", (0.04, 0.06), (0.06, 0.08), (0.0, 0.10), "standard deviation of the brain's texture"),
+    _p("sulcus_width", "", (0.10, 0.18), (0.14, 0.24), (0.06, 0.4), "how open the sulci are (atrophy)"),
+    _p("ventricles", "", (0.8, 1.2), (0.9, 1.4), (0.5, 1.8), "ventricle size"),
+    _p("sleeve", "", (0.5, 0.9), (0.5, 0.9), (0.0, 1.2), "fluid around the larger arteries"),
+    # anatomy
+    _p("head_size", "", (0.95, 1.01), (0.92, 1.00), (0.86, 1.08), "size over the template's"),
+    _p("head_shape", "", (0.0, 0.04), (0.0, 0.05), (0.0, 0.09), "largest relative change of each axis"),
+    _p("deformation", "mm", (1.0, 2.0), (1.0, 2.0), (0.5, 3.5), "standard deviation of the surfaces' displacement"),
+    _p("height", "mm", (-3, 3), (-3, 3), (-8, 8), "height of the field of view over its usual place"),
+    _p("m1_radius", "mm", (1.30, 1.48), (1.14, 1.28), (0.9, 2.0), "middle cerebral artery, first segment"),
+    _p("tortuosity", "", (0.5, 0.9), (1.2, 1.7), (0.3, 2.2), "waviness of the arteries"),
+    _p("branch_length", "", (0.80, 0.95), (0.85, 1.0), (0.5, 1.1), "length of a branch over 42 r^0.6 mm"),
+    _p("variants", "", (0.25, 0.35), (0.3, 0.45), (0.1, 0.6), "chance that a communicating artery is thin or missing"),
+    _p("aneurysms", "", (0.05, 0.1), (0.05, 0.1), (0.0, 0.5), "six times the chance at each large artery's end"),
+    _p("velocity", "mm/s", (112, 138), (210, 260), (130, 600), "of blood at radius 1.5 mm", log=True),
+    _p("flow_loss", "", (0.72, 0.78), (0.88, 0.96), (0.65, 1.0), "signal of blood kept under dephasing"),
+    _p("flow_spread", "", (0.2, 0.3), (0.3, 0.4), (0.1, 0.6), "standard deviation of the log of a branch's velocity"),
+    _p("veins", "", (1.1, 1.4), (1.15, 1.45), (0.7, 1.7), "veins and sinuses over grey matter"),
+)
+
+FULL_SHAPE: dict[str, tuple[int, int, int]] = {"A": (312, 384, 127), "B": (384, 268, 127)}
+SMALL_SHAPE = (192, 192, 24)
+SOURCES: dict[str, dict[str, Range]] = {s: {p.name: p.range_of(s) for p in PARAMETERS} for s in "ABC"}
+
+
+def draw_parameters(source: str, rng: np.random.Generator) -> dict[str, float]:
+    """One head's parameters, each within its source's range."""
+    drawn = {}
+    for parameter in PARAMETERS:
+        low, high = parameter.range_of(source)
+        u = rng.random()
+        if parameter.log:
+            drawn[parameter.name] = float(np.exp(np.log(low) + u * (np.log(high) - np.log(low))))
+        else:
+            drawn[parameter.name] = float(low + u * (high - low))
+    return drawn

@@ -1,0 +1,58 @@
+"""Bright things that are no brain arteries: sinuses and veins, and the arteries of the scalp."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tofgan_monai.phantom.growth import Distance, Tips, walk
+from tofgan_monai.phantom.trunks import SIDES, polyline
+
+SINUSES: tuple[tuple[tuple[float, float, float], ...], ...] = (
+    ((0, -46, 12), (0, -70, 6), (0, -95, -6)),
+    ((0, -96, -2), (0, -92, 30), (0, -70, 58), (0, -20, 72), (0, 30, 60)),
+)
+PAIRED: tuple[tuple[float, tuple[tuple[float, float, float], ...]], ...] = (
+    (2.8, ((0, -95, -6), (25, -90, -12), (48, -68, -20), (54, -45, -30), (46, -36, -48), (32, -30, -62))),
+    (0.8, ((10, 2, -15), (18, -14, -16), (21, -28, -8), (12, -40, 4), (0, -46, 12))),
+    (0.7, ((2, 8, 10), (2.5, -15, 13), (2, -35, 12), (0, -46, 12))),
+    (0.9, ((45, 5, -10), (40, 14, -18), (30, 12, -26), (18, 10, -32))),
+)
+
+
+def _surface_walks(
+    rng: np.random.Generator, distance: Distance, *, n: int, depth_mm: float, radii_mm: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points (m, 3) and radii (m,) of n wavy vessels at a depth below a closed surface."""
+    direction = rng.standard_normal((n, 3)) * (1, 1, 0.8)
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    ray = np.linspace(20, 110, 120)
+    probes = direction[:, None] * ray[:, None] + np.array([0, -15, 0])
+    value = distance(probes.reshape(-1, 3)).reshape(n, -1)
+    starts = probes[np.arange(n), np.argmin(np.abs(value + depth_mm), axis=1)]
+    radius = rng.uniform(*radii_mm, n)
+    zeros = np.zeros(n, int)
+    tips = Tips(starts, np.cross(direction, rng.standard_normal((n, 3))), radius, zeros, zeros, np.sign(starts[:, 0]))
+    steps = rng.integers(60, 180, n)
+    path, length = walk(tips, steps, distance, rng, 1.0, depth_mm=np.full(n, depth_mm))
+    points = np.concatenate([path[:k, i] for i, k in enumerate(length)])
+    return points, np.repeat(radius, length)
+
+
+def veins(rng: np.random.Generator, distance: Distance) -> tuple[np.ndarray, np.ndarray]:
+    """Points (n, 3) in mm and radii (n,) of the venous sinuses, the deep and some cortical veins."""
+    pieces = []
+    for sinus in SINUSES:
+        line = polyline(np.array(sinus) + rng.normal(0, 1.0, (len(sinus), 3)), rng, waviness_mm=0.3)
+        pieces.append((line, np.full(len(line), rng.uniform(2.0, 3.2))))
+    for radius, controls in PAIRED:
+        for sign in SIDES.values():
+            line = np.array(controls) * (sign, 1, 1) + rng.normal(0, 1.2, (len(controls), 3))
+            line = polyline(line, rng, waviness_mm=0.5)
+            pieces.append((line, np.full(len(line), radius * rng.uniform(0.5, 1.3))))
+    pieces.append(_surface_walks(rng, distance, n=30, depth_mm=2.0, radii_mm=(0.3, 0.9)))
+    return np.concatenate([p for p, _ in pieces]), np.concatenate([r for _, r in pieces])
+
+
+def scalp_arteries(rng: np.random.Generator, skin: Distance) -> tuple[np.ndarray, np.ndarray]:
+    """Points (n, 3) in mm and radii (n,) of arteries under the skin; they fill with blood but are not labelled."""
+    return _surface_walks(rng, skin, n=16, depth_mm=4.0, radii_mm=(0.3, 0.8))
