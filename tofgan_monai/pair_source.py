@@ -6,23 +6,21 @@ import hashlib
 import json
 import logging
 import os
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from monai.transforms import Compose, Transform
 from monai.utils import CommonKeys
-from nibabel.filebasedimages import ImageFileError
 from tqdm import tqdm
 
 from tofgan_monai.cohort import read_cohort
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
 from tofgan_monai.pairs import PairDataset, StackWriter, manifest_path
+from tofgan_monai.volumes import load_volume
 
 Item = Mapping[str, Any]
 Patches = list[dict[str, Any]]
@@ -121,8 +119,16 @@ def fingerprint(items: Sequence[Item], transform: Any) -> str:
         digest.update(_patient_of(item).encode() + str(item.get("subject", "")).encode())
         for key in _PATHS:
             if item.get(key):
-                digest.update(f"{key}{sha256(item[key])}".encode())
+                digest.update(f"{key}{content_digest(item[key])}".encode())
     return digest.hexdigest()
+
+
+def content_digest(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file, or of all files of a DICOM series' folder."""
+    if not os.path.isdir(path):
+        return sha256(path)
+    files = sorted(file for file in Path(path).iterdir() if file.is_file())
+    return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
 
 
 def _sampled(
@@ -141,24 +147,32 @@ def _sampled(
 
 
 def _input_problems(error: BaseException, item: Item) -> list[str]:
-    """What the user can mend: MONAI wraps every error of a transform into a RuntimeError."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, InputError):
-            return cause.problems
-        cause = cause.__cause__
+    """What the user can mend about an item; any other error goes on."""
+    cause = unwrapped(error)
+    if isinstance(cause, InputError):
+        return cause.problems
     problems = [_unreadable(item[key]) for key in _PATHS if item.get(key)]
     if not any(problems):
         raise error
     return [f"{item.get('subject', '')}: {problem}" for problem in problems if problem]
 
 
+def unwrapped(error: BaseException) -> BaseException:
+    """The InputError within an error, if there is one: MONAI wraps what its transforms raise into RuntimeErrors."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return cause
+        cause = cause.__cause__
+    return error
+
+
 def _unreadable(path: str | os.PathLike) -> str:
-    """Why a NIfTI file cannot be read; empty where it can."""
+    """Why a volume cannot be read; empty where it can."""
     try:
-        np.asanyarray(nib.Nifti1Image.from_filename(path).dataobj)
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
-        return f"{path} cannot be read ({error}); prepare it again"
+        load_volume(path)
+    except InputError as error:
+        return f"{path}: {error}"
     return ""
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
-from monai.utils import CommonKeys
+from monai.utils import CommonKeys, convert_to_dst_type
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.transforms.brain_mask import brain_mask
 
 Method = Literal["given", "computed", "none"]
 
@@ -55,7 +57,7 @@ class SkullStripd(MapTransform):
             out[self.mask_key] = self._computed_mask(out)
         inside = torch.as_tensor(out[self.mask_key]) > 0
         if not inside.any():
-            raise InputError(f"{_name(out)}: the brain mask is empty; give another, or compute one")
+            raise InputError(f"{_name(out)}: the brain mask is empty; give another one")
         for key in self.key_iterator(out):
             if out[key].shape != inside.shape:
                 raise InputError(
@@ -67,7 +69,10 @@ class SkullStripd(MapTransform):
     def _computed_mask(self, data: Mapping[Hashable, Any]) -> torch.Tensor:
         if self.method == "given":
             raise InputError(f"{_name(data)}: no brain mask; give one, or skull-strip with method computed or none")
-        raise NotImplementedError
+        image = data[self.image_key]
+        spacing_mm = [float(edge) for edge in getattr(image, "pixdim", torch.ones(3))]
+        mask = torch.from_numpy(brain_mask(np.asarray(image[0]), spacing_mm)[None].astype(np.uint8))
+        return convert_to_dst_type(mask, image, dtype=torch.uint8)[0]
 
 
 def _name(data: Mapping[Hashable, Any]) -> str:
