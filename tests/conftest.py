@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 # Before torch and matplotlib are imported, and for processes that tests start; tiny arrays gain nothing from threads.
@@ -25,3 +28,37 @@ def _no_network():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", _connect_here_only)
         yield
+
+
+@pytest.fixture(scope="session")
+def write_pairs():
+    """Callable (path, n=24, seed=0, **manifest) that writes a stack: soft noise with a bright bar, the vessel."""
+    from tofgan_monai.pairs import StackWriter, normalise_patch
+
+    def write(path, n=24, seed=0, **manifest):
+        rng = np.random.default_rng(seed)
+        label = np.zeros((n, 96, 96), bool)
+        for bars, start in zip(label, rng.integers(0, 80, n), strict=True):
+            bars[start : start + 8] = True
+        image = normalise_patch(rng.normal(size=(n, 96, 96)) + 5 * label)
+        with StackWriter(path, n, {"kind": "trial", **manifest}) as stack:
+            stack.append(np.stack([image, np.where(label, 1, -1)], axis=1))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def full_disk():
+    """Context manager: no file grows beyond so many bytes, as if the disk were full."""
+
+    @contextmanager
+    def limit(n_bytes):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))  # Python ignores the signal: EFBIG comes
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit

@@ -30,7 +30,7 @@ def sliced_wasserstein(reals: Tensor, fakes: Tensor, *, seed: int = 0) -> float:
     generator = torch.Generator().manual_seed(seed)
     distances = []
     for scale in range(N_SCALES):
-        a, b = (_neighbourhoods(F.avg_pool2d(x.float(), 2**scale), generator) for x in (reals, fakes))
+        a, b = _neighbourhoods([F.avg_pool2d(x.float(), 2**scale) for x in (reals, fakes)], generator)
         mean, std = a.mean(0), a.std(0).clamp_min(1e-6)
         directions = torch.randn(a.shape[1], N_PROJECTIONS, generator=generator)
         directions /= directions.norm(dim=0)
@@ -39,11 +39,11 @@ def sliced_wasserstein(reals: Tensor, fakes: Tensor, *, seed: int = 0) -> float:
     return float(torch.stack(distances).mean())
 
 
-def _neighbourhoods(pairs: Tensor, generator: torch.Generator) -> Tensor:
-    """(n x 32, 2 x 7 x 7) neighbourhoods at random places, 32 of each pair."""
-    windows = pairs.unfold(2, NEIGHBOURHOOD, 1).unfold(3, NEIGHBOURHOOD, 1)  # (n, 2, h, w, 7, 7)
-    n, _, height, width = windows.shape[:4]
+def _neighbourhoods(sets: list[Tensor], generator: torch.Generator) -> list[Tensor]:
+    """Of each set (n, 2, H, W) its (n x 32, 2 x 7 x 7) neighbourhoods at random places, 32 of each pair."""
+    n, _, height, width = sets[0].shape
     which = torch.arange(n).repeat_interleave(N_PER_PAIR)
-    rows = torch.randint(height, (len(which),), generator=generator)
-    columns = torch.randint(width, (len(which),), generator=generator)
-    return windows[which, :, rows, columns].flatten(1)
+    rows = torch.randint(height - NEIGHBOURHOOD + 1, (len(which),), generator=generator)
+    columns = torch.randint(width - NEIGHBOURHOOD + 1, (len(which),), generator=generator)
+    windows = (pairs.unfold(2, NEIGHBOURHOOD, 1).unfold(3, NEIGHBOURHOOD, 1) for pairs in sets)  # (n, 2, h, w, 7, 7)
+    return [of_set[which, :, rows, columns].flatten(1) for of_set in windows]

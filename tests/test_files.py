@@ -1,0 +1,64 @@
+"""Files whole or not at all: what stays after an error, a full disk, a folder that is none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.files import require_writable, sha256, write_json, written_whole
+
+
+def test_block_that_ends_well_replaces_the_file_and_makes_its_folder(tmp_path):
+    path = tmp_path / "new" / "volume.nii.gz"
+    for text in ("old", "new"):
+        with written_whole(path) as temporary:
+            assert temporary.name.endswith(".nii.gz") and temporary.parent == path.parent
+            temporary.write_text(text)
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_block_that_fails_leaves_the_file_of_before(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyError), written_whole(path) as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_full_disk_names_the_file_and_the_remedy(tmp_path):
+    told = r"a\.txt: cannot be written \(No space left on device\); free some space"
+    with pytest.raises(InputError, match=told), written_whole(tmp_path / "a.txt"):
+        raise OSError(28, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_error_about_another_file_is_not_called_a_full_disk(tmp_path):
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "a.txt"):
+        (tmp_path / "input.txt").read_text()
+
+
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_file_where_a_folder_should_be_is_told(tmp_path, below):
+    (tmp_path / "output").write_text("a file")
+    with pytest.raises(InputError, match=r"output.*cannot be written"):
+        require_writable(tmp_path / "output" / below)
+    with pytest.raises(InputError, match=r"output.*cannot be written"):
+        write_json(tmp_path / "output" / "a.json", {})
+    assert (tmp_path / "output").read_text() == "a file"
+
+
+def test_writable_folder_is_made_and_left_empty(tmp_path):
+    require_writable(tmp_path / "a" / "b")
+    assert not list((tmp_path / "a" / "b").iterdir())
+
+
+def test_json_and_digest_are_the_files_own(tmp_path):
+    write_json(tmp_path / "a.json", {"n": 1})
+    content = (tmp_path / "a.json").read_bytes()
+    assert json.loads(content) == {"n": 1} and content.endswith(b"\n")
+    assert sha256(tmp_path / "a.json") == hashlib.sha256(content).hexdigest()
