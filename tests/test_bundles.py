@@ -1,0 +1,415 @@
+"""Every bundle as a user runs it, with MONAI's command alone; and as the model zoo would check it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, run, verify_metadata, verify_net_in_out
+from packaging.requirements import Requirement
+
+from tofgan_monai.cohort import write_cohort
+from tofgan_monai.networks import Generator, HalfUNet
+from tofgan_monai.pairs import StackWriter, open_stack
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = Path(__file__).parent / "data" / "meta_schema_20240725.json"
+BUNDLES = ROOT / "bundles"
+GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn"]
+UNET = "tof_mra_vessel_segmentation"
+ALL = [*GANS, UNET]
+TINY = {"width": 2, "max_epochs": 1, "batch_size": 4}
+SHAPE = (112, 104, 6)
+
+
+def configs(name, *files):
+    return [str(BUNDLES / name / "configs" / file) for file in files]
+
+
+def run_bundle(name, *files, **overrides):
+    """In this process: MONAI's start costs seconds. Without logging.conf, which would take pytest's own handlers away."""
+    run(config_file=configs(name, *files), bundle_root=str(BUNDLES / name), logging_file=False, **overrides)
+
+
+def command(*words, cwd):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "monai.bundle", *map(str, words)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def parsed(name, *files):
+    parser = ConfigParser()
+    parser.read_config(configs(name, *files))
+    return parser
+
+
+def metadata(name):
+    return json.loads((BUNDLES / name / "configs" / "metadata.json").read_text("utf-8"))
+
+
+def tree(folder):
+    return sorted(folder.rglob("*"))
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stack") / "real.npy"
+    rng = np.random.default_rng(0)
+    with StackWriter(path, 12, {"kind": "real"}) as writer:
+        image, label = rng.uniform(-1, 1, (12, 96, 96)), rng.choice([-1, 1], (12, 96, 96), p=[0.9, 0.1])
+        writer.append(np.stack([image, label], axis=1))
+    return path
+
+
+def affine_of(orientation):
+    """Millimetres of a voxel index: 0.5x0.5x0.7 mm, turned by 15 degrees where oblique."""
+    cos, sin = np.cos(np.pi / 12), np.sin(np.pi / 12)
+    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+    axes = {"RAS": np.eye(3), "LPS": np.diag([-1, -1, 1]), "oblique": turn @ np.eye(3)[:, [2, 0, 1]]}[orientation]
+    affine = np.eye(4)
+    affine[:3, :3] = axes @ np.diag([0.5, 0.5, 0.7])
+    affine[:3, 3] = [-31, 17, 5]
+    return affine
+
+
+def write_patient(folder, orientation, seed, names=("image", "label", "mask")):
+    rng = np.random.default_rng(seed)
+    shape = SHAPE if orientation != "oblique" else (SHAPE[2], *SHAPE[:2])
+    mask = np.zeros(shape, np.uint8)
+    mask[tuple(slice(1, -1) if edge == SHAPE[2] else slice(6, -6) for edge in shape)] = 1
+    label = (rng.random(shape) < 0.05).astype(np.uint8) * mask
+    image = (rng.uniform(50, 100, shape) + 200 * label).astype(np.float32) * mask
+    folder.mkdir(parents=True)
+    for name, volume in zip(names, (image, label, mask), strict=False):
+        nib.save(nib.Nifti1Image(volume, affine_of(orientation)), folder / f"{name}.nii.gz")
+    return {
+        "subject": folder.name,
+        "patient": folder.name,
+        **{name: str(folder / f"{name}.nii.gz") for name in names},
+    }
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    orientations = ["RAS", "LPS", "RAS", "oblique", "LPS"]
+    items = [write_patient(folder / f"sub-{i:02d}", which, i) for i, which in enumerate(orientations)]
+    write_cohort(folder, {"training": items[:2], "validation": items[2:3], "test": items[3:]})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    unet = HalfUNet(2)
+    torch.save(Generator(width=2).state_dict(), folder / "generator.pt")
+    torch.save(unet.state_dict(), folder / "unet.pt")
+    return {**{name: str(folder / "generator.pt") for name in GANS}, UNET: str(folder / "unet.pt")}
+
+
+# ---- training
+
+
+def check_training(output_dir, name):
+    weights = torch.load(output_dir / "best.pt", weights_only=True)
+    fresh = HalfUNet(2) if name == UNET else Generator(width=2)
+    fresh.load_state_dict(weights)
+    assert (output_dir / "checkpoint.pt").exists()
+    (epoch,) = [json.loads(line) for line in (output_dir / "losses.jsonl").read_text("utf-8").splitlines()]
+    assert np.isfinite([value for value in epoch.values() if isinstance(value, float)]).all()
+    return epoch
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_trains_on_a_stack_from_elsewhere(name, stack, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = tree(BUNDLES / name)
+    run_bundle(name, "train.yaml", pairs=str(stack), output_dir=str(tmp_path / "out"), **TINY)
+    epoch = check_training(tmp_path / "out", name)
+    assert ("val_dice" if name == UNET else "sliced_wasserstein") in epoch
+    assert epoch["iteration"] == 3
+    assert tree(BUNDLES / name) == before
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_trains_on_prepared_volumes(name, prepared, tmp_path):
+    sizes = {**TINY, "n_vessel": 3, "n_random": 2}
+    run_bundle(name, "train.yaml", dataset_dir=str(prepared), output_dir=str(tmp_path / "out"), **sizes)
+    check_training(tmp_path / "out", name)
+    pairs, manifest = open_stack(tmp_path / "out" / "pairs_training.npy")
+    assert pairs.shape == (10, 2, 96, 96)
+    assert [volume["n_vessel"] for volume in manifest["volumes"]] == [3, 3]
+    assert len(open_stack(tmp_path / "out" / "pairs_validation.npy")[0]) == 5
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_trains_on_volumes_without_a_brain_mask(name, tmp_path):
+    items = [write_patient(tmp_path / f"sub-{i}", "RAS", i, ("image", "label")) for i in range(2)]
+    write_cohort(tmp_path, {"training": items[:1], "validation": items[1:], "test": []})
+    sizes = {**TINY, "n_vessel": 3, "n_random": 2}
+    run_bundle(name, "train.yaml", dataset_dir=str(tmp_path), output_dir=str(tmp_path / "out"), **sizes)
+    check_training(tmp_path / "out", name)
+
+
+def test_trains_by_command_from_its_own_folder(stack, tmp_path):
+    words = ["run", "--config_file", "configs/train.yaml", "--pairs", stack, "--output_dir", tmp_path / "out"]
+    tiny = ["--width", 2, "--max_epochs", 1, "--batch_size", 4]
+    log = command(*words, *tiny, cwd=BUNDLES / "tof_mra_wgan_gp_sn")
+    check_training(tmp_path / "out", "tof_mra_wgan_gp_sn")
+    assert "logging.conf" in log
+    assert "Traceback" not in log
+
+
+# ---- inference
+
+
+@pytest.mark.parametrize("name", GANS)
+def test_generates_a_stack(name, weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(BUNDLES / name)
+    overrides = {"weights": weights[name], "width": 2, "n": 70, "seed": 3, "output": str(tmp_path / "made.npy")}
+    run(config_file="configs/inference.yaml", logging_file=False, **overrides)
+    pairs, manifest = open_stack(tmp_path / "made.npy")
+    assert pairs.shape == (70, 2, 96, 96)
+    assert set(np.unique(pairs[:, 1])) <= {-1, 1}
+    assert (manifest["bundle"], manifest["seed"], manifest["kind"]) == (name, 3, "synthetic")
+
+
+def same_geometry(path, image):
+    made, given = nib.load(path), nib.load(image)
+    assert made.shape == given.shape
+    np.testing.assert_allclose(made.affine, given.affine, atol=1e-4)
+    assert made.get_data_dtype() == np.uint8
+    assert set(np.unique(made.dataobj)) <= {0, 1}
+    return np.asarray(made.dataobj)
+
+
+def test_segments_by_command_from_elsewhere(prepared, weights, tmp_path):
+    words = ["run", "--config_file", *configs(UNET, "inference.yaml"), "--bundle_root", BUNDLES / UNET]
+    given = ["--dataset_dir", prepared, "--output_dir", tmp_path / "out", "--weights", weights[UNET], "--width", 2]
+    command(*words, *given, cwd=tmp_path)
+    assert len(list((tmp_path / "out").rglob("*.nii.gz"))) == 5
+    for i in range(5):
+        same_geometry(tmp_path / "out" / f"sub-{i:02d}_vessels.nii.gz", prepared / f"sub-{i:02d}" / "image.nii.gz")
+
+
+def test_segmentation_lies_where_the_vessels_are(prepared, weights, tmp_path):
+    """A network that finds what is bright: whatever a volume's orientation, its voxels are the bright ones."""
+    run_bundle(
+        UNET,
+        "inference.yaml",
+        dataset_dir=str(prepared),
+        output_dir=str(tmp_path),
+        weights=weights[UNET],
+        network="$lambda windows: (windows - 180)",
+        width=2,
+        split="test",
+    )
+    for subject in ("sub-03", "sub-04"):
+        found = same_geometry(tmp_path / f"{subject}_vessels.nii.gz", prepared / subject / "image.nii.gz")
+        np.testing.assert_array_equal(found, np.asarray(nib.load(prepared / subject / "label.nii.gz").dataobj))
+
+
+def test_segmentations_stay_in_output_dir(weights, tmp_path):
+    """The volumes of a cohort may lie anywhere, and all be called the same."""
+    items = [write_patient(tmp_path / "scans" / f"sub-{i}", "RAS", i, ("image",)) for i in range(2)]
+    cohort = write_cohort(tmp_path / "lists" / "cohort.json", {"unsplit": items})
+    before = tree(tmp_path / "scans")
+    run_bundle(
+        UNET,
+        "inference.yaml",
+        dataset_dir=str(cohort),
+        output_dir=str(tmp_path / "out"),
+        weights=weights[UNET],
+        width=2,
+    )
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"sub-{i}_vessels.nii.gz" for i in range(2)]
+    assert tree(tmp_path / "scans") == before
+
+
+def test_evaluates_the_test_patients(prepared, weights, tmp_path):
+    overrides = {"dataset_dir": str(prepared), "output_dir": str(tmp_path), "weights": weights[UNET], "width": 2}
+    run_bundle(UNET, "inference.yaml", "evaluate.yaml", **overrides, cohort="A")
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text("utf-8").splitlines()]
+    assert {line["model"] for line in lines} == {"U-Net"}
+    assert len(lines) == 2
+    assert all(0 <= line["dsc"] <= 1 and line["hd95_mm"] >= 0 for line in lines)
+    assert len(list((tmp_path / "error_maps").glob("*.png"))) == 2
+
+
+# ---- what the zoo checks
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_metadata_fits_the_schema(name, tmp_path):
+    schema = tmp_path / "schema.json"
+    schema.write_bytes(SCHEMA.read_bytes())  # found there, MONAI downloads nothing
+    verify_metadata(meta_file=configs(name, "metadata.json")[0], filepath=str(schema))
+    assert metadata(name)["schema"].endswith(SCHEMA.name)
+    assert metadata(name)["version"] in metadata(name)["changelog"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_metadata_names_the_pinned_versions(name):
+    content = metadata(name)
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    pinned = {pin.name.lower(): str(pin.specifier).removeprefix("==") for pin in pins}
+    assert (content["monai_version"], content["pytorch_version"]) == (pinned["monai"], pinned["torch"])
+    named = {"numpy": content["numpy_version"], **content["required_packages_version"]}
+    del named["tofgan-monai"]
+    assert {package.lower(): version for package, version in named.items()}.items() <= pinned.items()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_has_what_a_bundle_of_the_zoo_has(name):
+    files = ["LICENSE", "configs/metadata.json", "configs/logging.conf", "docs/README.md"]
+    for file in files + [f"configs/{kind}.yaml" for kind in ("train", "inference", "paper")]:
+        assert (BUNDLES / name / file).is_file(), file
+    assert (BUNDLES / name / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("kind", ["train", "infer", "evaluate"])
+def test_has_the_ids_that_monai_asks_for(name, kind, stack, prepared, weights, tmp_path):
+    files = {"train": ["train.yaml"], "infer": ["inference.yaml"], "evaluate": ["inference.yaml", "evaluate.yaml"]}[
+        kind
+    ]
+    if kind == "evaluate" and name != UNET:
+        pytest.skip("a generator is not evaluated")
+    given = {"width": 2, "output_dir": str(tmp_path), "dataset_dir": str(prepared)}
+    given |= {"pairs": str(stack)} if kind == "train" else {"weights": weights[name]}
+    workflow = ConfigWorkflow(
+        config_file=configs(name, *files),
+        workflow_type="train" if kind == "train" else "infer",
+        logging_file=False,
+        **given,
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_network_does_what_the_metadata_says(name):
+    files = {"meta_file": configs(name, "metadata.json")[0], "config_file": configs(name, "inference.yaml")[0]}
+    verify_net_in_out("network_def", device="cpu", **files)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_exported_network_gives_the_same(name, weights, tmp_path):
+    files = {"meta_file": configs(name, "metadata.json")[0], "config_file": configs(name, "inference.yaml")[0]}
+    how = {"width": 2, "use_trace": name != UNET}  # Generator calls super().forward, which TorchScript cannot compile
+    ckpt_export("network_def", filepath=str(tmp_path / "net.ts"), ckpt_file=weights[name], **how, **files)
+    network = HalfUNet(2) if name == UNET else Generator(width=2)
+    network.load_state_dict(torch.load(weights[name], weights_only=True))
+    given = torch.randn(3, 1, 96, 96) if name == UNET else torch.randn(3, 100)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.load(tmp_path / "net.ts").eval()(given), network.eval()(given))
+
+
+# ---- what the files promise one another
+
+
+def block_and_rest(name):
+    block, rest = (BUNDLES / name / "configs/train.yaml").read_text("utf-8").split("# ---- The same in all three")
+    head, block = block.split("# ---- What this GAN is")
+    return head, block, rest
+
+
+def test_gan_trainings_differ_in_one_block_alone():
+    heads, blocks, rests = zip(*map(block_and_rest, GANS), strict=True)
+    assert len(set(rests)) == 1
+    assert len({tuple(head.splitlines()[1:]) for head in heads}) == 1, "the first line names the GAN"
+    assert len(set(blocks)) == 3
+
+
+def test_gan_inferences_differ_in_name_and_threshold_alone():
+    own = ("bundle:", "label_threshold:")
+    texts = [(BUNDLES / name / "configs/inference.yaml").read_text("utf-8").splitlines() for name in GANS]
+    assert len({tuple(line for line in lines if not line.startswith(own)) for lines in texts}) == 1
+    assert [parsed(name, "inference.yaml")["bundle"] for name in GANS] == GANS
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_shipped_weights_fit_the_configuration(name):
+    weights = torch.load(BUNDLES / name / "models" / "model.pt", map_location="cpu", weights_only=True)
+    assert all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
+    parsed(name, "inference.yaml").get_parsed_content("network_def").load_state_dict(weights, strict=True)
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_training_and_inference_build_the_same_network(name):
+    """But for what training alone needs: weights of a training must fit the inference."""
+    networks = [parsed(name, file).get_parsed_content("network_def") for file in ("train.yaml", "inference.yaml")]
+    shapes = [{key: tensor.shape for key, tensor in network.state_dict().items()} for network in networks]
+    assert shapes[0] == shapes[1]
+
+
+PAPER = {
+    "tof_mra_dcgan": ("batch", 39_217_152, 512, 178, 1, 3e-4, [0.5, 0.999]),
+    "tof_mra_wgan_gp": ("instance", 39_211_200, 300, 180, 5, 1e-4, [0.0, 0.9]),
+    "tof_mra_wgan_gp_sn": ("spectral", 39_211_200, 300, 180, 5, 1e-4, [0.0, 0.9]),
+}
+
+
+def n_parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", GANS)
+def test_paper_overlay_of_a_gan_has_the_papers_numbers(name):
+    norm, n_critic, batch_size, max_epochs, critic_steps, rate, betas = PAPER[name]
+    parser = parsed(name, "train.yaml", "paper.yaml")
+    with torch.device("meta"):  # counts need no memory
+        assert n_parameters(parser.get_parsed_content("network_def")) == 43_018_752
+        assert n_parameters(parser.get_parsed_content("critic_def")) == n_critic
+    wanted = {"critic_norm": norm, "batch_size": batch_size, "max_epochs": max_epochs, "critic_steps": critic_steps}
+    wanted |= {"generator_lr": rate, "critic_lr": rate, "betas": betas, "init_std": 0.05, "latent_dim": 100}
+    assert {key: parser[key] for key in wanted} == wanted
+    objective = parser.get_parsed_content("objective")
+    assert getattr(objective, "every", 1) == 1
+    assert getattr(objective, "weight", 10.0) == 10.0
+
+
+def test_paper_overlay_of_the_unet_has_the_papers_numbers(stack, tmp_path):
+    parser = parsed(UNET, "train.yaml", "paper.yaml")
+    with torch.device("meta"):
+        assert n_parameters(parser.get_parsed_content("network_def")) == 7_846_081
+    assert parser["lr"] in (1e-4, 1e-5)
+    assert parser["batch_size"] in (8, 16, 32, 64)
+    assert parser["max_epochs"] == 15
+    run_bundle(UNET, "train.yaml", "paper.yaml", pairs=str(stack), output_dir=str(tmp_path / "out"), **TINY)
+    check_training(tmp_path / "out", UNET)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_of_the_readme_is_one_of_monais(name):
+    text = (BUNDLES / name / "docs" / "README.md").read_text("utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("python -m monai.bundle")]
+    assert len(lines) >= 5
+    for line in lines:
+        words = line.replace("[", "").replace("]", "").replace(",", "").replace('"', "").replace("'", "").split()
+        for word in words:
+            if word.startswith("configs/"):
+                assert (BUNDLES / name / word).is_file(), line
+        if words[3] == "run":
+            files = [Path(word).name for word in words if word.endswith(".yaml")]
+            parser = parsed(name, *files)
+            ids = [word[2:] for word in words if word.startswith("--") and word != "--config_file"]
+            assert [key for key in ids if key not in parser] == [], line
