@@ -1,0 +1,80 @@
+"""A U-Net on real pairs beside one on each shipped GAN's pairs: same size, same budget, same test heads of site A, two seeds.
+
+    python scripts/compare_pairs.py FOLDER
+
+Heads are simulated (site A, the study's range of seeds): 16 training, 4 validation, 10 test. Prints a Markdown table; goes on
+where it was stopped. `--jobs 2` trains two at a time, a thread each.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tofgan_monai.results import BASELINE_MODEL, read_results, summaries
+
+UNET = "tof_mra_vessel_segmentation"
+GANS = {"tof_mra_dcgan": "DCGAN", "tof_mra_wgan_gp": "WGAN-GP", "tof_mra_wgan_gp_sn": "WGAN-GP-SN"}
+SEEDS = (0, 1)
+N_PAIRS, EPOCHS, WIDTH = 8000, 1, 16
+SPLIT = "16,4,10"
+
+
+def tofgan(*words: object, done: Path | None = None) -> None:
+    """Runs a verb, unless the file is there that it would leave."""
+    if done is not None and done.exists():
+        return
+    command = [sys.executable, "-c", "from tofgan_monai.cli import main; main()", *map(str, words)]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def compare(folder: Path, jobs: int) -> None:
+    """Makes whatever is missing, then prints the table."""
+    heads, prepared = folder / "heads", folder / "prepared"
+    tofgan("phantom", heads, "--site", "A", "--n", 30, "--small", "--seeds", "study", "--workers", jobs)
+    tofgan("check", heads, "--counts", SPLIT, "--n-vessel", 250, done=heads / "cohort.json")
+    tofgan("prepare", heads, prepared, done=prepared / "cohort.json")
+    stacks = {"real": folder / "real.npy"}
+    counts = ("--n-vessel", 250, "--n-random", 250)
+    tofgan("extract", prepared, stacks["real"], *counts, done=stacks["real"])
+    validation = folder / "validation.npy"
+    tofgan("extract", prepared, validation, "--split", "validation", *counts, done=validation)
+    for bundle, name in GANS.items():
+        stacks[name] = folder / f"{bundle}.npy"
+        tofgan("generate", bundle, stacks[name], "--n", N_PAIRS, done=stacks[name])
+
+    def one(model: str, stack: Path, seed: int) -> None:
+        run = folder / f"unet_{model}_{seed}"
+        options = ("--width", WIDTH, "--lr", 0.001, "--max_epochs", EPOCHS, "--seed", seed)
+        tofgan("train", UNET, "--output-dir", run, "--pairs", stack, "--validation-pairs", validation, *options)
+        scored = ("--weights", run / "best.pt", "--width", WIDTH, "--model", f"{model}, seed {seed}", "--cohort", "site A")
+        for split in ("validation", "test"):
+            out = run / split
+            tofgan("evaluate", prepared, out, *scored, "--split", split, done=out / "results.jsonl")
+
+    with ThreadPoolExecutor(jobs) as pool:
+        runs = [pool.submit(one, model, stack, seed) for seed in SEEDS for model, stack in stacks.items()]
+        for run in runs:
+            run.result()
+    baseline = folder / "baseline"
+    if not (baseline / "results.jsonl").exists():
+        from tofgan_monai.evaluation import score_threshold
+
+        score_threshold(prepared, output=baseline / "results.jsonl", model=BASELINE_MODEL, cohort="site A")
+    print_table(folder)
+
+
+def print_table(folder: Path) -> None:
+    """Mean and standard deviation over patients of each model, by split."""
+    print("| model | split | DSC | 95HD mm | n | empty |\n|---|---|---|---|---|---|")
+    for path in sorted(folder.glob("*/**/results.jsonl")):
+        for (model, _, split), (dsc, distance) in summaries(read_results(path)).items():
+            scores = f"{dsc.mean:.3f} ± {dsc.sd:.3f} | {distance.mean:.2f} ± {distance.sd:.2f}"
+            print(f"| {model} | {split} | {scores} | {dsc.n} | {dsc.n_empty} |")
+
+
+if __name__ == "__main__":
+    compare(Path(sys.argv[1]), jobs=int(sys.argv[sys.argv.index("--jobs") + 1]) if "--jobs" in sys.argv else 1)

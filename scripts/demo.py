@@ -1,0 +1,121 @@
+"""From simulated heads of two sites to a report: every step is a `tofgan` verb, printed as it would be typed.
+
+A step whose result is there is passed over; a training that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+GANS = {"tof_mra_dcgan": "DCGAN", "tof_mra_wgan_gp": "WGAN-GP", "tof_mra_wgan_gp_sn": "WGAN-GP-SN"}
+BEST = "tof_mra_wgan_gp_sn"
+UNET = "tof_mra_vessel_segmentation"
+SMALL_UNET = ("--width", "8")
+N_TRAINING, N_VALIDATION, N_TEST = 8, 2, 4
+
+ABOUT = (
+    "All heads of this page are simulated: {n} of site A and {test} of site B, cropped round the circle of Willis at native "
+    "spacing (192 or more voxels in plane, 24 slices). No patient was involved.",
+    "The GANs called \"trained a little\" saw a minute of training, those called \"as shipped\" are the bundles' own: "
+    "small networks (width 16), trained on other simulated heads of site A. The paper's networks are six times as wide and "
+    "were trained on GPUs.",
+    "The U-Nets of this demo have width 8 and about two minutes of training each; the shipped one has the paper's width 32 and "
+    "was trained on simulated heads of the public prior C alone, never on a head of A or B.",
+)  # fmt: skip
+
+
+@dataclass
+class Step:
+    """One verb, and the file that shows that it is done."""
+
+    done: Path
+    words: list[str]
+
+
+def main(folder: Path) -> None:
+    """Runs what is not done yet."""
+    from tofgan_monai.cli import app
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    steps = list(plan(folder))
+    began = time.monotonic()
+    for number, step in enumerate(steps, start=1):
+        words = [str(word) for word in step.words]
+        print(f"[{number}/{len(steps)}, {(time.monotonic() - began) / 60:.1f} min] tofgan {shlex.join(words)}", flush=True)
+        if not step.done.exists():
+            app(words, standalone_mode=False)
+    print(f"done in {(time.monotonic() - began) / 60:.1f} min: open {folder / 'report' / 'report.html'} in a browser")
+
+
+def plan(folder: Path) -> Iterator[Step]:
+    """The steps, in order."""
+    shown = folder / "report"
+    write_about(shown)
+    n = N_TRAINING + N_VALIDATION + N_TEST
+    for site, n_heads in (("A", n), ("B", N_TEST)):
+        heads, prepared = folder / f"heads_{site}", folder / f"prepared_{site}"
+        split = f"{N_TRAINING},{N_VALIDATION},{N_TEST}" if site == "A" else f"0,0,{N_TEST}"
+        yield Step(folder / "never", ["phantom", heads, "--site", site, "--n", n_heads, "--small", "--workers", 2])
+        yield Step(heads / "cohort.json", ["check", heads, "--counts", split, "--n-vessel", 250])
+        yield Step(prepared / "cohort.json", ["prepare", heads, prepared])
+    real, validation = shown / "pairs" / "real.npy", folder / "validation.npy"
+    counts = ["--n-vessel", 250, "--n-random", 250]
+    yield Step(real, ["extract", folder / "prepared_A", real, *counts])
+    yield Step(validation, ["extract", folder / "prepared_A", validation, "--split", "validation", *counts])
+
+    for bundle in GANS:
+        run = shown / "train" / bundle
+        stack = shown / "pairs" / f"{bundle}_little.npy"
+        trained = ["--pairs", real, "--validation-pairs", validation, "--max_epochs", 1]
+        yield Step(folder / "never", ["train", bundle, "--output-dir", run, *trained])
+        yield Step(stack, ["generate", bundle, stack, "--n", 64, "--weights", run / "best.pt"])
+    for bundle in GANS:
+        stack = shown / "pairs" / f"{bundle}.npy"
+        yield Step(stack, ["generate", bundle, stack, "--n", 4000 if bundle == BEST else 64])
+
+    models = {"U-Net on real pairs": real, f"U-Net on {GANS[BEST]} pairs": shown / "pairs" / f"{BEST}.npy"}
+    for model, stack in models.items():
+        run = shown / "train" / model.replace(" ", "_")
+        trained = ["--pairs", stack, "--validation-pairs", validation, *SMALL_UNET, "--lr", 0.001, "--max_epochs", 2]
+        yield Step(folder / "never", ["train", UNET, "--output-dir", run, *trained])
+        yield from evaluations(folder, model, ["--weights", run / "best.pt", *SMALL_UNET])
+    yield from evaluations(folder, "Shipped U-Net (simulation C)", ["--baseline"])
+    yield Step(folder / "never", ["report", shown])
+
+
+def evaluations(folder: Path, model: str, options: list) -> Iterator[Step]:
+    """A model's scores on the test heads of both sites."""
+    shown = folder / "report"
+    for site in "AB":
+        done = folder / "evaluated" / f"{model}_{site}".replace(" ", "_")
+        named = ["--model", model, "--cohort", f"site {site}", "--results", shown / "results.jsonl"]
+        maps = ["--error_maps", shown / "figures"]
+        yield Step(done / "results.done", ["evaluate", folder / f"prepared_{site}", done, *named, *maps, *options])
+
+
+def write_about(shown: Path) -> None:
+    """What the report says in its first paragraphs and captions."""
+    from tofgan_monai.files import write_json
+
+    n = N_TRAINING + N_VALIDATION + N_TEST
+    captions = {"real": f"Real pairs: simulated patients of site A, {N_TRAINING} heads"}
+    for bundle, name in GANS.items():
+        captions[f"{bundle}_little"] = f"{name}, trained a little in this demo"
+    for bundle, name in GANS.items():
+        captions[bundle] = f"{name}, as shipped"
+    paragraphs = [paragraph.format(n=n, test=N_TEST) for paragraph in ABOUT]
+    write_json(
+        shown / "about.json",
+        {"title": "Synthetic vessel pairs: the demo", "paragraphs": paragraphs, "captions": captions},
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
