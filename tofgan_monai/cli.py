@@ -73,7 +73,7 @@ def phantom(
 @app.command()
 def check(
     folder: Path,
-    output: Annotated[Path | None, typer.Option(help="cohort.json or its folder; default: the folder itself")] = None,
+    output: Annotated[Path | None, typer.Argument(help="cohort.json or its folder; default: the folder itself")] = None,
     image: Annotated[str | None, typer.Option(help='pattern, as in "{subject}_tof.nii.gz"')] = None,
     label: Annotated[str | None, typer.Option(help="pattern of the vessel labels")] = None,
     mask: Annotated[str | None, typer.Option(help="pattern of the brain masks")] = None,
@@ -121,11 +121,20 @@ def prepare(
     bias_field: Annotated[bool, typer.Option(help="N4 bias field correction")] = False,
     denoise: Annotated[bool, typer.Option(help="Rician non-local means (needs dipy)")] = False,
     workers: int = 1,
+    force: Annotated[bool, typer.Option("--force", help="prepare everything anew, masks and all")] = False,
 ) -> None:
     """Write prepared volumes: brain mask, image and label masked."""
     from tofgan_monai.preparation import prepare
 
-    prepare(cohort, output, skull_strip=skull_strip.value, bias_field=bias_field, denoise=denoise, workers=workers)
+    prepare(
+        cohort,
+        output,
+        skull_strip=skull_strip.value,
+        bias_field=bias_field,
+        denoise=denoise,
+        workers=workers,
+        force=force,
+    )
     typer.echo(f"prepared volumes in {output}")
 
 
