@@ -39,7 +39,7 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
         require_writable(given["output_dir"])
     _logger.info(_command(files, given))
     try:
-        run(config_file=files, **given)
+        run(config_file=files, logging_file=False, **given)  # the caller has set up logging
     except Exception as error:  # MONAI wraps whatever happens in its configurations
         cause = _root(error)
         if cause is error:
