@@ -88,8 +88,9 @@ def transit_times(
 ) -> list[np.ndarray]:  # fmt: skip
     """Seconds that the blood at each point of each branch has spent in the slab that images it.
 
-    Velocity falls with the radius (Murray: flow as r^3, so velocity as r); a branch that lies in the plane of the
-    slab keeps its blood there and grows dim, one that crosses into another slab starts afresh.
+    Velocity falls with the radius, as r^0.7: Murray's law alone (flow as r^3, so velocity as r) would hide what is
+    thin. A branch that lies in the plane of the slab keeps its blood there and grows dim, one that crosses into
+    another slab starts afresh.
     """
     times: list[np.ndarray] = []
     for branch, z in zip(tree, z_mm, strict=True):

@@ -36,9 +36,13 @@ class SmoothField:
 
     def on_grid(self, x_mm: np.ndarray, y_mm: np.ndarray, z_mm: np.ndarray) -> np.ndarray:
         """The field on the grid of three axes, (len(x_mm), len(y_mm), len(z_mm)) float32."""
-        values = self.coefficients
-        for axis, positions_mm in ((2, z_mm), (1, y_mm), (0, x_mm)):
-            values = _along(values, axis, (positions_mm + HALF_WIDTH_MM) / self.scale_mm)
+        scaled = [(axis_mm + HALF_WIDTH_MM) / self.scale_mm for axis_mm in (x_mm, y_mm, z_mm)]
+        last = len(self.coefficients) - 5
+        low, high = np.clip(np.floor([scaled[0].min(), scaled[0].max()]), 0, last).astype(int)
+        values = self.coefficients[low : high + 4]  # all that these rows see
+        for axis in (2, 1, 0):
+            positions = np.clip(scaled[axis], 0, last)
+            values = _along(values, axis, np.floor(positions).astype(np.intp) - (low if axis == 0 else 0), positions)
         return values
 
 
@@ -46,15 +50,15 @@ def _lattice_size(scale_mm: float) -> int:
     return int(np.ceil(2 * HALF_WIDTH_MM / scale_mm)) + 5
 
 
-def _along(values: np.ndarray, axis: int, positions: np.ndarray) -> np.ndarray:
-    """Cubic B-spline interpolation along one axis at fractional indices."""
-    positions = np.clip(positions, 0, values.shape[axis] - 5)
-    base = np.floor(positions).astype(np.intp)
-    t = (positions - base).astype(np.float32)
+def _along(values: np.ndarray, axis: int, base: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Cubic B-spline interpolation along one axis: four knots from `base` on, weighted by the positions' fractions."""
+    t = (positions - np.floor(positions)).astype(np.float32)
     weights = ((1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6)
     shape = [1, 1, 1]
     shape[axis] = -1
     total = np.take(values, base, axis=axis) * weights[0].reshape(shape)
     for tap in (1, 2, 3):
-        total += np.take(values, base + tap, axis=axis) * weights[tap].reshape(shape)
+        part = np.take(values, base + tap, axis=axis)
+        part *= weights[tap].reshape(shape)
+        total += part
     return total

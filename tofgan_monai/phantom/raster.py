@@ -35,7 +35,7 @@ def rasterise(
     reach = radius_mm[:, None] / part_mm
     near = np.all((position > -reach - 1) & (position < fine + reach), axis=1)
     position, radius_mm, owner = position[near], radius_mm[near], np.flatnonzero(near)
-    codes, owners = [], []
+    keys = []  # part of a voxel and owner in one number: sorting this is all there is to do
     bucket = np.ceil(radius_mm / 0.1).astype(int)
     for size in np.unique(bucket):
         chosen = np.flatnonzero(bucket == size)
@@ -43,22 +43,24 @@ def rasterise(
         offsets = np.stack(np.meshgrid(*(np.arange(-h, h + 1) for h in half), indexing="ij"), -1).reshape(-1, 3)
         inside = np.sqrt((((np.maximum(np.abs(offsets) - 0.5, 0)) * part_mm) ** 2).sum(1)) <= size * 0.1
         offsets = offsets[inside].astype(np.int32)
-        for block in np.array_split(chosen, max(1, len(chosen) * len(offsets) // 400_000)):
+        for block in np.array_split(chosen, max(1, len(chosen) * len(offsets) // 200_000)):
             base = np.rint(position[block]).astype(np.int32)
-            cell = base[:, None] + offsets
-            away = (cell - position[block][:, None]) * part_mm
-            hit = (away * away).sum(-1) <= radius_mm[block][:, None] ** 2
-            hit &= np.all((cell >= 0) & (cell < fine), axis=-1)
-            row, column = np.nonzero(hit)
-            kept = cell[row, column].astype(np.int64)
-            codes.append((kept[:, 0] * fine[1] + kept[:, 1]) * fine[2] + kept[:, 2])
-            owners.append(owner[block][row])
-    if not codes:
+            away = np.zeros((len(block), len(offsets)))
+            for axis in range(3):
+                step = base[:, axis, None] + offsets[:, axis]
+                away += ((step - position[block, axis, None]) * part_mm[axis]) ** 2
+            row, column = np.nonzero(away <= radius_mm[block][:, None] ** 2)
+            cell = base[row] + offsets[column]
+            kept = np.all((cell >= 0) & (cell < fine), axis=1)
+            cell = cell[kept].astype(np.int64)
+            code = (cell[:, 0] * fine[1] + cell[:, 1]) * fine[2] + cell[:, 2]
+            keys.append(code * len(points_mm) + owner[block][row[kept]])
+    if not keys:
         return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    code, who = np.concatenate(codes), np.concatenate(owners)
-    order = np.argsort(who, kind="stable")
-    code, first = np.unique(code[order], return_index=True)
-    who = who[order][first]
+    key = np.sort(np.concatenate(keys))
+    code, who = np.divmod(key, len(points_mm))
+    first = np.flatnonzero(np.diff(code, prepend=-1))  # of all that claim a part the earliest has it
+    code, who = code[first], who[first]
     x, rest = np.divmod(code, fine[1] * fine[2])
     y, z = np.divmod(rest, fine[2])
     voxel = np.ravel_multi_index((x // PARTS, y // PARTS, z // PARTS), shape)
