@@ -34,7 +34,7 @@ def configs(name, *files):
 
 
 def run_bundle(name, *files, **overrides):
-    """In this process, as MONAI's start costs seconds; without logging.conf, which would take pytest's handlers away."""
+    """In this process, as MONAI's start costs seconds; without logging.conf, which takes pytest's handlers away."""
     run(config_file=configs(name, *files), bundle_root=str(BUNDLES / name), logging_file=False, **overrides)
 
 
