@@ -166,7 +166,13 @@ def test_output_must_not_be_the_cohorts_own_folder(cohort):
 
 
 def test_two_processes_write_what_one_writes(cohort, tmp_path):
-    prepare(cohort, tmp_path / "one", bias_field=True)
-    prepare(cohort, tmp_path / "two", bias_field=True, workers=2)
+    prepare(cohort, tmp_path / "one")
+    prepare(cohort, tmp_path / "two", workers=2)
     assert written(tmp_path / "one") == written(tmp_path / "two")
-    assert nib.load(tmp_path / "one" / "sub-01" / "image.nii.gz").get_data_dtype() == np.float32
+
+
+def test_corrected_images_are_float_and_stay_masked(cohort, tmp_path):
+    prepare(cohort, tmp_path / "out", bias_field=True)
+    image = nib.load(tmp_path / "out" / "sub-01" / "image.nii.gz")
+    assert image.get_data_dtype() == np.float32
+    assert not np.asarray(image.dataobj)[voxels(cohort / "sub-01" / "mask.nii.gz") == 0].any()

@@ -1,6 +1,6 @@
 """A brain mask for a TOF-MRA head, a slab of one or a crop, by thresholds and morphology on a 2 mm grid.
 
-Why this and not BET: docs/decisions/0005-skull-stripping.md, with the figures that the numbers below were chosen by.
+Why this and not BET: docs/decisions/0001-skull-stripping.md, with the figures that the numbers below were chosen by.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def brain_mask(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
         return np.zeros(image.shape, bool)
 
     tissue = _between(small, level, _TISSUE)
-    core = _largest(_distance(tissue, grid_mm) > _BRIDGE_MM, weights=np.minimum(depth_mm, 60) + 0.1)
+    core = _main_parts(_distance(tissue, grid_mm) > _BRIDGE_MM, weights=np.minimum(depth_mm, 60) + 0.1)
     brain = (_distance(~core, grid_mm) <= _BRIDGE_MM + 1) & (small > _TISSUE[0] * level)
     brain = _closed(brain, _GAP_MM, grid_mm)
     brain |= (_distance(~brain, grid_mm) <= _RIM_MM) & _between(small, level, _FLUID)
@@ -105,10 +105,14 @@ def _cropped(padded: np.ndarray, margin: Sequence[tuple[int, int]]) -> np.ndarra
     return padded[tuple(slice(before, -after) for before, after in margin)]
 
 
-def _largest(mask: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The connected part of the mask with the greatest sum of weights."""
+def _main_parts(mask: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The connected part of the mask with the greatest sum of weights, and those of more than a third of that.
+
+    Above the corpus callosum the hemispheres are two parts, nearly equal.
+    """
     parts, n_parts = ndimage.label(mask)
     if n_parts == 0:
         return mask
     sums = np.bincount(parts.ravel(), weights.ravel())
-    return parts == 1 + np.argmax(sums[1:])
+    sums[0] = 0
+    return (sums > sums.max() / 3)[parts]
