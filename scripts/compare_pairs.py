@@ -50,7 +50,16 @@ def compare(folder: Path, jobs: int) -> None:
         run = folder / f"unet_{model}_{seed}"
         options = ("--width", WIDTH, "--lr", 0.001, "--max_epochs", EPOCHS, "--seed", seed)
         tofgan("train", UNET, "--output-dir", run, "--pairs", stack, "--validation-pairs", validation, *options)
-        scored = ("--weights", run / "best.pt", "--width", WIDTH, "--model", f"{model}, seed {seed}", "--cohort", "site A")
+        scored = (
+            "--weights",
+            run / "best.pt",
+            "--width",
+            WIDTH,
+            "--model",
+            f"{model}, seed {seed}",
+            "--cohort",
+            "site A",
+        )
         for split in ("validation", "test"):
             out = run / split
             tofgan("evaluate", prepared, out, *scored, "--split", split, done=out / "results.jsonl")

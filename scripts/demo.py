@@ -5,13 +5,12 @@ A step whose result is there is passed over; a training that was interrupted goe
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
 import shlex
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 GANS = {"tof_mra_dcgan": "DCGAN", "tof_mra_wgan_gp": "WGAN-GP", "tof_mra_wgan_gp_sn": "WGAN-GP-SN"}
@@ -31,73 +30,67 @@ ABOUT = (
 )  # fmt: skip
 
 
-@dataclass
-class Step:
-    """One verb, and the file that shows that it is done."""
-
-    done: Path
-    words: list[str]
-
-
 def main(folder: Path) -> None:
     """Runs what is not done yet."""
     from tofgan_monai.cli import app
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    steps = list(plan(folder))
+    steps = [[str(word) for word in words] for words in plan(folder)]
+    write_about(folder / "report")
     began = time.monotonic()
-    for number, step in enumerate(steps, start=1):
-        words = [str(word) for word in step.words]
-        print(f"[{number}/{len(steps)}, {(time.monotonic() - began) / 60:.1f} min] tofgan {shlex.join(words)}", flush=True)
-        if not step.done.exists():
+    for number, words in enumerate(steps, start=1):
+        command = shlex.join(["tofgan", *words])
+        print(f"[{number}/{len(steps)}, {(time.monotonic() - began) / 60:.1f} min] {command}", flush=True)
+        done = folder / "done" / hashlib.sha256(command.encode()).hexdigest()[:16]
+        if not done.exists():
             app(words, standalone_mode=False)
-    print(f"done in {(time.monotonic() - began) / 60:.1f} min: open {folder / 'report' / 'report.html'} in a browser")
+            done.parent.mkdir(exist_ok=True)
+            done.touch()
+    print(f"done in {(time.monotonic() - began) / 60:.1f} min: open {folder}/report/report.html in a browser")
 
 
-def plan(folder: Path) -> Iterator[Step]:
-    """The steps, in order."""
+def plan(folder: Path) -> Iterator[list[object]]:
+    """The words of each step, in order."""
     shown = folder / "report"
-    write_about(shown)
     n = N_TRAINING + N_VALIDATION + N_TEST
-    for site, n_heads in (("A", n), ("B", N_TEST)):
-        heads, prepared = folder / f"heads_{site}", folder / f"prepared_{site}"
-        split = f"{N_TRAINING},{N_VALIDATION},{N_TEST}" if site == "A" else f"0,0,{N_TEST}"
-        yield Step(folder / "never", ["phantom", heads, "--site", site, "--n", n_heads, "--small", "--workers", 2])
-        yield Step(heads / "cohort.json", ["check", heads, "--counts", split, "--n-vessel", 250])
-        yield Step(prepared / "cohort.json", ["prepare", heads, prepared])
+    for site, n_heads, split in (
+        ("A", n, ["--counts", f"{N_TRAINING},{N_VALIDATION},{N_TEST}"]),
+        ("B", N_TEST, ["--counts", f"0,0,{N_TEST}"]),
+    ):
+        heads = folder / f"heads_{site}"
+        yield ["phantom", heads, "--site", site, "--n", n_heads, "--small", "--workers", 2]
+        yield ["check", heads, *split, "--n-vessel", 250]
+        yield ["prepare", heads, folder / f"prepared_{site}"]
     real, validation = shown / "pairs" / "real.npy", folder / "validation.npy"
     counts = ["--n-vessel", 250, "--n-random", 250]
-    yield Step(real, ["extract", folder / "prepared_A", real, *counts])
-    yield Step(validation, ["extract", folder / "prepared_A", validation, "--split", "validation", *counts])
+    yield ["extract", folder / "prepared_A", real, *counts]
+    yield ["extract", folder / "prepared_A", validation, "--split", "validation", *counts]
 
     for bundle in GANS:
-        run = shown / "train" / bundle
-        stack = shown / "pairs" / f"{bundle}_little.npy"
-        trained = ["--pairs", real, "--validation-pairs", validation, "--max_epochs", 1]
-        yield Step(folder / "never", ["train", bundle, "--output-dir", run, *trained])
-        yield Step(stack, ["generate", bundle, stack, "--n", 64, "--weights", run / "best.pt"])
+        run, stack = shown / "train" / bundle, shown / "pairs" / f"{bundle}_little.npy"
+        budget = ["--pairs", real, "--validation-pairs", validation, "--max_epochs", 1]
+        yield ["train", bundle, "--output-dir", run, *budget]
+        yield ["generate", bundle, stack, "--n", 64, "--weights", run / "best.pt"]
     for bundle in GANS:
-        stack = shown / "pairs" / f"{bundle}.npy"
-        yield Step(stack, ["generate", bundle, stack, "--n", 4000 if bundle == BEST else 64])
+        yield ["generate", bundle, shown / "pairs" / f"{bundle}.npy", "--n", 4000 if bundle == BEST else 64]
 
-    models = {"U-Net on real pairs": real, f"U-Net on {GANS[BEST]} pairs": shown / "pairs" / f"{BEST}.npy"}
-    for model, stack in models.items():
+    yield from evaluations(folder, "Shipped U-Net, simulation C", ["--baseline"])
+    stacks = {"U-Net on real pairs": real, f"U-Net on {GANS[BEST]} pairs": shown / "pairs" / f"{BEST}.npy"}
+    for model, stack in stacks.items():
         run = shown / "train" / model.replace(" ", "_")
-        trained = ["--pairs", stack, "--validation-pairs", validation, *SMALL_UNET, "--lr", 0.001, "--max_epochs", 2]
-        yield Step(folder / "never", ["train", UNET, "--output-dir", run, *trained])
+        budget = ["--pairs", stack, "--validation-pairs", validation, *SMALL_UNET, "--lr", 0.001, "--max_epochs", 1]
+        yield ["train", UNET, "--output-dir", run, *budget]
         yield from evaluations(folder, model, ["--weights", run / "best.pt", *SMALL_UNET])
-    yield from evaluations(folder, "Shipped U-Net (simulation C)", ["--baseline"])
-    yield Step(folder / "never", ["report", shown])
+    yield ["report", shown]
 
 
-def evaluations(folder: Path, model: str, options: list) -> Iterator[Step]:
+def evaluations(folder: Path, model: str, options: list[object]) -> Iterator[list[object]]:
     """A model's scores on the test heads of both sites."""
     shown = folder / "report"
     for site in "AB":
-        done = folder / "evaluated" / f"{model}_{site}".replace(" ", "_")
         named = ["--model", model, "--cohort", f"site {site}", "--results", shown / "results.jsonl"]
         maps = ["--error_maps", shown / "figures"]
-        yield Step(done / "results.done", ["evaluate", folder / f"prepared_{site}", done, *named, *maps, *options])
+        yield ["evaluate", folder / f"prepared_{site}", folder / "evaluated", *options, *named, *maps]
 
 
 def write_about(shown: Path) -> None:

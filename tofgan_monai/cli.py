@@ -250,12 +250,13 @@ def evaluate(
         "cohort": cohort,
     }
     overrides = _run(bundle, ["inference.yaml", "evaluate.yaml"], given, context)
+    results = Path(overrides.get("results", output_dir / "results.jsonl"))
     if baseline:
         from tofgan_monai.evaluation import score_threshold
 
         split = str(overrides.get("split", "test"))
-        score_threshold(dataset_dir, output=output_dir / "results.jsonl", cohort=cohort, split=split)
-    typer.echo(f"results in {output_dir / 'results.jsonl'}")
+        score_threshold(dataset_dir, output=results, cohort=cohort, split=split)
+    typer.echo(f"results in {results}")
 
 
 @app.command()
