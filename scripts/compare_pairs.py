@@ -1,9 +1,9 @@
-"""A U-Net on real pairs beside one on each shipped GAN's pairs: same size, same budget, same test heads of site A, two seeds.
+"""A U-Net on real pairs beside one on each shipped GAN's: same size, budget and test heads of site A, two seeds.
 
-    python scripts/compare_pairs.py FOLDER
+    python scripts/compare_pairs.py FOLDER [--jobs 2]
 
-Heads are simulated (site A, the study's range of seeds): 16 training, 4 validation, 10 test. Prints a Markdown table; goes on
-where it was stopped. `--jobs 2` trains two at a time, a thread each.
+Heads are simulated (site A, the study's range of seeds): 16 training, 4 validation, 10 test. Prints a Markdown table; goes
+on where it was stopped. `--jobs 2` trains two at a time, a thread each.
 """
 
 from __future__ import annotations

@@ -20,13 +20,13 @@ SMALL_UNET = ("--width", "8")
 N_TRAINING, N_VALIDATION, N_TEST = 8, 2, 4
 
 ABOUT = (
-    "All heads of this page are simulated: {n} of site A and {test} of site B, cropped round the circle of Willis at native "
-    "spacing (192 or more voxels in plane, 24 slices). No patient was involved.",
+    "All heads of this page are simulated: {n} of site A and {test} of site B, cropped round the circle of Willis at "
+    "native spacing (192 or more voxels in plane, 24 slices). No patient was involved.",
     "The GANs called \"trained a little\" saw a minute of training, those called \"as shipped\" are the bundles' own: "
-    "small networks (width 16), trained on other simulated heads of site A. The paper's networks are six times as wide and "
-    "were trained on GPUs.",
-    "The U-Nets of this demo have width 8 and about two minutes of training each; the shipped one has the paper's width 32 and "
-    "was trained on simulated heads of the public prior C alone, never on a head of A or B.",
+    "small networks (width 16), trained on other simulated heads of site A. The paper's networks are six times as "
+    "wide and were trained on GPUs.",
+    "The U-Nets of this demo have width 8 and about two minutes of training each; the shipped one has the paper's "
+    "width 32 and was trained on simulated heads of the public prior C alone, never on a head of A or B.",
 )  # fmt: skip
 
 
