@@ -2,7 +2,7 @@
 
     python scripts/compare_pairs.py FOLDER [--jobs 2]
 
-Heads are simulated (site A, the study's range of seeds): 16 training, 4 validation, 10 test. Prints a Markdown table; goes
+Heads are simulated (site A, the range of seeds of the study): 16 training, 4 validation, 10 test. Prints a table, goes
 on where it was stopped. `--jobs 2` trains two at a time, a thread each.
 """
 
