@@ -141,7 +141,7 @@ def training(tmp_path):
     for name, seed in (("best.pt", 1), ("checkpoint.pt", 2)):
         torch.manual_seed(seed)
         weights = Generator(100, 2).state_dict()
-        save_weights(weights if name == "best.pt" else {"state": {"generator": weights}}, folder / name)
+        save_weights(weights if name == "best.pt" else {"state": {"average": weights}}, folder / name)
     return folder
 
 
@@ -164,7 +164,7 @@ def test_adopted_weights_fit_the_bundle_and_bring_their_threshold(bundle, traini
 
 def test_last_weights_are_adopted_on_request(bundle, training):
     _, threshold = adopt(training, bundle, last=True)
-    expected = load_weights(training / "checkpoint.pt")["state"]["generator"]
+    expected = load_weights(training / "checkpoint.pt")["state"]["average"]
     adopted = load_weights(bundle / "models" / "model.pt")
     assert threshold is None and all(value.equal(expected[name]) for name, value in adopted.items())
 

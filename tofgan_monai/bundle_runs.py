@@ -38,8 +38,9 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
     if "output_dir" in given:
         require_writable(given["output_dir"])
     _logger.info(_command(files, given))
+    quiet: dict[str, Any] = {"logging_file": False}  # the caller has set up logging
     try:
-        run(config_file=files, logging_file=False, **given)  # the caller has set up logging
+        run(config_file=files, **quiet, **given)
     except Exception as error:  # MONAI wraps whatever happens in its configurations
         cause = _root(error)
         if cause is error:

@@ -119,7 +119,7 @@ def adopt(
     source = Path(run) / ("checkpoint.pt" if last else "best.pt")
     weights = load_weights(source)
     if last:
-        weights = weights["state"].get("generator") or weights["state"]["network"]
+        weights = weights["state"].get("average") or weights["state"]["network"]
     config = bundle / "configs" / "inference.yaml"
     parser = ConfigParser()
     parser.read_config(str(config))

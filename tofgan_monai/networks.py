@@ -76,12 +76,12 @@ class Generator(nn.Sequential):
                 _norm(norm, n_out),
                 nn.ReLU(inplace=True),
             ]
-        layers += [nn.ConvTranspose2d(width, 2, 5, 2, 2, 1, bias=False), nn.Tanh()]
-        super().__init__(*layers)
+        last = nn.ConvTranspose2d(width, 2, 5, 2, 2, 1, bias=False)
+        super().__init__(*layers, last, nn.Tanh())
         self.latent_dim = latent_dim
         _finish(self, norm, init_std)
         # Each output pixel sums 25 / 4 taps of each channel; after BatchNorm and ReLU a channel's mean is 0.4.
-        layers[-2].weight.data += torch.tensor(start_at).atanh()[:, None, None] / (6.25 * 0.4 * width)
+        last.weight.data += torch.tensor(start_at).atanh()[:, None, None] / (6.25 * 0.4 * width)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Pairs (B, 2, 96, 96) of the latents (B, latent_dim[, 1, 1])."""

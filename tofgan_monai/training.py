@@ -105,7 +105,7 @@ class History:
                 figure = float(value)
                 if not math.isfinite(figure):
                     raise TrainingDivergedError(f"the {name} became {figure}")
-                self._sums.setdefault(name, []).append(figure)
+                self._sums.setdefault(str(name), []).append(figure)  # MONAI's keys are enums: no weights_only load
 
     def _finish(self, trainer: Engine) -> None:
         means = {name: float(np.mean(values)) for name, values in self._sums.items()}
