@@ -338,8 +338,8 @@ def test_gan_trainings_differ_in_one_block_alone():
     assert len(set(blocks)) == 3
 
 
-def test_gan_inferences_differ_in_name_and_threshold_alone():
-    own = ("bundle:", "label_threshold:")
+def test_gan_inferences_differ_in_name_width_and_threshold_alone():
+    own = ("bundle:", "width:", "label_threshold:")
     texts = [(BUNDLES / name / "configs/inference.yaml").read_text("utf-8").splitlines() for name in GANS]
     assert len({tuple(line for line in lines if not line.startswith(own)) for lines in texts}) == 1
     assert [parsed(name, "inference.yaml")["bundle"] for name in GANS] == GANS

@@ -85,6 +85,18 @@ def test_step_goes_down_the_loss(step):
     assert loss() < before
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_critic_sees_reals_and_fakes_through_the_noise(noise):
+    step = make_step("instance", WassersteinGP(weight=0.0), noise=noise)
+    seen = []
+    step.critic.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    x = reals(16)["reals"]
+    step(None, {"reals": x})
+    shown = next(pairs for pairs in seen if (pairs - x).abs().mean() < 0.5)
+    assert (shown - x).std() == pytest.approx(noise, abs=0.01)
+    assert all((pairs.abs().max() > 1.2) == (noise > 0) for pairs in seen)  # fakes too, which tanh holds within 1
+
+
 def test_step_trains_networks_that_were_left_in_evaluation(step):
     for player in (step.generator, step.critic):
         player.network.eval()
