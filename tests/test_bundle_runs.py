@@ -99,7 +99,7 @@ def test_batch_larger_than_the_stack_is_the_stack(pairs, tmp_path):
     [
         ({"widht": 3}, ["--widht: tof_mra_wgan_gp_sn has no such setting; did you mean --width?"]),
         ({"zzz": 3}, ["--zzz: tof_mra_wgan_gp_sn has no such setting; it knows "]),
-        ({"width": "many"}, ["--width many: give a value like the configuration's own, 16"]),
+        ({"width": "many"}, ["--width many: give a value like the configuration's own, 12"]),
         ({"width": 2.5, "amp": 1}, ["--width 2.5: give", "--amp 1: give a value like the configuration's own, True"]),
         ({"train#dataloader#batch_sise": 3}, ["--train#dataloader#batch_sise: "]),
     ],

@@ -6,6 +6,7 @@ import ast
 import logging
 import os
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,8 +23,14 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Synthetic image-label pairs of brain angiographies: from TOF-MRA volumes to a vessel segmentation.",
 )
+
+
+@app.callback()
+def quieten() -> None:
+    """Synthetic image-label pairs of brain angiographies: from TOF-MRA volumes to a vessel segmentation."""
+    logging.getLogger("monai.data").setLevel(logging.ERROR)  # it misses a GPU's DICOM decoder each time
+    warnings.filterwarnings("ignore", "NvImgCodecPydicomReader")
 
 
 class SkullStrip(StrEnum):
