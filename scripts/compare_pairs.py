@@ -2,8 +2,8 @@
 
     python scripts/compare_pairs.py FOLDER [--jobs 2]
 
-Heads are simulated (site A, the range of seeds of the study): 16 training, 4 validation, 10 test. Prints a table, goes
-on where it was stopped. `--jobs 2` trains two at a time, a thread each.
+Heads are simulated (site A, the range of seeds of the study): 16 training, 4 validation, 10 test. Prints a table, draws
+pairs.png of all stacks, goes on where it was stopped. `--jobs 2` trains two at a time, a thread each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,15 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from tofgan_monai.evaluation import score_threshold
+from tofgan_monai.monitor import pair_grid
+from tofgan_monai.pairs import open_stack
 from tofgan_monai.results import BASELINE_MODEL, read_results, summaries
 
 UNET = "tof_mra_vessel_segmentation"
@@ -50,39 +59,47 @@ def compare(folder: Path, jobs: int) -> None:
         run = folder / f"unet_{model}_{seed}"
         options = ("--width", WIDTH, "--lr", 0.001, "--max_epochs", EPOCHS, "--seed", seed)
         tofgan("train", UNET, "--output-dir", run, "--pairs", stack, "--validation-pairs", validation, *options)
-        scored = (
-            "--weights",
-            run / "best.pt",
-            "--width",
-            WIDTH,
-            "--model",
-            f"{model}, seed {seed}",
-            "--cohort",
-            "site A",
-        )
+        scored = ("--weights", run / "best.pt", "--width", WIDTH, "--model", f"{model}, seed {seed}")
         for split in ("validation", "test"):
             out = run / split
-            tofgan("evaluate", prepared, out, *scored, "--split", split, done=out / "results.jsonl")
+            tofgan(
+                "evaluate", prepared, out, *scored, "--cohort", "site A", "--split", split, done=out / "results.jsonl"
+            )
 
     with ThreadPoolExecutor(jobs) as pool:
         runs = [pool.submit(one, model, stack, seed) for seed in SEEDS for model, stack in stacks.items()]
         for run in runs:
             run.result()
-    baseline = folder / "baseline"
-    if not (baseline / "results.jsonl").exists():
-        from tofgan_monai.evaluation import score_threshold
-
-        score_threshold(prepared, output=baseline / "results.jsonl", model=BASELINE_MODEL, cohort="site A")
+    baseline = folder / "baseline" / "results.jsonl"
+    if not baseline.exists():
+        score_threshold(prepared, output=baseline, model=BASELINE_MODEL, cohort="site A")
     print_table(folder)
+    draw({"Real": stacks["real"], **{name: stacks[name] for name in GANS.values()}}, folder / "pairs.png")
 
 
 def print_table(folder: Path) -> None:
-    """Mean and standard deviation over patients of each model, by split."""
-    print("| model | split | DSC | 95HD mm | n | empty |\n|---|---|---|---|---|---|")
+    """Mean and standard deviation over patients of each run, and which GAN's pairs come how near to real ones."""
+    print("| U-Net on | split | DSC | 95HD mm | patients | empty |\n|---|---|---|---|---|---|")
+    means: dict[tuple[str, str], list[float]] = {}
     for path in sorted(folder.glob("*/**/results.jsonl")):
         for (model, _, split), (dsc, distance) in summaries(read_results(path)).items():
             scores = f"{dsc.mean:.3f} ± {dsc.sd:.3f} | {distance.mean:.2f} ± {distance.sd:.2f}"
             print(f"| {model} | {split} | {scores} | {dsc.n} | {dsc.n_empty} |")
+            means.setdefault((model.split(",")[0], split), []).append(dsc.mean)
+    best = max(GANS.values(), key=lambda name: np.mean(means[name, "validation"]))
+    real, synthetic = np.mean(means["real", "test"]), np.mean(means[best, "test"])
+    print(f"\nBest by validation: {best}, on the test heads {synthetic:.3f} of {real:.3f}, {synthetic / real:.3f}")
+
+
+def draw(stacks: dict[str, Path], path: Path, n: int = 8) -> None:
+    """The first pairs of each stack, a row of images above their labels."""
+    figure, rows = plt.subplots(len(stacks), figsize=(n, 2.3 * len(stacks)), layout="constrained")
+    for axes, (name, stack) in zip(rows, stacks.items(), strict=True):
+        pairs = open_stack(stack)
+        axes.imshow(pair_grid(pairs[:: len(pairs) // n][:n], n), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(name)
+        axes.axis("off")
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

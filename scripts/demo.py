@@ -23,8 +23,8 @@ ABOUT = (
     "All heads of this page are simulated: {n} of site A and {test} of site B, cropped round the circle of Willis at "
     "native spacing (192 or more voxels in plane, 24 slices). No patient was involved.",
     "The GANs called \"trained a little\" saw a minute of training, those called \"as shipped\" are the bundles' own: "
-    "small networks (width 16), trained on other simulated heads of site A. The paper's networks are six times as "
-    "wide and were trained on GPUs.",
+    "small networks (width 12 or 16), trained for about an hour each on other simulated heads of site A. The paper's "
+    "networks have width 96 and were trained on GPUs.",
     "The U-Nets of this demo have width 8 and about two minutes of training each; the shipped one has the paper's "
     "width 32 and was trained on simulated heads of the public prior C alone, never on a head of A or B.",
 )  # fmt: skip

@@ -128,7 +128,3 @@ def summaries(lines: Iterable[Line]) -> dict[tuple[str, str, str], tuple[Summary
 
 def _group(line: Line) -> tuple[str, str, str]:
     return line["model"], line["cohort"], line["split"]
-
-
-def _summary(lines: Sequence[Line], score: str) -> Summary:
-    return summarise([line[score] for line in lines], [bool(line["empty"]) for line in lines])
