@@ -98,9 +98,9 @@ def test_vessels_are_about_one_percent_of_the_brain_and_brighter(heads: dict[tup
     for (source, _), head in heads.items():
         brain = head.mask > 0
         share = head.label[brain].mean()
-        assert 0.003 < share < 0.03
-        if source != "C":
-            assert 0.005 < share < 0.022
+        assert (
+            0.005 < share < 0.022 if source != "C" else 0.003 < share < 0.06
+        )  # C's raters outline partial volumes too
         vessel, rest = head.image[brain & (head.label > 0)], head.image[brain & (head.label == 0)]
         assert np.median(vessel) > 1.5 * np.median(rest)
 
@@ -288,5 +288,6 @@ def test_a_field_is_the_same_in_any_window() -> None:
     field = SmoothField.random(np.random.default_rng(0), 6.0)
     axes = [np.linspace(-40, 40, 30), np.linspace(-50, 20, 25), np.linspace(0, 30, 20)]
     whole = field.on_grid(*axes)
-    assert abs(whole.mean()) < 0.15 and whole.std() == pytest.approx(1, abs=0.2)
+    wide = field.on_grid(*[np.linspace(-150, 150, 100)] * 3)  # 25 times the scale each way: its own average tells
+    assert abs(wide.mean()) < 0.05 and wide.std() == pytest.approx(1, abs=0.05)
     np.testing.assert_array_equal(field.on_grid(axes[0][7:11], axes[1][3:], axes[2]), whole[7:11, 3:])

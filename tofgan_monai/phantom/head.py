@@ -189,7 +189,7 @@ def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
     fields["sleeve"] = SmoothField.density(blood[0], np.clip(blood[1] - 0.2, 0, 1), 2.0)
     signal, mask = _signal(grid, shape, slabs, drawn, fields, rasters)
     image = _acquire(signal, drawn, _fresh(parts, "noise"))
-    label = (rasters["artery"][0] >= 0.5).astype(np.uint8)
+    label = (rasters["artery"][0] >= drawn["label_fraction"]).astype(np.uint8)
     return Head(image, label, mask, grid.affine, drawn)
 
 
