@@ -38,7 +38,8 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
     if "output_dir" in given:
         require_writable(given["output_dir"])
     _logger.info(_command(files, given))
-    logging.getLogger("monai.bundle.scripts").setLevel(logging.ERROR)  # it would list the same again
+    for name in ("scripts", "workflows"):  # they would list the same again
+        logging.getLogger(f"monai.bundle.{name}").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"logging_file": False}  # the caller has set up logging
     try:
         run(config_file=files, **quiet, **given)
