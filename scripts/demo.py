@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tofgan_monai.errors import InputError
+
 GANS = {"tof_mra_dcgan": "DCGAN", "tof_mra_wgan_gp": "WGAN-GP", "tof_mra_wgan_gp_sn": "WGAN-GP-SN"}
 BEST = "tof_mra_dcgan"  # by validation, see docs/results
 UNET = "tof_mra_vessel_segmentation"
@@ -70,7 +72,7 @@ def plan(folder: Path) -> Iterator[list[object]]:
         run, stack = shown / "train" / bundle, shown / "pairs" / f"{bundle}_little.npy"
         budget = ["--pairs", real, "--validation-pairs", validation, "--max_epochs", 1]
         yield ["train", bundle, "--output-dir", run, *budget]
-        yield ["generate", bundle, stack, "--n", 64, "--weights", run / "best.pt"]
+        yield ["generate", bundle, stack, "--n", 64, "--weights", run / "best.pt", "--validation-pairs", validation]
     for bundle in GANS:
         yield ["generate", bundle, shown / "pairs" / f"{bundle}.npy", "--n", 4000 if bundle == BEST else 64]
 
@@ -111,4 +113,7 @@ def write_about(shown: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except InputError as error:
+        sys.exit("\n".join(f"error: {problem}" for problem in error.problems))

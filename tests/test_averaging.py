@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from torch.optim.swa_utils import update_bn
 
 from tofgan_monai.averaging import GeneratorAverage
 from tofgan_monai.engine import GaussianLatents
@@ -67,3 +68,16 @@ def test_no_decay_is_the_generator_itself():
     trainer.run(range(2), max_epochs=1)
     assert average.network is generator
     assert all(value.equal(before[name]) for name, value in generator.state_dict().items())
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance", "spectral"])
+def test_average_of_equal_weights_is_the_generator(norm):
+    generator = Generator(3, 2, norm=norm)
+    average = GeneratorAverage(generator, LATENTS, decay=0.5)
+    trainer = Engine(lambda engine, batch: generator.train()(LATENTS(8)).mean().item())  # moves what is no weight
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: update_bn([LATENTS.fixed(2048, seed=0)], generator))
+    average.attach(trainer)
+    trainer.run(range(5), max_epochs=1)
+    latents = LATENTS.fixed(4, seed=1)
+    made = [network.eval()(latents).detach() for network in (generator, average.network)]
+    torch.testing.assert_close(made[0], made[1], atol=0.02, rtol=0)

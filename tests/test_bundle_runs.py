@@ -89,6 +89,19 @@ def test_segmentation_whose_loss_is_no_number_stops(pairs, tmp_path):
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
+@pytest.mark.parametrize("bundle", [GAN, UNET])
+def test_other_pairs_are_another_training(bundle, pairs, write_pairs, tmp_path):
+    train(bundle, pairs, tmp_path / "out", max_epochs=1)
+    with pytest.raises(InputError, match=r"another configuration.*pairs: "):
+        train(bundle, write_pairs(tmp_path / "others.npy", seed=9), tmp_path / "out", max_epochs=1)
+
+
+def test_longer_segmentation_training_is_another_as_its_rate_falls_otherwise(pairs, tmp_path):
+    train(UNET, pairs, tmp_path, max_epochs=1)
+    with pytest.raises(InputError, match="max_epochs: '1' then, '2' now"):
+        train(UNET, pairs, tmp_path, max_epochs=2)
+
+
 def test_batch_larger_than_the_stack_is_the_stack(pairs, tmp_path):
     train(GAN, pairs, tmp_path, batch_size=64, max_epochs=1)
     assert load_weights(tmp_path / "checkpoint.pt")["epoch"] == 1

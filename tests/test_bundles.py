@@ -190,6 +190,21 @@ def test_generates_a_stack(name, weights, tmp_path, monkeypatch):
     assert (manifest["bundle"], manifest["seed"], manifest["kind"]) == (name, 3, "synthetic")
 
 
+def test_label_threshold_is_chosen_for_other_weights(stack, weights, tmp_path):
+    name = GANS[0]
+    overrides = {
+        "weights": weights[name],
+        "width": 2,
+        "n": 64,
+        "validation_pairs": str(stack),
+        "bundle_root": str(tmp_path),
+    }
+    run(config_file=configs(name, "inference.yaml"), logging_file=False, **overrides)
+    pairs, manifest = open_stack(tmp_path / "output" / "synthetic.npy")
+    assert manifest["label_threshold"] != parsed(name, "inference.yaml")["label_threshold"]
+    assert (pairs[:, 1] > 0).mean() == pytest.approx((open_stack(stack)[0][:, 1] > 0).mean(), abs=0.02)
+
+
 def same_geometry(path, image):
     made, given = nib.load(path), nib.load(image)
     assert made.shape == given.shape

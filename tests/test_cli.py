@@ -59,7 +59,8 @@ def test_train_passes_absolute_paths_and_overrides_on(ran, tmp_path, monkeypatch
 def test_generate_and_evaluate_pass_their_options_on(ran, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert tofgan("generate", "tof_mra_dcgan", "a.npy", "-n", 5, "--width", 8).output == "a.npy: 5 synthetic pairs\n"
-    assert ran[0][2] == {"n": 5, "seed": 0, "output": str(tmp_path / "a.npy"), "weights": None, "width": 8}
+    unset = {"validation_pairs": None}
+    assert ran[0][2] == {"n": 5, "seed": 0, "output": str(tmp_path / "a.npy"), "weights": None, "width": 8, **unset}
     assert tofgan("evaluate", "prepared", "out", "--model", "real", "--split", "validation").exit_code == 0
     assert ran[1][1] == ["inference.yaml", "evaluate.yaml"]
     assert ran[1][2]["model"] == "real" and ran[1][2]["split"] == "validation"

@@ -26,8 +26,8 @@ from tofgan_monai.error_maps import (
     save_error_map,
 )
 from tofgan_monai.errors import InputError
-from tofgan_monai.evaluation import ResultsWriter, evaluate, score_folder, score_threshold
-from tofgan_monai.metrics.overlap import Overlap, diagonal_mm, dice, overlap
+from tofgan_monai.evaluation import ResultsWriter, score_threshold
+from tofgan_monai.metrics.overlap import Overlap, dice, overlap
 from tofgan_monai.metrics.thresholds import best_threshold, choose_label_threshold, vessel_share
 from tofgan_monai.results import read_results, result_lines, write_results
 
@@ -63,61 +63,6 @@ def cohort(tmp_path: Path) -> Path:
     content = {"format": 1, "training": [], "validation": [], "test": items}
     (folder / "cohort.json").write_text(json.dumps(content))
     return folder
-
-
-def predict(cohort: Path, folder: Path) -> list[np.ndarray]:
-    """Writes predictions as an inference run leaves them: the first right, the second shifted, the third empty."""
-    labels = [head(index)[1] for index in range(3)]
-    predictions = [labels[0], np.roll(labels[1], 1, axis=0), np.zeros_like(labels[2])]
-    for index, prediction in enumerate(predictions):
-        write_volume(folder / f"sub-secret{index}" / "image" / "image_seg.nii.gz", prediction)
-    return predictions
-
-
-def test_a_folder_of_predictions_becomes_results_without_names(cohort: Path, tmp_path: Path) -> None:
-    predictions = predict(cohort, tmp_path / "predictions")
-    output = tmp_path / "results.jsonl"
-    lines = score_folder(tmp_path / "predictions", cohort, output=output, model="U-Net", cohort="A")
-    assert read_results(output) == lines
-    assert [line["patient"] for line in lines] == ["test-00", "test-01", "test-02"]
-    assert [line["empty"] for line in lines] == ["", "", "prediction"]
-    assert "secret" not in output.read_text() and str(tmp_path) not in output.read_text()
-    shifted = overlap(predictions[1], head(1)[1], spacing_mm=SPACING_MM)
-    assert [line["dsc"] for line in lines] == [1, pytest.approx(shifted.dsc, abs=1e-5), 0]
-    assert lines[2]["hd95_mm"] == pytest.approx(diagonal_mm(SHAPE, SPACING_MM), abs=1e-3)
-    with open(output.with_suffix(".csv"), newline="") as stream:
-        (row,) = csv.DictReader(stream)
-    assert (row["n"], row["n_empty"]) == ("3", "1")
-    assert float(row["dsc_mean"]) == pytest.approx(np.mean([line["dsc"] for line in lines]), abs=1e-5)
-    assert float(row["hd95_mm_sd"]) == pytest.approx(np.std([line["hd95_mm"] for line in lines], ddof=1), abs=1e-4)
-
-
-def test_all_missing_and_double_predictions_are_named(cohort: Path, tmp_path: Path) -> None:
-    predict(cohort, tmp_path / "predictions")
-    (tmp_path / "predictions/sub-secret0/image/image_seg.nii.gz").unlink()
-    write_volume(tmp_path / "predictions/sub-secret1_seg.nii.gz", head(1)[1])
-    with pytest.raises(InputError) as caught:
-        score_folder(tmp_path / "predictions", cohort, output=tmp_path / "results.jsonl", model="U-Net")
-    assert len(caught.value.problems) == 2
-    assert "sub-secret0: 0 predictions" in str(caught.value) and "sub-secret1: 2 predictions" in str(caught.value)
-
-
-def test_bad_files_are_all_named_and_nothing_is_written(tmp_path: Path) -> None:
-    label = head(0)[1]
-    truth = write_volume(tmp_path / "truth.nii.gz", label)
-    moved = write_volume(tmp_path / "moved.nii.gz", label, AFFINE + np.eye(4, k=3))
-    grey = write_volume(tmp_path / "grey.nii.gz", label * 0.4)
-    cropped = write_volume(tmp_path / "cropped.nii.gz", label[:-1])
-    broken = tmp_path / "broken.nii.gz"
-    broken.write_bytes(truth.read_bytes()[:200])
-    predictions = [moved, grey, cropped, broken, tmp_path / "absent.nii.gz"]
-    output = tmp_path / "results.jsonl"
-    with pytest.raises(InputError) as caught:
-        evaluate(predictions, [truth] * 5, output=output, model="U-Net")
-    problems = caught.value.problems
-    assert len(problems) == 5
-    assert all(str(path) in problem for path, problem in zip(predictions, problems, strict=True))
-    assert not output.exists()
 
 
 def test_a_repeated_evaluation_replaces_its_lines_and_keeps_the_others(tmp_path: Path) -> None:
@@ -276,3 +221,20 @@ def test_an_evaluator_from_yaml_writes_the_same_scores(cohort: Path, tmp_path: P
     assert evaluator.state.metrics["dsc"] == pytest.approx(np.mean([score.dsc for score in scores]), abs=1e-5)
     assert evaluator.state.metrics["hd95_mm"] == pytest.approx(np.mean([score.hd95_mm for score in scores]), abs=1e-4)
     assert len(list((tmp_path / "maps").glob("*.png"))) == 2
+    assert "secret" not in (tmp_path / "results.jsonl").read_text()
+    with open(tmp_path / "results.csv", newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["n"], row["n_empty"]) == ("3", "0")
+    assert float(row["dsc_mean"]) == pytest.approx(np.mean([line["dsc"] for line in lines]), abs=1e-5)
+    assert float(row["hd95_mm_sd"]) == pytest.approx(np.std([line["hd95_mm"] for line in lines], ddof=1), abs=1e-4)
+
+
+def test_patients_without_labels_are_refused_by_name(cohort: Path, tmp_path: Path) -> None:
+    content = json.loads((cohort / "cohort.json").read_text())
+    for item in content["test"][1:]:
+        del item["label"]
+    (cohort / "cohort.json").write_text(json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        score_threshold(cohort, output=tmp_path / "results.jsonl")
+    told = caught.value.problems
+    assert len(told) == 2 and all(f"sub-secret{i + 1} has no label" in problem for i, problem in enumerate(told))

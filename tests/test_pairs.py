@@ -136,3 +136,9 @@ def test_pooled_stacks_follow_one_another(tmp_path, write_pairs):
     assert all(pooled[i]["reals"].equal(reals) for i, reals in enumerate(alone))
     with pytest.raises(IndexError):
         pooled[6]
+
+
+def test_digest_tells_stacks_apart_by_what_is_in_them(tmp_path, write_pairs):
+    one, same, other = (write_pairs(tmp_path / f"{n}.npy", 70, seed=n // 2) for n in range(3))
+    assert PairDataset(one).digest == PairDataset(same).digest
+    assert len({PairDataset(paths).digest for paths in (one, other, [one, other], [other, one])}) == 4

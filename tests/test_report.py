@@ -32,8 +32,8 @@ def write_scores(path: Path, model: str, cohort: str, scores: list[Overlap]) -> 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A run with everything in it."""
-    write_stack(tmp_path / "pairs" / "dcgan.npy", kind="synthetic", source="DCGAN, trained a little", threshold=0.25)
-    write_stack(tmp_path / "pairs" / "train_a.npy", kind="real", source="Real pairs <A>")
+    write_stack(tmp_path / "pairs" / "dcgan.npy", kind="synthetic", label_threshold=0.25)
+    write_stack(tmp_path / "pairs" / "train_a.npy", kind="real")
     for cohort in "AB":
         write_scores(tmp_path / "results.jsonl", BASELINE_MODEL, cohort, [Overlap(0.6, 9.0, ""), Overlap(0.5, 8.0, "")])
         write_scores(tmp_path / "results.jsonl", "U-Net", cohort, [Overlap(0.9, 2.0, ""), Overlap(0, 99, "prediction")])
@@ -47,7 +47,11 @@ def folder(tmp_path: Path) -> Path:
     volume = np.random.default_rng(0).random((8, 8, 4))
     prediction, truth = volume > 0.7, volume > 0.8
     save_error_map(tmp_path / "figures/x.png", volume, prediction=prediction, truth=truth, title="U-Net, test-00")
-    about = {"title": "A <run>", "paragraphs": ["All heads are simulated."], "captions": {"dcgan": "The DCGAN"}}
+    about = {
+        "title": "A <run>",
+        "paragraphs": ["All heads are simulated."],
+        "captions": {"dcgan": "The DCGAN", "train_a": "Real pairs <A>"},
+    }
     (tmp_path / "about.json").write_text(json.dumps(about))
     return tmp_path
 

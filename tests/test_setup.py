@@ -66,7 +66,7 @@ def test_installed_package_finds_its_bundles_outside_the_checkout(installed, tmp
 def test_installed_command_runs_outside_the_checkout(installed, tmp_path):
     target, environment = installed
     command = [str(target / "bin" / "tofgan"), "--help"]
-    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
     assert run.returncode == 0, run.stderr
     for verb in ("phantom", "check", "prepare", "extract", "train", "adopt", "generate", "evaluate", "report"):
         assert verb in run.stdout

@@ -49,4 +49,6 @@ class GeneratorAverage:
     def _take_statistics(self, trainer: Engine) -> None:
         device = next(self.network.parameters()).device
         latents = self.latents.fixed(N_BATCHES * BATCH_SIZE, seed=0)  # fixed: the training's own draws are untouched
+        for average, live in zip(self.network.buffers(), self.generator.buffers(), strict=True):
+            average.copy_(live)  # a spectral norm's vectors; batch statistics are taken anew
         update_bn(latents.split(BATCH_SIZE), self.network, device=device)

@@ -16,6 +16,7 @@ import typer
 from tofgan_monai.engine import TrainingDivergedError
 from tofgan_monai.errors import InputError
 
+logger = logging.getLogger(__name__)
 SEGMENTATION = "tof_mra_vessel_segmentation"
 OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -183,6 +184,8 @@ def train(
         "pairs": [_absolute(path) for path in pairs] if pairs else None,
         "validation_pairs": [_absolute(path) for path in validation_pairs] if validation_pairs else None,
     }
+    if pairs and not validation_pairs:
+        logger.warning("no --validation-pairs: the best weights are chosen on the training's own pairs")
     _run(bundle, ["train.yaml", *(["paper.yaml"] if paper else [])], given, context)
     typer.echo(f"trained: {output_dir}")
 
@@ -212,10 +215,15 @@ def generate(
     n: Annotated[int, typer.Option("--n", "-n", help="how many pairs")] = 1000,
     seed: int = 0,
     weights: Annotated[Path | None, typer.Option(help="instead of the bundle's own")] = None,
+    validation_pairs: Annotated[
+        Path | None, typer.Option(help="real pairs on which the label threshold is chosen; with other weights")
+    ] = None,
 ) -> None:
     """Make a stack of synthetic pairs."""
     given = {"n": n, "seed": seed, "output": _absolute(output), "weights": _absolute(weights)}
-    _run(bundle, ["inference.yaml"], given, context)
+    if weights and not validation_pairs and "--label_threshold" not in context.args:
+        logger.warning("the label threshold is the bundle's own weights'; choose another by --validation-pairs STACK")
+    _run(bundle, ["inference.yaml"], {**given, "validation_pairs": _absolute(validation_pairs)}, context)
     typer.echo(f"{output}: {n} synthetic pairs")
 
 

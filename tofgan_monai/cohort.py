@@ -207,15 +207,16 @@ def _relative(value: str | os.PathLike, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else os.fspath(path)
 
 
-def read_cohort(path: str | os.PathLike, split: str) -> list[dict[str, Any]]:
+def read_cohort(path: str | os.PathLike, split: str, *, labelled: bool = False) -> list[dict[str, Any]]:
     """The items of a split, with absolute paths, as MONAI's dictionary transforms take them.
 
     Args:
         path: cohort.json, or the folder that holds it.
         split: "training", "validation", "test", "unsplit", or "all".
+        labelled: whether every item must have a label.
 
     Raises:
-        InputError: no such cohort, or no such split in it.
+        InputError: no such cohort, no such split in it, or items without the label that is needed.
     """
     path = cohort_path(path)
     try:
@@ -228,6 +229,10 @@ def read_cohort(path: str | os.PathLike, split: str) -> list[dict[str, Any]]:
     if split != "all" and split not in present:
         raise InputError(f"{path}: has no split {split}, only {', '.join(present)}; choose one of these or all")
     items = [item for name in present if split in (name, "all") for item in content[name]]
+    if bare := [item["subject"] for item in items if labelled and "label" not in item]:
+        raise InputError(
+            [f"{path}: {subject} has no label to score against; leave it out, or use segment" for subject in bare]
+        )
     return [
         {key: os.fspath(path.parent / value) if key in _FILES else value for key, value in item.items()}
         for item in items

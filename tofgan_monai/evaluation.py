@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,86 +17,10 @@ from tofgan_monai.error_maps import save_error_map
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.overlap import Overlap, overlap, spacing_of
 from tofgan_monai.metrics.thresholds import ThresholdBaseline, best_threshold
-from tofgan_monai.results import BASELINE_MODEL, Line, result_lines, summaries, write_results
+from tofgan_monai.results import BASELINE_MODEL, result_lines, summaries, write_results
 
 logger = logging.getLogger(__name__)
 TOLERANCE_MM = 1e-2
-
-
-def evaluate(
-    predictions: Sequence[str | os.PathLike],
-    truths: Sequence[str | os.PathLike],
-    *,
-    output: str | os.PathLike,
-    model: str,
-    cohort: str = "",
-    split: str = "test",
-) -> list[Line]:
-    """Scores predicted NIfTI volumes against original labels, patient by patient, and writes them into `output`.
-
-    Args:
-        predictions: binary volumes.
-        truths: the label of each, in the same order: that order gives the patients their indices.
-        output: a results.jsonl; see `write_results`.
-        model: what made the predictions, as it shall stand in tables.
-        cohort: whose patients they are, e.g. "A"; no path.
-        split: the split's name.
-
-    Raises:
-        InputError: files that cannot be read, are not binary, or differ in shape or affine; all of them, before
-            anything is written.
-    """
-    if not truths or len(predictions) != len(truths):
-        raise InputError(
-            f"{len(predictions)} predictions and {len(truths)} labels; as many predictions as labels are needed"
-        )
-    scores, problems = [], []
-    for prediction, truth in zip(predictions, truths, strict=True):
-        try:
-            scores.append(_score_files(Path(prediction), Path(truth)))
-        except InputError as error:
-            problems += [
-                problem if str(prediction) in problem else f"{prediction}: {problem}" for problem in error.problems
-            ]
-    if problems:
-        raise InputError(problems)
-    lines = result_lines(scores, model=model, cohort=cohort, split=split)
-    write_results(output, lines)
-    return lines
-
-
-def score_folder(
-    predictions: str | os.PathLike,
-    dataset_dir: str | os.PathLike,
-    *,
-    output: str | os.PathLike,
-    model: str,
-    cohort: str = "",
-    split: str = "test",
-) -> list[Line]:
-    """Scores a folder of predictions against the labels of a prepared cohort; see `evaluate`.
-
-    The prediction of subject S is the one NIfTI file anywhere in `predictions` that is called S.nii.gz or S_*.nii.gz,
-    or lies in a folder S.
-
-    Raises:
-        InputError: subjects without a label, without a prediction or with several, all named; see `evaluate`.
-    """
-    items = read_cohort(dataset_dir, split)
-    files = [path for path in sorted(Path(predictions).rglob("*")) if path.name.endswith((".nii", ".nii.gz"))]
-    found, problems = [], []
-    for item in items:
-        subject = item["subject"]
-        own = [path for path in files if _belongs_to(path.relative_to(predictions), subject)]
-        if "label" not in item:
-            problems.append(f"{subject}: no label in the cohort, so there is nothing to score against")
-        if len(own) != 1:
-            problems.append(f"{subject}: {len(own)} predictions in {predictions}, one is needed: {subject}.nii.gz")
-        found += own[:1]
-    if problems:
-        raise InputError(problems)
-    truths = [item["label"] for item in items]
-    return evaluate(found, truths, output=output, model=model, cohort=cohort, split=split)
 
 
 def score_threshold(
@@ -112,7 +35,7 @@ def score_threshold(
 
     The threshold is chosen on the heads it is scored on (see `best_threshold`), so the row flatters the baseline.
     """
-    items = read_cohort(dataset_dir, split)
+    items = read_cohort(dataset_dir, split, labelled=True)
     images = [_loader(item["image"]) for item in items]
     labels = [_loader(item["label"]) for item in items]
     baseline = best_threshold(images, labels)
@@ -220,11 +143,6 @@ class ResultsWriter:
         )
 
 
-def _belongs_to(path: Path, subject: str) -> bool:
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    return subject in path.parts[:-1] or stem == subject or stem.startswith(f"{subject}_")
-
-
 def _loader(path: str) -> Callable[[], np.ndarray]:
     return lambda: _volume(nibabel.load(path))
 
@@ -236,19 +154,3 @@ def _volume(image: Any) -> np.ndarray:
 
 def _spacing_mm(image: Any) -> list[float]:
     return np.linalg.norm(image.affine[:3, :3], axis=0).tolist()
-
-
-def _score_files(prediction_path: Path, truth_path: Path) -> Overlap:
-    volumes, affines = [], []
-    for path in (prediction_path, truth_path):
-        try:
-            image: Any = nibabel.load(path)
-            volumes.append(_volume(image))
-            affines.append(image.affine)
-        except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-            raise InputError(f"{path}: not a readable NIfTI volume ({error}); make it again") from error
-    if volumes[0].shape == volumes[1].shape and not np.allclose(affines[0], affines[1], atol=TOLERANCE_MM):
-        raise InputError(
-            f"affine differs from that of {truth_path}; write predictions in the label's own geometry (Invertd)"
-        )
-    return overlap(*volumes, spacing_mm=_spacing_mm(image))

@@ -130,7 +130,7 @@ def adopt(
     if validation_pairs is not None:
         if "label_threshold" not in parser:
             raise InputError(f"{config}: has no label_threshold to choose; leave the validation pairs out")
-        threshold = choose_label_threshold(_raw_labels(network), validation_pairs)
+        threshold = choose_label_threshold(raw_labels(network), validation_pairs)
     save_weights(weights, target)
     if threshold is not None:
         text = re.sub(r"(?m)^label_threshold: \S+", f"label_threshold: {threshold:.3f}", config.read_text("utf-8"))
@@ -140,6 +140,8 @@ def adopt(
 
 
 @torch.no_grad()
-def _raw_labels(generator: Generator, n: int = 2048) -> np.ndarray:
+def raw_labels(generator: Generator, n: int = 2048) -> np.ndarray:
+    """Labels (n, 96, 96) in [-1, 1], before any threshold, that a generator makes of fixed latents."""
     latents = GaussianLatents(generator.latent_dim).fixed(n, seed=0)
-    return torch.cat([generator.eval()(chunk)[:, 1] for chunk in latents.split(CHUNK)]).numpy()
+    device = next(generator.parameters()).device
+    return torch.cat([generator.eval()(chunk.to(device))[:, 1].cpu() for chunk in latents.split(CHUNK)]).numpy()

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from tofgan_monai.engine import GaussianLatents
 from tofgan_monai.files import written_whole
 from tofgan_monai.metrics.sliced_wasserstein import sliced_wasserstein
+from tofgan_monai.metrics.thresholds import choose_label_threshold
 
 
 def pair_grid(pairs: np.ndarray, columns: int = 8) -> np.ndarray:
@@ -62,7 +63,8 @@ class PairMonitor:
     def distance(self) -> float:
         """Sliced Wasserstein distance between these and the reals; lower is better."""
         fakes = self.pairs()
-        fakes[:, 1] = (fakes[:, 1] > 0).float() * 2 - 1  # as a stack holds them: a soft label must not give it away
+        threshold = choose_label_threshold(fakes[:, 1].numpy(), self.reals.numpy())  # as for a stack
+        fakes[:, 1] = (fakes[:, 1] > threshold).float() * 2 - 1  # a soft label must not give it away
         return sliced_wasserstein(self.reals, fakes)
 
     def attach(self, trainer: Engine) -> None:

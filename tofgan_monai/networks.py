@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from tofgan_monai.errors import InputError
+
 Norm = Literal["batch", "instance", "spectral"]
 
 _NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -41,7 +43,7 @@ def _finish(network: nn.Module, norm: Norm, std: float) -> None:
 
 def _norm(norm: Norm, channels: int) -> nn.Module:
     if norm not in _NORMS:
-        raise ValueError(f"norm {norm!r}: choose one of {', '.join(_NORMS)}")
+        raise InputError(f"norm {norm!r}: choose one of {', '.join(_NORMS)}")
     return _NORMS[norm](channels)
 
 

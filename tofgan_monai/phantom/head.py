@@ -29,7 +29,7 @@ class Head:
 
     Attributes:
         image: (X, Y, Z) float32 of whole numbers, as a scanner exports them.
-        label: (X, Y, Z) uint8, 1 where arteries fill at least half of the voxel.
+        label: (X, Y, Z) uint8, 1 where arteries fill at least `label_fraction` of the voxel: a half at A and B.
         mask: (X, Y, Z) uint8, 1 in the brain with its vessels.
         affine: (4, 4), voxel indices to RAS mm; exact in a NIfTI's quaternion.
         parameters: what was drawn for this head, by the names of `sources.PARAMETERS`.

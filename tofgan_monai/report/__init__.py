@@ -4,7 +4,7 @@
 
     FOLDER/about.json             {"title": "...", "paragraphs": ["what was simulated, at which scale", ...],
                                    "captions": {"NAME": "how NAME is called on the page", ...}}
-    FOLDER/pairs/NAME.npy         stacks with their manifests; the caption is the manifest's "source", if it has one
+    FOLDER/pairs/NAME.npy         stacks with their manifests
     FOLDER/train/NAME/losses.jsonl  a line an epoch, {"epoch": 1, "critic_loss": 0.2, ...}; every number becomes a curve
     FOLDER/results.jsonl          see `tofgan_monai.results`
     FOLDER/figures/NAME.png       error maps and other pictures; the caption is the PNG's Title, if it has one

@@ -112,7 +112,7 @@ def _is_real(stack: Path) -> bool:
 
 
 def _stack_caption(stack: Path) -> str:
-    return str(_manifest(stack).get("source") or _words(stack.stem))
+    return _words(stack.stem)
 
 
 def _figure_caption(figure: Path) -> str:

@@ -146,7 +146,7 @@ def _gallery(caption: str, path: Path) -> Gallery:
 
 
 def _details(n: int, manifest: dict[str, Any]) -> str:
-    known = {"bundle": "bundle", "epochs": "epochs", "seed": "seed", "threshold": "label threshold"}
+    known = {"bundle": "bundle", "seed": "seed", "label_threshold": "label threshold"}
     details = [f"{n:,} pairs"]
     for key, word in known.items():
         value = manifest.get(key)
