@@ -95,7 +95,7 @@ def draw(stacks: dict[str, Path], path: Path, n: int = 8) -> None:
     """The first pairs of each stack, a row of images above their labels."""
     figure, rows = plt.subplots(len(stacks), figsize=(n, 2.3 * len(stacks)), layout="constrained")
     for axes, (name, stack) in zip(rows, stacks.items(), strict=True):
-        pairs = open_stack(stack)
+        pairs, _ = open_stack(stack)
         axes.imshow(pair_grid(pairs[:: len(pairs) // n][:n], n), cmap="gray", vmin=0, vmax=255)
         axes.set_title(name)
         axes.axis("off")

@@ -16,7 +16,7 @@ from pathlib import Path
 from tofgan_monai.errors import InputError
 
 GANS = {"tof_mra_dcgan": "DCGAN", "tof_mra_wgan_gp": "WGAN-GP", "tof_mra_wgan_gp_sn": "WGAN-GP-SN"}
-BEST = "tof_mra_dcgan"  # by validation, see docs/results
+BEST = "tof_mra_wgan_gp"  # by validation, see docs/results
 UNET = "tof_mra_vessel_segmentation"
 SMALL_UNET = ("--width", "8")
 N_TRAINING, N_VALIDATION, N_TEST = 8, 2, 4
