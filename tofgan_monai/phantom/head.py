@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from tofgan_monai.errors import InputError
@@ -189,8 +190,11 @@ def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
     fields["sleeve"] = SmoothField.density(blood[0], np.clip(blood[1] - 0.2, 0, 1), 2.0)
     signal, mask = _signal(grid, shape, slabs, drawn, fields, rasters)
     image = _acquire(signal, drawn, _fresh(parts, "noise"))
-    label = (rasters["artery"][0] >= drawn["label_fraction"]).astype(np.uint8)
-    return Head(image, label, mask, grid.affine, drawn)
+    label = rasters["artery"][0] >= drawn["label_fraction"]
+    if drawn["label_piece"]:
+        pieces, _ = ndimage.label(label, np.ones((3, 3, 3)))
+        label &= (np.bincount(pieces.ravel()) * np.prod(grid.spacing_mm) >= drawn["label_piece"])[pieces]
+    return Head(image, label.astype(np.uint8), mask, grid.affine, drawn)
 
 
 def _signal(

@@ -79,8 +79,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     _p("flow_loss", "", (0.72, 0.78), (0.88, 0.96), (0.65, 1.0), "signal of blood kept under dephasing"),
     _p("flow_spread", "", (0.2, 0.3), (0.3, 0.4), (0.1, 0.6), "standard deviation of the log of a branch's velocity"),
     _p("veins", "", (1.1, 1.4), (1.15, 1.45), (0.7, 1.7), "veins and sinuses over grey matter"),
-    # what a rater calls vessel: half a voxel and more, or all that is seen of it
+    # what a rater calls vessel: half a voxel and more, or all that is seen of it and can be followed
     _p("label_fraction", "", (0.5, 0.5), (0.5, 0.5), (0.15, 0.5), "vessel fraction from which a voxel is labelled"),
+    _p("label_piece", "mm^3", (0, 0), (0, 0), (0, 20), "smallest connected piece that is labelled"),
 )
 
 FULL_SHAPE: dict[str, tuple[int, int, int]] = {"A": (312, 384, 127), "B": (384, 268, 127)}
