@@ -18,7 +18,7 @@ from tofgan_monai.errors import InputError
 GANS = {"tof_mra_dcgan": "DCGAN", "tof_mra_wgan_gp": "WGAN-GP", "tof_mra_wgan_gp_sn": "WGAN-GP-SN"}
 BEST = "tof_mra_wgan_gp"  # by validation, see docs/results
 UNET = "tof_mra_vessel_segmentation"
-SMALL_UNET = ("--width", "8")
+SMALL_UNET = ("--width", "16")
 N_TRAINING, N_VALIDATION, N_TEST = 8, 2, 4
 
 ABOUT = (
@@ -27,7 +27,7 @@ ABOUT = (
     "The GANs called \"trained a little\" saw a minute of training, those called \"as shipped\" are the bundles' own: "
     "small networks (width 12 or 16), trained for about an hour each on other simulated heads of site A. The paper's "
     "networks have width 96 and were trained on GPUs.",
-    "The U-Nets of this demo have width 8 and about two minutes of training each; the shipped one has the paper's "
+    "The U-Nets of this demo have width 16 and a minute or two of training each; the shipped one has the paper's "
     "width 32 and was trained on simulated heads of the public prior C alone, never on a head of A or B.",
 )  # fmt: skip
 
@@ -80,7 +80,7 @@ def plan(folder: Path) -> Iterator[list[object]]:
     stacks = {"U-Net on real pairs": real, f"U-Net on {GANS[BEST]} pairs": shown / "pairs" / f"{BEST}.npy"}
     for model, stack in stacks.items():
         run = shown / "train" / model.replace(" ", "_")
-        budget = ["--pairs", stack, "--validation-pairs", validation, *SMALL_UNET, "--lr", 0.001, "--max_epochs", 1]
+        budget = ["--pairs", stack, "--validation-pairs", validation, *SMALL_UNET, "--lr", 0.001, "--max_epochs", 2]
         yield ["train", UNET, "--output-dir", run, *budget]
         yield from evaluations(folder, model, ["--weights", run / "best.pt", *SMALL_UNET])
     yield ["report", shown]
