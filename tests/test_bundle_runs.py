@@ -96,6 +96,21 @@ def test_other_pairs_are_another_training(bundle, pairs, write_pairs, tmp_path):
         train(bundle, write_pairs(tmp_path / "others.npy", seed=9), tmp_path / "out", max_epochs=1)
 
 
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("augmentation", {"augmentation#transforms#2#prob": 0.1}),
+        ("augmentation", {"augmentation#transforms#3#rotate_range": 0.1}),
+        ("loss", {"loss#smooth_nr": 0.5}),
+        ("loss", {"loss": "$monai.losses.DiceLoss(sigmoid=True)"}),
+    ],
+)
+def test_other_augmentation_or_loss_is_another_training(name, overrides, pairs, tmp_path):
+    train(UNET, pairs, tmp_path, max_epochs=1)
+    with pytest.raises(InputError, match=f"another configuration.*{name}: "):
+        train(UNET, pairs, tmp_path, max_epochs=1, **overrides)
+
+
 def test_longer_segmentation_training_is_another_as_its_rate_falls_otherwise(pairs, tmp_path):
     train(UNET, pairs, tmp_path, max_epochs=1)
     with pytest.raises(InputError, match="max_epochs: '1' then, '2' now"):

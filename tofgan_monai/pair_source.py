@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from monai.transforms import Compose, Transform
 from monai.utils import CommonKeys
+from torch import nn
 from tqdm import tqdm
 
 from tofgan_monai.cohort import read_cohort
@@ -114,7 +115,7 @@ def sample_pairs(
 
 def fingerprint(items: Sequence[Item], transform: Any) -> str:
     """64 hexadecimal digits that change when the content of a volume, their order or a transform's parameter does."""
-    digest = hashlib.sha256(json.dumps(_parameters(transform)).encode())
+    digest = hashlib.sha256(json.dumps(parameters(transform)).encode())
     for item in items:
         digest.update(_patient_of(item).encode() + str(item.get("subject", "")).encode())
         for key in _PATHS:
@@ -209,13 +210,14 @@ def _is_current(cache: Path, expected: str) -> bool:
     return manifest["fingerprint"] == expected
 
 
-def _parameters(transform: Any) -> Any:
-    """A transform's name and the plain values it was built with, nested as the transforms are."""
+def parameters(transform: Any) -> Any:
+    """The name of a transform, or a loss, and the plain values it was built with, nested as its parts are."""
     if isinstance(transform, Compose):
-        return [_parameters(t) for t in transform.transforms]
+        return [parameters(t) for t in transform.transforms]
     values = {key: value for key, value in sorted(vars(transform).items()) if not key.startswith("_")}
     plain = {
         key: repr(value) for key, value in values.items() if isinstance(value, str | int | float | tuple | list | None)
     }
-    nested = {key: _parameters(value) for key, value in values.items() if isinstance(value, Transform)}
+    parts = dict(transform.named_children()) if isinstance(transform, nn.Module) else values
+    nested = {key: parameters(value) for key, value in parts.items() if isinstance(value, Transform | nn.Module)}
     return [type(transform).__qualname__, plain, nested]
