@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import logging
 import os
@@ -48,6 +49,25 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
         if cause is error:
             raise
         raise cause from error
+
+
+def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
+    """`--id value` or `--id=value`, values read as Python literals where they are such.
+
+    Raises:
+        InputError: words that do not come in such pairs.
+    """
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    if len(words) % 2 or not all(word.startswith("--") for word in words[::2]):
+        raise InputError(f"{' '.join(words)}: overrides come as --ID VALUE")
+    return {name[2:]: _literal(value) for name, value in zip(words[::2], words[1::2], strict=True)}
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _command(files: Sequence[str], overrides: Mapping[str, Any]) -> str:

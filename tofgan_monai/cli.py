@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import logging
 import os
 import sys
@@ -20,11 +19,7 @@ logger = logging.getLogger(__name__)
 SEGMENTATION = "tof_mra_vessel_segmentation"
 OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -221,7 +216,7 @@ def generate(
 ) -> None:
     """Make a stack of synthetic pairs."""
     given = {"n": n, "seed": seed, "output": _absolute(output), "weights": _absolute(weights)}
-    if weights and not validation_pairs and "--label_threshold" not in context.args:
+    if weights and not validation_pairs and not any(word.startswith("--label_threshold") for word in context.args):
         logger.warning("the label threshold is the bundle's own weights'; choose another by --validation-pairs STACK")
     _run(bundle, ["inference.yaml"], {**given, "validation_pairs": _absolute(validation_pairs)}, context)
     typer.echo(f"{output}: {n} synthetic pairs")
@@ -284,26 +279,11 @@ def report(folder: Annotated[Path, typer.Argument(help="holds results.jsonl, pai
 
 def _run(bundle: str, configs: list[str], given: dict[str, Any], context: typer.Context) -> dict[str, Any]:
     from tofgan_monai.bundle_paths import bundle_path
-    from tofgan_monai.bundle_runs import run_bundle
+    from tofgan_monai.bundle_runs import parse_overrides, run_bundle
 
-    overrides = {**given, **_overrides(context.args)}
+    overrides = {**given, **parse_overrides(context.args)}
     run_bundle(bundle_path(bundle), configs, overrides)
     return overrides
-
-
-def _overrides(words: list[str]) -> dict[str, Any]:
-    """`--id value` or `--id=value`, values read as Python literals where they are such."""
-    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    if len(words) % 2 or not all(word.startswith("--") for word in words[::2]):
-        raise InputError(f"{' '.join(words)}: overrides come as --ID VALUE")
-    return {name[2:]: _literal(value) for name, value in zip(words[::2], words[1::2], strict=True)}
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def _absolute(path: Path | None) -> str | None:
