@@ -264,6 +264,7 @@ def test_evaluates_the_test_patients(prepared, weights, tmp_path):
     assert {line["model"] for line in lines} == {"U-Net"}
     assert len(lines) == 2
     assert all(0 <= line["dsc"] <= 1 and line["hd95_mm"] >= 0 for line in lines)
+    assert all(len(line["dsc_at"]) == 19 and {"dsc_small", "dsc_large"} <= {*line} for line in lines)
     assert len(list((tmp_path / "error_maps").glob("*.png"))) == 2
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
-from monai.data import DataLoader, Dataset
+from monai.data import DataLoader, Dataset, MetaTensor
 from monai.engines import SupervisedEvaluator
-from monai.transforms import EnsureChannelFirstd, LoadImaged
+from monai.transforms import AsDiscreted, Compose, CopyItemsd, EnsureChannelFirstd, Lambdad, LoadImaged
 
 from tofgan_monai.error_maps import (
     FALSE_NEGATIVE,
@@ -27,8 +27,15 @@ from tofgan_monai.error_maps import (
 )
 from tofgan_monai.errors import InputError
 from tofgan_monai.evaluation import ResultsWriter, score_threshold
+from tofgan_monai.metrics.calibre import dsc_by_calibre
 from tofgan_monai.metrics.overlap import Overlap, dice, overlap
-from tofgan_monai.metrics.thresholds import best_threshold, choose_label_threshold, vessel_share
+from tofgan_monai.metrics.thresholds import (
+    PROBABILITIES,
+    best_threshold,
+    choose_label_threshold,
+    dice_at,
+    vessel_share,
+)
 from tofgan_monai.results import read_results, result_lines, write_results
 
 SHAPE = (12, 14, 10)
@@ -84,6 +91,55 @@ def test_results_refuse_paths_and_broken_lines(tmp_path: Path) -> None:
     assert ["line 1" in caught.value.problems[0], "line 2" in caught.value.problems[1]] == [True, True]
 
 
+def test_other_results_of_a_study_are_kept_and_passed_over(tmp_path: Path) -> None:
+    output = tmp_path / "results.jsonl"
+    other = {"measure": "sliced Wasserstein", "model": "a", "value": 0.25}
+    output.write_text(json.dumps(other) + "\n")
+    assert read_results(output) == []
+    for dsc in (0.1, 0.2):
+        write_results(output, result_lines([Overlap(dsc, 1.0, "")], model="a", cohort="A", split="test"))
+    assert [line["dsc"] for line in read_results(output)] == [0.2]
+    assert json.loads(output.read_text().splitlines()[0]) == other
+    assert len(output.with_suffix(".csv").read_text().splitlines()) == 2
+    rows = [other, {"model": "a", "value": 0.25}, {**other, "patient": "test-00"}, ["measure"]]
+    output.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError) as caught:
+        read_results(output)
+    told = zip((2, 3, 4), caught.value.problems, strict=True)
+    assert all(f"line {number}: not a result" in problem for number, problem in told)
+
+
+def test_further_fields_go_to_their_patients() -> None:
+    described = {"model": "a", "cohort": "A", "split": "test"}
+    scores = [Overlap(0.1, 1.0, ""), Overlap(0.2, 1.0, "")]
+    lines = result_lines(scores, **described, more=[{"dsc_small": None}, {"dsc_small": 0.5}])
+    assert [(line["dsc"], line["dsc_small"]) for line in lines] == [(0.1, None), (0.2, 0.5)]
+    with pytest.raises(ValueError, match="shorter"):
+        result_lines(scores, **described, more=[{}])
+
+
+def test_dice_at_is_the_dice_of_each_threshold() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.random(SHAPE) < 0.2
+    probability = np.clip(rng.normal(0.4, 0.3, SHAPE) + 0.3 * truth, 0, 1).astype(np.float32)
+    probability.flat[:19] = PROBABILITIES  # a voxel at the threshold is vessel, in float32 too
+    assert (PROBABILITIES[0], PROBABILITIES[-1], len(PROBABILITIES)) == (0.05, 0.95, 19)
+    assert np.diff(PROBABILITIES) == pytest.approx(0.05)
+    expected = [dice(torch.from_numpy(probability) >= threshold, truth) for threshold in PROBABILITIES]
+    assert dice_at(probability, truth) == pytest.approx(expected, abs=1e-6)
+    assert dice_at(probability, truth, (0.5,)) == pytest.approx(expected[9:10], abs=1e-6)
+
+
+def test_dice_at_follows_the_rule_for_empty_volumes_and_names_bad_input() -> None:
+    half = np.full(SHAPE, 0.5, np.float32)
+    assert dice_at(half, np.zeros(SHAPE), (0.4, 0.5, 0.6)) == (0, 0, 1)
+    assert dice_at(half, np.ones(SHAPE), (0.4, 0.5, 0.6)) == (1, 1, 0)
+    with pytest.raises(InputError, match="ascending"):
+        dice_at(half, half, (0.5, 0.4))
+    with pytest.raises(InputError, match="must be equal"):
+        dice_at(half, half[1:])
+
+
 def test_best_threshold_is_the_best_by_brute_force() -> None:
     images, labels = zip(*(head(seed) for seed in range(3)), strict=True)
     baseline = best_threshold(images, labels)
@@ -112,6 +168,26 @@ def test_the_threshold_row_lands_among_the_results(cohort: Path, tmp_path: Path)
     lines = read_results(tmp_path / "results.jsonl")
     assert [line["dsc"] for line in lines] == pytest.approx(baseline.dsc, abs=1e-5)
     assert {line["model"] for line in lines} == {"Best single threshold"}
+    for line, (image, label) in zip(lines, map(head, range(3)), strict=True):
+        small, large = dsc_by_calibre(image >= baseline.threshold, label, SPACING_MM)
+        assert line["dsc_small"] == pytest.approx(small, abs=1e-5)
+        assert line["dsc_large"] is large is None  # single voxels
+
+
+def test_a_threshold_may_be_chosen_on_another_split(cohort: Path, tmp_path: Path) -> None:
+    content = json.loads((cohort / "cohort.json").read_text())
+    content["validation"], content["test"] = content["test"][:1], content["test"][1:]
+    image, label = head(0)
+    write_volume(cohort / content["validation"][0]["image"], image + 30)
+    (cohort / "cohort.json").write_text(json.dumps(content))
+    baseline = score_threshold(cohort, output=tmp_path / "results.jsonl", model="chosen before", chosen_on="validation")
+    assert baseline == best_threshold([image + 30], [label])
+    lines = read_results(tmp_path / "results.jsonl")
+    expected = [dice(image >= baseline.threshold, label) for image, label in map(head, (1, 2))]
+    assert [line["dsc"] for line in lines] == pytest.approx(expected, abs=1e-5)
+    assert {(line["model"], line["split"], line["n"]) for line in lines} == {("chosen before", "test", 2)}
+    flattered = score_threshold(cohort, output=tmp_path / "results.jsonl")
+    assert flattered.mean_dsc > np.mean(expected) + 0.01
 
 
 def stack_with_share(share: float, n: int = 4) -> np.ndarray:
@@ -227,6 +303,50 @@ def test_an_evaluator_from_yaml_writes_the_same_scores(cohort: Path, tmp_path: P
     assert (row["n"], row["n_empty"]) == ("3", "0")
     assert float(row["dsc_mean"]) == pytest.approx(np.mean([line["dsc"] for line in lines]), abs=1e-5)
     assert float(row["hd95_mm_sd"]) == pytest.approx(np.std([line["hd95_mm"] for line in lines], ddof=1), abs=1e-4)
+
+
+class Scaling(torch.nn.Module):
+    """Between 0 and 1, and 0.5 where the image is 130."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return (image / 260).clamp(0, 1)
+
+
+def test_a_kept_probability_says_how_the_dsc_depends_on_the_threshold(
+    cohort: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = json.loads((cohort / "cohort.json").read_text())
+    items = [{key: str(cohort / item[key]) for key in ("image", "label")} for item in content["test"]]
+    keys = ["image", "label"]
+    loaded = Dataset(items, Compose([LoadImaged(keys), EnsureChannelFirstd(keys)]))
+
+    def run(postprocessing: list) -> list[dict]:
+        evaluator = SupervisedEvaluator(
+            device=torch.device("cpu"),
+            val_data_loader=DataLoader(loaded, batch_size=1),
+            network=Scaling(),
+            postprocessing=Compose(postprocessing),
+            val_handlers=[ResultsWriter(tmp_path / "results.jsonl", model="scaling", cohort="A")],
+        )
+        for _ in range(2):  # a second run starts afresh
+            evaluator.run()
+        return read_results(tmp_path / "results.jsonl")
+
+    keep, binarise = CopyItemsd("pred", names="probability"), AsDiscreted("pred", threshold=0.5)
+    lines = run([keep, binarise])
+    for line, (image, label) in zip(lines, map(head, range(3)), strict=True):
+        probability = np.clip(image / np.float32(260), 0, 1)
+        expected = [dice(probability >= np.float32(threshold), label) for threshold in PROBABILITIES]
+        assert line["dsc_at"] == pytest.approx(expected, abs=1e-4)
+        assert line["dsc_at"][9] == pytest.approx(line["dsc"], abs=1e-4)
+        assert line["dsc_small"] == pytest.approx(dsc_by_calibre(image >= 130, label, SPACING_MM)[0], abs=1e-5)
+        assert line["dsc_large"] is None
+    assert not any("dsc_at" in line for line in run([binarise]))
+    assert "dsc_at" not in caplog.text
+    shifted = Lambdad("probability", lambda volume: MetaTensor(volume, affine=torch.eye(4)))
+    with caplog.at_level(logging.WARNING):
+        assert not any("dsc_at" in line for line in run([keep, binarise, shifted]))
+    assert "test-02: no dsc_at" in caplog.text
 
 
 def test_patients_without_labels_are_refused_by_name(cohort: Path, tmp_path: Path) -> None:

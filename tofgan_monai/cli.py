@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -150,12 +151,13 @@ def extract(
     n_random: Annotated[int, typer.Option(help="random ones in the brain")] = 500,
     seed: int = 0,
     patients: Annotated[int | None, typer.Option(help="only so many patients, drawn by the seed")] = None,
+    skip: Annotated[int, typer.Option(help="of the patients in the order drawn, pass over the first so many")] = 0,
 ) -> None:
     """Sample a stack of 96x96 image-label pairs from prepared volumes."""
     from tofgan_monai.preparation import extract
 
     manifest = extract(
-        prepared, output, split=split, n_vessel=n_vessel, n_random=n_random, seed=seed, patients=patients
+        prepared, output, split=split, n_vessel=n_vessel, n_random=n_random, seed=seed, patients=patients, skip=skip
     )
     typer.echo(f"{output}: {manifest['n']} pairs")
 
@@ -169,6 +171,9 @@ def train(
     pairs: Annotated[list[Path] | None, typer.Option(help="a stack; several are pooled")] = None,
     validation_pairs: Annotated[list[Path] | None, typer.Option(help="stacks of other patients")] = None,
     paper: Annotated[bool, typer.Option("--paper", help="the paper's scale, for a GPU")] = False,
+    overlay: Annotated[
+        list[str] | None, typer.Option(help="a further file of the bundle's configs, as classical")
+    ] = None,
 ) -> None:
     """Train a bundle's network; further --ID VALUE override its train.yaml."""
     if not (dataset_dir or pairs):
@@ -181,7 +186,8 @@ def train(
     }
     if pairs and not validation_pairs:
         logger.warning("no --validation-pairs: the best weights are chosen on the training's own pairs")
-    _run(bundle, ["train.yaml", *(["paper.yaml"] if paper else [])], given, context)
+    overlays = [*(["paper"] if paper else []), *(overlay or [])]
+    _run(bundle, ["train.yaml", *(f"{name}.yaml" for name in overlays)], given, context)
     typer.echo(f"trained: {output_dir}")
 
 
@@ -270,11 +276,60 @@ def evaluate(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="holds results.jsonl, pairs/, train/, figures/")]) -> None:
-    """Write report.html: pictures and tables of what a folder holds."""
-    from tofgan_monai.report import write_report
+def frechet(
+    real: Annotated[Path, typer.Argument(help="the reference stack's .npy")],
+    stacks: Annotated[list[Path], typer.Argument(help="stacks to compare with it")],
+    output: Annotated[Path | None, typer.Option(help="a .jsonl for the distances; it is replaced")] = None,
+    n: Annotated[int | None, typer.Option("--n", "-n", help="pairs of each stack; default: the smallest's")] = None,
+    seed: int = 0,
+    inception_weights: Annotated[Path | None, typer.Option(help="of the original FID; else EfficientNet-Lite0")] = None,
+    cache: Annotated[Path | None, typer.Option(help="a folder that keeps the features' statistics")] = None,
+) -> None:
+    """Frechet distance of stacks to a real one, n images against n."""
+    from tofgan_monai.metrics.features import load_extractor
+    from tofgan_monai.metrics.frechet import compare_stacks
 
-    typer.echo(f"{write_report(folder)}")
+    extractor = load_extractor(inception_weights)
+    for line in compare_stacks(real, stacks, extractor, n=n, seed=seed, cache=cache, output=output):
+        typer.echo("{stack}: {measure} {value:.5f} to {reference}, n {n}".format(**line))
+
+
+@app.command(context_settings=OVERRIDES)
+def study(
+    context: typer.Context,
+    config: Annotated[str, typer.Option(help="smoke, laptop, paper, or a YAML file of differences to one of them")],
+    output: Annotated[
+        Path | None, typer.Option(help="the study's folder; default: study_ and the config's name")
+    ] = None,
+    cores: Annotated[int, typer.Option(help="steps at once")] = os.cpu_count() or 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only list the steps")] = False,
+) -> None:
+    """Run the paper's experiments, all of them; further options are Snakemake's."""
+    from tofgan_monai.study.run import run_study
+    from tofgan_monai.study.settings import read_settings
+
+    folder = output or Path(f"study_{Path(config).stem}")
+    run_study(read_settings(config), folder, cores=cores, dry_run=dry_run, words=context.args)
+    if not dry_run:
+        typer.echo(f"{folder}/report.html")
+
+
+@app.command()
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="a study's, or one with results.jsonl, pairs/, figures/")
+    ],
+    output: Annotated[Path | None, typer.Option(help="the page; default, of one folder: report.html in it")] = None,
+) -> None:
+    """Write report.html: pictures and tables of what a folder holds; of several folders, side by side."""
+    from tofgan_monai.report import write_comparison, write_report
+
+    if len(folders) == 1:
+        typer.echo(f"{write_report(folders[0], output)}")
+    elif output:
+        typer.echo(f"{write_comparison(folders, output)}")
+    else:
+        raise InputError(f"{len(folders)} folders: name the page that compares them: --output FILE.html")
 
 
 def _run(bundle: str, configs: list[str], given: dict[str, Any], context: typer.Context) -> dict[str, Any]:
@@ -284,6 +339,14 @@ def _run(bundle: str, configs: list[str], given: dict[str, Any], context: typer.
     overrides = {**given, **parse_overrides(context.args)}
     run_bundle(bundle_path(bundle), configs, overrides)
     return overrides
+
+
+def _run_verb(words: list[str]) -> None:
+    try:
+        app(words)
+    except SystemExit as end:  # a verb's end, too
+        if end.code:
+            raise
 
 
 def _absolute(path: Path | None) -> str | None:
@@ -300,10 +363,17 @@ def _numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
 
 
 def main() -> None:
-    """Runs the command line: an error that a person can mend is a line on stderr and exit code 1."""
+    """Runs the command line: an error that a person can mend is a line on stderr and exit code 1.
+
+    Verbs with a `+` between them run one after the other in the same process; the first that fails ends them.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        app()
+        for is_plus, words in groupby(sys.argv[1:], "+".__eq__):
+            if not is_plus:
+                _run_verb(list(words))
+        if len(sys.argv) == 1:
+            app()
     except (InputError, TrainingDivergedError) as error:
         problems = getattr(error, "problems", [str(error)])
         typer.echo("\n".join(f"error: {problem}" for problem in problems), err=True)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
+from monai.data import MetaTensor
 
 from tofgan_monai.cohort import read_cohort
 from tofgan_monai.error_maps import save_error_map
 from tofgan_monai.errors import InputError
+from tofgan_monai.metrics.calibre import dsc_by_calibre
 from tofgan_monai.metrics.overlap import Overlap, overlap, spacing_of
-from tofgan_monai.metrics.thresholds import ThresholdBaseline, best_threshold
+from tofgan_monai.metrics.thresholds import ThresholdBaseline, best_threshold, dice_at
 from tofgan_monai.results import BASELINE_MODEL, result_lines, summaries, write_results
 
 logger = logging.getLogger(__name__)
@@ -30,20 +33,36 @@ def score_threshold(
     model: str = BASELINE_MODEL,
     cohort: str = "",
     split: str = "test",
+    chosen_on: str | None = None,
 ) -> ThresholdBaseline:
-    """Scores the best single intensity threshold of a split of a prepared cohort, as the baseline row of the results.
+    """Scores the best single intensity threshold of a prepared cohort, as the baseline row of a split's results.
 
-    The threshold is chosen on the heads it is scored on (see `best_threshold`), so the row flatters the baseline.
+    Args:
+        dataset_dir: holds a cohort.json whose patients have labels.
+        output: a results.jsonl; see `write_results`.
+        model: the row's name.
+        cohort: whose patients these are, e.g. "A"; no path.
+        split: the heads that are scored.
+        chosen_on: the split on whose heads the threshold is chosen, e.g. "validation", as a network's would be. By
+            default the scored heads themselves (see `best_threshold`), so the row flatters the baseline.
+
+    Returns:
+        The threshold, with its DSC on the heads that it was chosen on.
+
+    Raises:
+        InputError: no such split, patients without a label, a name that looks like a path.
     """
+    result_lines([], model=model, cohort=cohort, split=split)
     items = read_cohort(dataset_dir, split, labelled=True)
-    images = [_loader(item["image"]) for item in items]
-    labels = [_loader(item["label"]) for item in items]
-    baseline = best_threshold(images, labels)
-    scores = []
-    for item, image, label in zip(items, images, labels, strict=True):
+    choosing = read_cohort(dataset_dir, chosen_on, labelled=True) if chosen_on else items
+    baseline = best_threshold(*([_loader(item[key]) for item in choosing] for key in ("image", "label")))
+    scores, more = [], []
+    for item in items:
         spacing_mm = _spacing_mm(nibabel.load(item["label"]))
-        scores.append(overlap(image() >= baseline.threshold, label() > 0, spacing_mm=spacing_mm))
-    write_results(output, result_lines(scores, model=model, cohort=cohort, split=split))
+        prediction, truth = _loader(item["image"])() >= baseline.threshold, _loader(item["label"])() > 0
+        scores.append(overlap(prediction, truth, spacing_mm=spacing_mm))
+        more.append(_by_calibre(prediction, truth, spacing_mm))
+    write_results(output, result_lines(scores, model=model, cohort=cohort, split=split, more=more))
     return baseline
 
 
@@ -52,7 +71,8 @@ class ResultsWriter:
 
     The evaluator's output is a list of dictionaries (decollated) with `pred`, binary and in the label's geometry
     (Invertd, AsDiscrete), and `label`, the original one as a MetaTensor, both (1, X, Y, Z); patients come in the
-    cohort's order (no shuffling).
+    cohort's order (no shuffling). Where it has `probability` too, a MetaTensor in the label's geometry (a copy of
+    `pred` before AsDiscrete), the lines also say how the DSC depends on the threshold.
 
     Args:
         path: a results.jsonl; see `write_results`.
@@ -79,10 +99,12 @@ class ResultsWriter:
     ) -> None:
         self.path = Path(path)
         self.described = {"model": model, "cohort": cohort, "split": split}
-        result_lines([], **self.described)  # a name that is refused shall be refused before the hours of inference
+        # A name that is refused shall be refused before the hours of inference.
+        result_lines([], model=model, cohort=cohort, split=split)
         self.error_maps = Path(error_maps) if error_maps else None
         self.n_error_maps = n_error_maps
         self.scores: list[Overlap] = []
+        self.more: list[dict[str, Any]] = []
 
     def attach(self, engine: Engine) -> None:
         """Hooks the handler to an evaluator."""
@@ -92,7 +114,7 @@ class ResultsWriter:
 
     def start(self, engine: Engine) -> None:
         """Forgets the patients of an earlier run."""
-        self.scores = []
+        self.scores, self.more = [], []
 
     def score(self, engine: Engine) -> None:
         """Scores the patients of one iteration."""
@@ -105,11 +127,13 @@ class ResultsWriter:
                 )
             if self.error_maps and len(self.scores) < self.n_error_maps:
                 self._draw(output)
+            fields = {**_by_calibre(prediction[0], truth[0], spacing_mm), **self._by_threshold(output)}
             self.scores.append(overlap(prediction[0], truth[0], spacing_mm=spacing_mm))
+            self.more.append(fields)
 
     def write(self, engine: Engine) -> None:
         """Writes results.jsonl and the CSV, and logs the means."""
-        lines = result_lines(self.scores, **self.described)
+        lines = result_lines(self.scores, **self.described, more=self.more)
         write_results(self.path, lines)
         for (model, cohort, split), (dsc, distance) in summaries(lines).items():
             logger.info(
@@ -123,13 +147,27 @@ class ResultsWriter:
                 dsc.n_empty,
             )
 
+    def _by_threshold(self, output: dict[str, Any]) -> dict[str, list[float]]:
+        if "probability" not in output:
+            return {}
+        probability, truth = output["probability"], output["label"]
+        if not _same_geometry(probability, truth):
+            logger.warning(
+                "%s-%02d: no dsc_at, as probability and label differ in geometry; copy the probability after Invertd",
+                self.described["split"],
+                len(self.scores),
+            )
+            return {}
+        curve = dice_at(probability[0].detach().cpu().numpy(), truth[0].detach().cpu().numpy())
+        return {"dsc_at": [round(dsc, 4) for dsc in curve]}
+
     def _draw(self, output: dict[str, Any]) -> None:
         image, prediction, truth = (output[key][0] for key in ("image", "pred", "label"))
         patient = f"{self.described['split']}-{len(self.scores):02d}"
         words = [self.described["model"], self.described["cohort"], patient]
         name = "_".join("".join(letter if letter.isalnum() else "-" for letter in word) for word in words if word)
         affine = np.asarray(output["label"].affine.cpu())
-        if image.shape != truth.shape or not np.allclose(output["image"].affine.cpu(), affine, atol=TOLERANCE_MM):
+        if not _same_geometry(output["image"], output["label"]):
             logger.warning("%s: no error map, as image and label differ in geometry; invert the image too", name)
             return
         arrays = [np.asarray(volume.detach().cpu()) for volume in (image, prediction, truth)]
@@ -141,6 +179,22 @@ class ResultsWriter:
             affine=affine,
             title=", ".join(word for word in words if word),
         )
+
+
+def _by_calibre(
+    prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Tensor, spacing_mm: Sequence[float]
+) -> dict[str, float | None]:
+    scores = dsc_by_calibre(prediction, truth, spacing_mm)
+    names = ("dsc_small", "dsc_large")
+    return {name: None if dsc is None else round(dsc, 5) for name, dsc in zip(names, scores, strict=True)}
+
+
+def _same_geometry(volume: torch.Tensor, truth: MetaTensor) -> bool:
+    return (
+        isinstance(volume, MetaTensor)
+        and volume.shape == truth.shape
+        and np.allclose(volume.affine.cpu(), truth.affine.cpu(), atol=TOLERANCE_MM)
+    )
 
 
 def _loader(path: str) -> Callable[[], np.ndarray]:

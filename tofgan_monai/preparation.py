@@ -221,6 +221,7 @@ def extract(
     n_random: int = 500,
     seed: int = 0,
     patients: int | None = None,
+    skip: int = 0,
 ) -> dict[str, Any]:
     """The manifest of the stack at `output`: pairs from a prepared folder's volumes, half round vessels, half anywhere.
 
@@ -232,13 +233,14 @@ def extract(
         n_random: patches a volume with any voxel of the brain there.
         seed: of the draw, and of the order of the patients.
         patients: only the first so many in an order drawn by the seed; k patients are always among k + 1.
+        skip: with `patients`: pass over so many of that order first.
 
     Raises:
         InputError: fewer patients than asked for; see `tofgan_monai.pair_source.sample_pairs`.
     """
     items: list[Mapping[str, Any]] = [*read_cohort(dataset_dir, split)]
     if patients is not None:
-        items = first_patients(items, patients, seed=seed)
+        items = first_patients(items, patients, seed=seed, skip=skip)
     unlabelled = [
         f"{item['subject']}: has no label, so no pairs come from it" for item in items if not item.get("label")
     ]
@@ -255,10 +257,13 @@ def extract(
     return sample_pairs(items, transform, output, manifest={"split": split, "seed": seed})
 
 
-def first_patients(items: Sequence[Mapping[str, Any]], n: int, *, seed: int) -> list[Mapping[str, Any]]:
-    """The items of the first `n` patients in an order drawn by the seed."""
+def first_patients(
+    items: Sequence[Mapping[str, Any]], n: int, *, seed: int, skip: int = 0
+) -> list[Mapping[str, Any]]:
+    """The items of `n` patients in an order drawn by the seed, from the one after the first `skip` on."""
     names = sorted({item["patient"] for item in items})
-    if not 1 <= n <= len(names):
-        raise InputError(f"{n} patients asked for; the cohort's split has {len(names)}")
-    chosen = {names[i] for i in np.random.default_rng(seed).permutation(len(names))[:n]}
+    if not 1 <= n <= len(names) - skip:
+        after = f" after the first {skip}" if skip else ""
+        raise InputError(f"{n} patients{after} asked for; the cohort's split has {len(names)}")
+    chosen = {names[i] for i in np.random.default_rng(seed).permutation(len(names))[skip : skip + n]}
     return [item for item in items if item["patient"] in chosen]

@@ -3,12 +3,19 @@
 One line is one patient under one model:
 
     {"model": "U-Net on real pairs", "cohort": "A", "split": "test", "patient": "test-03",
-     "dsc": 0.87, "hd95_mm": 3.2, "empty": "", "n": 14}
+     "dsc": 0.87, "hd95_mm": 3.2, "empty": "", "dsc_small": 0.71, "dsc_large": 0.93,
+     "dsc_at": [0.62, ... 0.58], "n": 14}
 
 `patient` is the split's name and the position in that split's list in cohort.json, from 00; a line never holds a
 subject's name or a path. `n` is the number of patients in that evaluation; for `empty` see
-`tofgan_monai.metrics.overlap`. Lines of the same model, cohort and split are replaced, all others are kept, so several
-evaluations may share one file and each may be repeated.
+`tofgan_monai.metrics.overlap`. `dsc_small` and `dsc_large` are the DSC of the vessels below 1.5 mm in diameter and of
+the others (see `tofgan_monai.metrics.calibre`), null where the truth has none of them. `dsc_at`, where the vessels'
+probability was kept, holds the DSC at its thresholds 0.05, 0.10, ... 0.95 (`thresholds.PROBABILITIES`). These three may
+be missing: older files have none of them.
+
+Lines of the same model, cohort and split are replaced, all others are kept, so several evaluations may share one file
+and each may be repeated. Lines that hold no `patient` but a `measure` are other results of a study: they are kept and
+not read here.
 """
 
 from __future__ import annotations
@@ -16,7 +23,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +40,23 @@ TEXT_FIELDS = (*GROUP, "patient", "empty")
 Line = dict[str, Any]
 
 
-def result_lines(scores: Sequence[Overlap], *, model: str, cohort: str, split: str) -> list[Line]:
+def result_lines(
+    scores: Sequence[Overlap], *, model: str, cohort: str, split: str, more: Sequence[Mapping[str, Any]] | None = None
+) -> list[Line]:
     """Lines of results.jsonl for the patients of a split, in its order.
+
+    Args:
+        scores: one for each patient.
+        model: what was evaluated.
+        cohort: whose patients these are.
+        split: the split's name.
+        more: further fields for each patient's line, in the same order.
 
     Raises:
         InputError: a model, cohort or split that looks like a path.
     """
     described = {"model": model, "cohort": cohort, "split": split}
+    more = [{}] * len(scores) if more is None else more
     paths = [
         f"{key} {text!r} looks like a path; results are shared, give it a plain name"
         for key, text in described.items()
@@ -54,19 +71,23 @@ def result_lines(scores: Sequence[Overlap], *, model: str, cohort: str, split: s
             "dsc": round(score.dsc, 5),
             "hd95_mm": round(score.hd95_mm, 4),
             "empty": score.empty,
+            **fields,
             "n": len(scores),
         }
-        for index, score in enumerate(scores)
+        for index, (score, fields) in enumerate(zip(scores, more, strict=True))
     ]
 
 
 def read_results(path: str | os.PathLike) -> list[Line]:
-    """The lines of a results.jsonl, checked.
+    """The patients' lines of a results.jsonl, checked; other results of a study are passed over.
 
     Raises:
         InputError: no such file, or lines that are not results (all of them named).
     """
-    path = Path(path)
+    return [line for line in _read_all(Path(path)) if not _is_of_a_study(line)]
+
+
+def _read_all(path: Path) -> list[Line]:
     try:
         rows = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -75,6 +96,9 @@ def read_results(path: str | os.PathLike) -> list[Line]:
     for number, row in enumerate(rows, start=1):
         try:
             line = json.loads(row)
+            if _is_of_a_study(line):
+                lines.append(line)
+                continue
             has_text = all(isinstance(line[key], str) for key in TEXT_FIELDS)
             if not has_text or not all(np.isfinite(line[key]) for key in SCORES):
                 raise TypeError(f"it needs text for {', '.join(TEXT_FIELDS)} and numbers for {', '.join(SCORES)}")
@@ -87,7 +111,7 @@ def read_results(path: str | os.PathLike) -> list[Line]:
 
 
 def write_results(path: str | os.PathLike, lines: Sequence[Line]) -> None:
-    """Puts lines into a results.jsonl, in place of those of the same model, cohort and split.
+    """Puts patients' lines into a results.jsonl, in place of those of the same model, cohort and split.
 
     The summary beside it has the same name and ends in `.csv`: a row per model, cohort and split.
 
@@ -96,8 +120,10 @@ def write_results(path: str | os.PathLike, lines: Sequence[Line]) -> None:
     """
     path = Path(path)
     new = {_group(line) for line in lines}
-    kept = [line for line in read_results(path) if _group(line) not in new] if path.exists() else []
+    there = _read_all(path) if path.exists() else []
+    kept = [line for line in there if _is_of_a_study(line) or _group(line) not in new]
     lines = [*kept, *lines]
+    patients = [line for line in lines if not _is_of_a_study(line)]
     with written_whole(path) as temporary:
         temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     with (
@@ -106,7 +132,7 @@ def write_results(path: str | os.PathLike, lines: Sequence[Line]) -> None:
     ):
         writer = csv.writer(stream)
         writer.writerow([*GROUP, "n", "n_empty", "dsc_mean", "dsc_sd", "hd95_mm_mean", "hd95_mm_sd"])
-        for group, (dsc, distance) in summaries(lines).items():
+        for group, (dsc, distance) in summaries(patients).items():
             scores = (dsc.mean, dsc.sd, distance.mean, distance.sd)
             writer.writerow(
                 [*group, dsc.n, dsc.n_empty, *("" if score is None else f"{score:.5f}" for score in scores)]
@@ -124,6 +150,10 @@ def summaries(lines: Iterable[Line]) -> dict[tuple[str, str, str], tuple[Summary
         )  # type: ignore[misc]
         for group, members in groups.items()
     }
+
+
+def _is_of_a_study(line: Any) -> bool:
+    return isinstance(line, dict) and "patient" not in line and "measure" in line
 
 
 def _group(line: Line) -> tuple[str, str, str]:

@@ -14,6 +14,7 @@ from tofgan_monai.pairs import open_stack
 
 logger = logging.getLogger(__name__)
 N_CANDIDATES = 1024
+PROBABILITIES = tuple(round(0.05 * step, 2) for step in range(1, 20))  # 0.05, 0.10, ... 0.95
 
 Volume = np.ndarray | Callable[[], np.ndarray]
 
@@ -61,6 +62,29 @@ def best_threshold(images: Sequence[Volume], labels: Sequence[Volume]) -> Thresh
     return ThresholdBaseline(
         float(candidates[best]), tuple(curves[:, best].tolist()), tuple(curves.max(axis=1).tolist())
     )
+
+
+def dice_at(
+    probability: np.ndarray, truth: np.ndarray, thresholds: Sequence[float] = PROBABILITIES
+) -> tuple[float, ...]:
+    """DSC at each threshold of a vessel probability, from one pass over it; vessels are `probability >= threshold`.
+
+    Thresholds are taken in the probability's own precision, as MONAI's AsDiscrete does, and where neither prediction
+    nor truth holds a vessel the DSC is 1, as in `tofgan_monai.metrics.overlap`.
+
+    Args:
+        probability: floating point, of any shape.
+        truth: of the same shape, above 0 where there is vessel.
+        thresholds: ascending.
+
+    Raises:
+        InputError: shapes differ, no thresholds, or thresholds that do not ascend.
+    """
+    probability, label = _load(probability, truth)
+    candidates = np.asarray(thresholds, dtype=probability.dtype)
+    if not candidates.size or not (np.diff(candidates) > 0).all():
+        raise InputError(f"thresholds {tuple(thresholds)}; give at least one, in ascending order")
+    return tuple(_dice_curve(probability, label, candidates).tolist())
 
 
 def choose_label_threshold(

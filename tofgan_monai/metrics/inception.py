@@ -1,0 +1,159 @@
+"""Inception-v3 as the FID needs it, up to its 2048 pooled features; the layers carry torchvision's names.
+
+Built from tables instead of a class for each block. It differs from torchvision's network where the original FID
+weights do: average pooling does not count the padding, and the last block pools by the maximum. There is no classifier
+and no auxiliary head. Names, shapes and blocks are tested, but the real weights file was not at hand: the features
+could not be compared with those of the original network.
+
+Sources: Szegedy et al. 2015, arXiv:1512.00567; the FID's variant after Heusel et al. 2017, arXiv:1706.08500.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+DIM, SIZE = 2048, 299
+
+Kernel = int | tuple[int, int]
+Layer = tuple[int, Kernel] | tuple[int, Kernel, int]  # channels out, kernel, stride if not 1
+Branches = dict[str, list[Layer | list[Layer]]]
+
+average = partial(F.avg_pool2d, kernel_size=3, stride=1, padding=1, count_include_pad=False)
+maximum = partial(F.max_pool2d, kernel_size=3, stride=1, padding=1)
+halving_maximum = partial(F.max_pool2d, kernel_size=3, stride=2)
+
+
+def inception_v3() -> nn.Sequential:
+    """The network from images (B, 3, 299, 299) in [-1, 1] to features (B, 2048), with random weights."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        Conv2d_1a_3x3=convolution(3, 32, 3, stride=2),  # (B, 32, 149, 149)
+        Conv2d_2a_3x3=convolution(32, 32, 3),
+        Conv2d_2b_3x3=convolution(32, 64, 3, padding=1),
+        maxpool1=nn.MaxPool2d(3, stride=2),  # (B, 64, 73, 73)
+        Conv2d_3b_1x1=convolution(64, 80, 1),
+        Conv2d_4a_3x3=convolution(80, 192, 3),
+        maxpool2=nn.MaxPool2d(3, stride=2),  # (B, 192, 35, 35)
+        Mixed_5b=_mixed_5(192, n_pooled=32),
+        Mixed_5c=_mixed_5(256, n_pooled=64),
+        Mixed_5d=_mixed_5(288, n_pooled=64),
+        Mixed_6a=_mixed_6a(288),  # (B, 768, 17, 17)
+        Mixed_6b=_mixed_6(768, n_inner=128),
+        Mixed_6c=_mixed_6(768, n_inner=160),
+        Mixed_6d=_mixed_6(768, n_inner=160),
+        Mixed_6e=_mixed_6(768, n_inner=192),
+        Mixed_7a=_mixed_7a(768),  # (B, 1280, 8, 8)
+        Mixed_7b=_mixed_7(1280, average),
+        Mixed_7c=_mixed_7(2048, maximum),
+        avgpool=nn.AdaptiveAvgPool2d(1),
+        flatten=nn.Flatten(),
+    )
+    return nn.Sequential(layers)
+
+
+def convolution(n_in: int, n_out: int, kernel: Kernel, stride: int = 1, padding: Kernel = 0) -> nn.Sequential:
+    """A convolution without bias, batch normalisation and ReLU."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv=nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=False),
+        bn=nn.BatchNorm2d(n_out, eps=0.001),
+        relu=nn.ReLU(inplace=True),
+    )
+    return nn.Sequential(layers)
+
+
+class Mixed(nn.Module):
+    """Branches of convolutions side by side, their ends joined along the channels.
+
+    The convolutions are called BRANCH, or BRANCH_1, BRANCH_2 ... where a branch has several; two that share an input
+    are a list in the table and end in `a` and `b`. Those of stride 1 keep the size, those of stride 2 have no padding.
+
+    Args:
+        n_in: channels in.
+        branches: the layers of each branch, in the order in which their ends are joined.
+        pool: comes first in `branch_pool`.
+    """
+
+    def __init__(self, n_in: int, branches: Branches, pool: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.pool = pool
+        self.paths: dict[str, list[list[str]]] = {}
+        for branch, layers in branches.items():
+            self.paths[branch] = path = []
+            n = n_in
+            for place, layer in enumerate(layers, start=1):
+                twins, letters = (layer, "ab") if isinstance(layer, list) else ([layer], ("",))
+                name = branch if len(layers) == 1 else f"{branch}_{place}"
+                path.append([name + letter for letter in letters])
+                for twin, twin_name in zip(twins, path[-1], strict=True):
+                    self.add_module(twin_name, _mixed_convolution(n, *twin))
+                n = sum(twin[0] for twin in twins)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, n_in, H, W) to (B, n_out, H, W), or about half the size."""
+        ends = []
+        for branch, path in self.paths.items():
+            end = self.pool(x) if branch == "branch_pool" else x
+            for names in path:
+                end = torch.cat([self.get_submodule(name)(end) for name in names], dim=1)
+            ends.append(end)
+        return torch.cat(ends, dim=1)
+
+
+def _mixed_convolution(n_in: int, n_out: int, kernel: Kernel, stride: int = 1) -> nn.Sequential:
+    height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+    return convolution(n_in, n_out, kernel, stride, (height // 2, width // 2) if stride == 1 else 0)
+
+
+def _mixed_5(n_in: int, n_pooled: int) -> Mixed:
+    branches: Branches = {
+        "branch1x1": [(64, 1)],
+        "branch5x5": [(48, 1), (64, 5)],
+        "branch3x3dbl": [(64, 1), (96, 3), (96, 3)],
+        "branch_pool": [(n_pooled, 1)],
+    }
+    return Mixed(n_in, branches, average)
+
+
+def _mixed_6a(n_in: int) -> Mixed:
+    branches: Branches = {
+        "branch3x3": [(384, 3, 2)],
+        "branch3x3dbl": [(64, 1), (96, 3), (96, 3, 2)],
+        "branch_pool": [],
+    }
+    return Mixed(n_in, branches, halving_maximum)
+
+
+def _mixed_6(n_in: int, n_inner: int) -> Mixed:
+    n, row, column = n_inner, (1, 7), (7, 1)
+    branches: Branches = {
+        "branch1x1": [(192, 1)],
+        "branch7x7": [(n, 1), (n, row), (192, column)],
+        "branch7x7dbl": [(n, 1), (n, column), (n, row), (n, column), (192, row)],
+        "branch_pool": [(192, 1)],
+    }
+    return Mixed(n_in, branches, average)
+
+
+def _mixed_7a(n_in: int) -> Mixed:
+    branches: Branches = {
+        "branch3x3": [(192, 1), (320, 3, 2)],
+        "branch7x7x3": [(192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3, 2)],
+        "branch_pool": [],
+    }
+    return Mixed(n_in, branches, halving_maximum)
+
+
+def _mixed_7(n_in: int, pool: Callable[[Tensor], Tensor]) -> Mixed:
+    fork: list[Layer] = [(384, (1, 3)), (384, (3, 1))]
+    branches: Branches = {
+        "branch1x1": [(320, 1)],
+        "branch3x3": [(384, 1), fork],
+        "branch3x3dbl": [(448, 1), (384, 3), fork],
+        "branch_pool": [(192, 1)],
+    }
+    return Mixed(n_in, branches, pool)

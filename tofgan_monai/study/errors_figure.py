@@ -1,0 +1,82 @@
+"""Fig. 4: where two networks are right and wrong on one patient, about large vessels and about small ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.transforms import AsDiscrete, Compose, EnsureChannelFirstd, LoadImaged, Orientationd
+from scipy import ndimage
+
+from tofgan_monai.bundle_paths import bundle_path
+from tofgan_monai.cohort import read_cohort
+from tofgan_monai.error_maps import COLOURS, error_map, radiological
+from tofgan_monai.files import written_whole
+from tofgan_monai.metrics.calibre import EDGES_MM, calibre_mm
+from tofgan_monai.metrics.overlap import dice, spacing_of
+from tofgan_monai.training import load_weights
+
+WINDOW = 72
+NAMES = ("true positive", "false positive", "false negative")
+
+
+def draw(dataset_dir: Path, networks: Mapping[str, Path], output: str | os.PathLike, *, width: int) -> None:
+    """Writes a PNG, a column a network and a row a calibre, of the first test patient (the first, not a picked one).
+
+    Args:
+        dataset_dir: prepared volumes.
+        networks: weights of the half U-Net, by what the columns are called.
+        output: the PNG.
+        width: of the networks.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    keys = ["image", "label"]
+    load = Compose([LoadImaged(keys), EnsureChannelFirstd(keys), Orientationd(keys, axcodes="RAS", labels=None)])
+    item = load(read_cohort(dataset_dir, "test", labelled=True)[0])
+    image, truth = item["image"], np.asarray(item["label"][0]) > 0
+    spacing_mm = spacing_of(item["label"]) or (1.0, 1.0, 1.0)
+    predictions = {name: _predict(image, weights, width) for name, weights in networks.items()}
+    small = calibre_mm(truth, spacing_mm) < EDGES_MM[0]
+    windows = {"large vessels": _densest(truth & ~small), "small vessels": _densest(truth & small)}
+
+    figure = Figure(figsize=(3.4 * len(predictions), 7.2), dpi=150, layout="constrained")
+    axes = figure.subplots(len(windows), len(predictions), squeeze=False)
+    for row, (what, window) in zip(axes, windows.items(), strict=True):
+        for axis, (name, prediction) in zip(row, predictions.items(), strict=True):
+            rgb = error_map(np.asarray(image[0])[window], prediction[window], truth[window])
+            axis.imshow(radiological(rgb), aspect=spacing_mm[1] / spacing_mm[0], interpolation="nearest")
+            axis.set_title(f"{name}, {what}\nDSC here {dice(prediction[window], truth[window]):.2f}", fontsize=10)
+            axis.set_axis_off()
+    key = [Patch(color=colour / 255, label=name) for colour, name in zip(COLOURS, NAMES, strict=True)]
+    figure.legend(handles=key, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    with written_whole(output) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+
+
+@torch.no_grad()
+def _predict(image: torch.Tensor, weights: Path, width: int) -> np.ndarray:
+    """The mask (X, Y, Z) that the segmentation bundle's own settings give."""
+    parser = ConfigParser()
+    parser.read_config(str(bundle_path("tof_mra_vessel_segmentation") / "configs" / "inference.yaml"))
+    parser["width"] = width
+    network = parser.get_parsed_content("network_def").eval()
+    load_weights(weights, network)
+    logits = parser.get_parsed_content("inferer")(torch.as_tensor(image)[None].float(), network)
+    mask = AsDiscrete(threshold=parser.get_parsed_content("threshold"))(torch.sigmoid(logits[0, 0]))
+    return np.asarray(mask) > 0
+
+
+def _densest(voxels: np.ndarray) -> tuple[slice, slice, int]:
+    """The window of an axial slice that holds most of these voxels."""
+    size = [min(WINDOW, edge) for edge in voxels.shape[:2]]
+    share = ndimage.uniform_filter(voxels.astype(np.float32), size=(*size, 1), mode="constant")
+    inner = tuple(slice(edge // 2, whole - edge // 2 + 1) for edge, whole in zip(size, voxels.shape, strict=False))
+    x, y, z = np.unravel_index(share[inner].argmax(), share[inner].shape)
+    return slice(int(x), int(x) + size[0]), slice(int(y), int(y) + size[1]), int(z)
