@@ -92,7 +92,7 @@ def test_names_of_the_sets(config):
     ],
 )
 def test_what_cannot_be_is_named_with_its_remedy(config, differences, words):
-    with pytest.raises(InputError, match="mine.yaml") as error:
+    with pytest.raises(InputError, match=r"mine\.yaml") as error:
         read_settings(config(**differences))
     assert words in str(error.value)
 
@@ -108,5 +108,5 @@ def test_what_is_no_study_is_refused(tmp_path, text):
     path = tmp_path / "none.yaml"
     if text:
         path.write_text(text, "utf-8")
-    with pytest.raises(InputError, match="none.yaml"):
+    with pytest.raises(InputError, match=r"none\.yaml"):
         read_settings(path)

@@ -20,7 +20,8 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
 from tofgan_monai.metrics import inception
 
-CHUNK = 64
+CHUNK = 64  # images of a stack that are read at once
+N_AT_ONCE = 16  # that a network is shown: their maps stay in the cache; 64 take it twice as long or more
 INCEPTION_FILE, INCEPTION_SHA256 = "pt_inception-2015-12-05-6726825d.pth", "6726825d"
 
 
@@ -57,10 +58,10 @@ class NetworkFeatures:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (B, 1, H, W) float32 in [-1, 1] to features (B, dim), 64 at a time."""
-        return torch.cat([self._of_chunk(chunk) for chunk in images.split(CHUNK)])
+        """Images (B, 1, H, W) float32 in [-1, 1] to features (B, dim), 16 at a time."""
+        return torch.cat([self._of_a_few(few) for few in images.split(N_AT_ONCE)])
 
-    def _of_chunk(self, images: Tensor) -> Tensor:
+    def _of_a_few(self, images: Tensor) -> Tensor:
         resized = F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=False)
         return self.network(self.scale(resized).expand(-1, 3, -1, -1))
 
