@@ -413,6 +413,34 @@ def test_paper_overlay_of_the_unet_has_the_papers_numbers(stack, tmp_path):
     check_training(tmp_path / "out", UNET)
 
 
+def test_classical_overlay_doubles_the_pairs(stack, tmp_path):
+    parser = parsed(UNET, "train.yaml", "classical.yaml")
+    parser["pairs"], parser["output_dir"] = str(stack), str(tmp_path)
+    pairs, both = parser.get_parsed_content("train#pairs"), parser.get_parsed_content("train#dataset")
+    n = len(pairs)
+    assert len(both) == 2 * n
+    assert torch.equal(both[0]["image"], pairs[0]["image"])
+    changed = both[n]
+    assert type(changed["image"]) is torch.Tensor and changed["image"].shape == (1, 96, 96)
+    assert not torch.equal(changed["image"], pairs[0]["image"])
+    assert set(changed["label"].unique().tolist()) <= {0, 1}
+
+
+def test_classical_overlay_trains_the_same_again(stack, tmp_path):
+    files = ("train.yaml", "classical.yaml")
+    sizes = {**TINY, "pairs": str(stack), "max_epochs": 2}
+    run_bundle(UNET, *files, output_dir=str(tmp_path / "whole"), **sizes)
+    run_bundle(UNET, *files, output_dir=str(tmp_path / "again"), **sizes)
+    whole, again = (torch.load(tmp_path / name / "best.pt", weights_only=True) for name in ("whole", "again"))
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+
+
+def test_epoch_of_so_many_pairs(stack, tmp_path):
+    run_bundle(UNET, "train.yaml", "plain.yaml", pairs=str(stack), output_dir=str(tmp_path), **TINY, pairs_per_epoch=30)
+    n_iterations = -(-30 // TINY["batch_size"])
+    assert check_training(tmp_path, UNET)["iteration"] == n_iterations
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_every_command_of_the_readme_is_one_of_monais(name):
     text = (BUNDLES / name / "docs" / "README.md").read_text("utf-8")

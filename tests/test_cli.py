@@ -12,7 +12,10 @@ from tofgan_monai import bundle_runs, cli
 from tofgan_monai.cli import app
 from tofgan_monai.errors import InputError
 
-VERBS = ["phantom", "check", "prepare", "extract", "train", "adopt", "generate", "segment", "evaluate", "report"]
+VERBS = [
+    *("phantom", "check", "prepare", "extract", "train", "adopt", "generate", "segment", "evaluate", "frechet"),
+    *("study", "report"),
+]
 
 
 def tofgan(*words):
@@ -93,10 +96,29 @@ def test_what_is_wrong_is_a_line_on_stderr_and_exit_code_1(words, told, tmp_path
 
 
 def test_each_problem_has_its_line(monkeypatch, capsys):
-    def fail():
+    def fail(words):
         raise InputError(["a.nii: broken", "b.nii: broken"])
 
     monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["tofgan", "check"])
     with pytest.raises(SystemExit):
         cli.main()
     assert capsys.readouterr().err == "error: a.nii: broken\nerror: b.nii: broken\n"
+
+
+def test_verbs_joined_by_a_plus_run_one_after_the_other_until_one_fails(monkeypatch, tmp_path, capsys, ran):
+    monkeypatch.chdir(tmp_path)
+    generate = "generate tof_mra_dcgan a.npy"
+    monkeypatch.setattr(sys, "argv", ["tofgan", *f"{generate} -n 5 + {generate} -n 6".split()])
+    cli.main()
+    assert [call[2]["n"] for call in ran] == [5, 6]
+    monkeypatch.setattr(sys, "argv", ["tofgan", *f"phantom OUT -n 0 + {generate} -n 7".split()])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == 1 and len(ran) == 2 and "error: " in capsys.readouterr().err
+
+
+def test_overlays_come_after_the_papers(ran, tmp_path):
+    words = "train tof_mra_vessel_segmentation --output-dir out --pairs a.npy --paper --overlay classical"
+    assert tofgan(*words.split()).exit_code == 0
+    assert ran[0][1] == ["train.yaml", "paper.yaml", "classical.yaml"]

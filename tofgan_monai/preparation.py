@@ -257,9 +257,7 @@ def extract(
     return sample_pairs(items, transform, output, manifest={"split": split, "seed": seed})
 
 
-def first_patients(
-    items: Sequence[Mapping[str, Any]], n: int, *, seed: int, skip: int = 0
-) -> list[Mapping[str, Any]]:
+def first_patients(items: Sequence[Mapping[str, Any]], n: int, *, seed: int, skip: int = 0) -> list[Mapping[str, Any]]:
     """The items of `n` patients in an order drawn by the seed, from the one after the first `skip` on."""
     names = sorted({item["patient"] for item in items})
     if not 1 <= n <= len(names) - skip:

@@ -8,33 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
 from tofgan_monai.metrics.overlap import Summary
-from tofgan_monai.pairs import open_stack
+from tofgan_monai.report import paper
+from tofgan_monai.report.galleries import read_gallery
 from tofgan_monai.report.inputs import Captioned, ReportInputs, inputs_from_folder
-from tofgan_monai.report.pictures import Picture, loss_pictures, pair_picture, png_picture
+from tofgan_monai.report.pictures import loss_pictures, png_picture
+from tofgan_monai.report.rendering import render
+from tofgan_monai.report.study import write_study_report
+from tofgan_monai.report.study_data import is_study
 from tofgan_monai.results import BASELINE_MODEL, Line, read_results, summaries
 
-N_PAIRS_SHOWN = 8
-SEED = 0
-
-# Kossen et al. 2021, Table 2: DSC, 95HD in mm and number of patients of the test sets; it has no standard deviations.
 PAPER = {
-    "real PEGASUS patients": [
-        ("U-Net on real pairs", 0.89, 26.57, 14),
-        ("U-Net on DCGAN pairs alone", 0.79, 31.25, 14),
-        ("U-Net on WGAN-GP pairs alone", 0.78, 33.70, 14),
-        ("U-Net on WGAN-GP-SN pairs alone", 0.82, 28.97, 14),
-    ],
-    "real 1000Plus patients, GANs and U-Nets of PEGASUS": [
-        ("U-Net on DCGAN pairs alone", 0.76, 26.79, 40),
-        ("U-Net on WGAN-GP pairs alone", 0.85, 26.98, 40),
-        ("U-Net on WGAN-GP-SN pairs alone", 0.88, 25.68, 40),
-    ],
+    "real PEGASUS patients": [("real pairs", "real", "A"), *((f"{gan} pairs alone", gan, "A") for gan in paper.FID)],
+    "real 1000Plus patients, GANs and U-Nets of PEGASUS": [(f"{gan} pairs alone", gan, "B") for gan in paper.FID],
 }
 
 T = TypeVar("T")
@@ -51,20 +39,13 @@ class Row:
     is_baseline: bool
 
 
-@dataclass(frozen=True)
-class Gallery:
-    """Some pairs of a stack."""
-
-    caption: str
-    details: str
-    pairs: list[Picture]
-
-
 def write_report(source: str | os.PathLike | ReportInputs, output: str | os.PathLike | None = None) -> Path:
     """Writes a self-contained HTML page of pairs, losses, scores and error maps, and gives its path.
 
+    A study's folder gets the study's page, in the paper's form, with a Markdown twin and its figures beside it.
+
     Args:
-        source: a folder of the layout in `tofgan_monai.report`, or its parts.
+        source: a study's folder, one of the layout in `tofgan_monai.report`, or its parts.
         output: by default `report.html` in that folder; needed where `source` is no folder.
 
     Raises:
@@ -72,6 +53,8 @@ def write_report(source: str | os.PathLike | ReportInputs, output: str | os.Path
     """
     if isinstance(source, ReportInputs):
         inputs = source
+    elif is_study(source):
+        return write_study_report(source, output)
     else:
         inputs, output = inputs_from_folder(source), output or Path(source) / "report.html"
     if inputs.is_empty():
@@ -89,22 +72,23 @@ def _render(inputs: ReportInputs) -> str:
     lines = [line for group in _each([("", path) for path in inputs.results], _lines, problems) for line in group]
     content: dict[str, Any] = {
         "cohorts": _cohorts(lines),
-        "galleries": _each(inputs.stacks, _gallery, problems),
+        "galleries": _each(inputs.stacks, read_gallery, problems),
         "trainings": _each(inputs.losses, lambda name, path: (name, loss_pictures(name, path)), problems),
         "figures": _each(inputs.figures, lambda caption, path: (caption, png_picture(path, caption)), problems),
     }
     if problems:
         raise InputError(problems)
-    templates = Path(__file__).parent / "templates"
-    # Trusts no caption: everything is escaped.
-    environment = Environment(
-        loader=FileSystemLoader(templates),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(inputs=inputs, paper=PAPER, **content)
+    return render("report.html", inputs=inputs, paper=_paper_rows(), **content)
+
+
+def _paper_rows() -> dict[str, list[tuple[str, float, float, int]]]:
+    """DSC, 95HD in mm and number of patients of the paper's test sets."""
+    rows: dict[str, list[tuple[str, float, float, int]]] = {}
+    for cohort, named in PAPER.items():
+        for words, name, site in named:
+            row, n = paper.TABLE_2[name, site], paper.N_PATIENTS[site][2]
+            rows.setdefault(cohort, []).append((f"U-Net on {words}", row.dsc_test, row.hd95_mm_test, n))
+    return rows
 
 
 def _each(parts: Captioned, make: Callable[[str, Path], T], problems: list[str]) -> list[T]:
@@ -136,20 +120,3 @@ def _cohorts(lines: Iterable[Line]) -> dict[str, list[Row]]:
             f"Cohort {cohort}, {split} patients" if cohort else f"{split} patients".capitalize(), []
         ).append(row)
     return {name: sorted(rows, key=lambda row: row.is_baseline) for name, rows in cohorts.items()}
-
-
-def _gallery(caption: str, path: Path) -> Gallery:
-    pairs, manifest = open_stack(path)
-    chosen = np.sort(np.random.default_rng(SEED).choice(len(pairs), min(N_PAIRS_SHOWN, len(pairs)), replace=False))
-    pictures = [pair_picture(pairs[index], f"{caption}: image and label of pair {index}") for index in chosen]
-    return Gallery(caption, _details(len(pairs), manifest), pictures)
-
-
-def _details(n: int, manifest: dict[str, Any]) -> str:
-    known = {"bundle": "bundle", "seed": "seed", "label_threshold": "label threshold"}
-    details = [f"{n:,} pairs"]
-    for key, word in known.items():
-        value = manifest.get(key)
-        if isinstance(value, str | int | float):
-            details.append(f"{word} {value:.3g}" if isinstance(value, float) else f"{word} {value}")
-    return " · ".join(details)

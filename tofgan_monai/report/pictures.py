@@ -8,10 +8,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tofgan_monai.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LINE_COLOURS = ("#1f4e79", "#b3541e", "#4b7a47", "#7a4b78")
 MAX_POINTS = 600
@@ -25,14 +29,19 @@ class Picture:
     alt: str
 
 
-def pair_picture(pair: np.ndarray, alt: str) -> Picture:
-    """A pair (2, H, W) in [-1, 1] as a PNG: the image, and its label below."""
-    from PIL import Image
-
+def pair_tile(pair: np.ndarray) -> np.ndarray:
+    """A pair (2, H, W) in [-1, 1] as grey values (2 H + 3, W): the image, and its label below."""
     image, label = np.clip((np.asarray(pair, dtype=np.float32) + 1) * 127.5, 0, 255).astype(np.uint8)
     gap = np.full((3, image.shape[1]), 255, np.uint8)
+    return np.concatenate([image, gap, label])
+
+
+def tile_picture(tile: np.ndarray, alt: str) -> Picture:
+    """Grey values (H, W) as a PNG."""
+    from PIL import Image
+
     buffer = io.BytesIO()
-    Image.fromarray(np.concatenate([image, gap, label])).save(buffer, "PNG", optimize=True)
+    Image.fromarray(tile).save(buffer, "PNG", optimize=True)
     return Picture(_uri("image/png", buffer.getvalue()), alt)
 
 
@@ -41,18 +50,40 @@ def png_picture(path: Path, alt: str) -> Picture:
     return Picture(_uri("image/png", path.read_bytes()), alt)
 
 
+def svg_picture(svg: bytes, alt: str) -> Picture:
+    """An SVG file as a picture."""
+    return Picture(_uri("image/svg+xml", svg), alt)
+
+
+def svg_bytes(figure: Figure) -> bytes:
+    """A figure of matplotlib's as SVG; the same figure gives the same bytes."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "report"}):
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
 def loss_pictures(name: str, path: Path) -> list[Picture]:
-    """The curves of a training's losses.jsonl as SVG: all losses in one, every other figure in one of its own.
+    """The curves of a training's losses.jsonl as SVG; see `course_pictures`.
 
     Raises:
         InputError: the file cannot be read or holds no numbers.
     """
-    rows = _read_rows(path)
+    pictures = course_pictures(name, _read_rows(path))
+    if not pictures:
+        raise InputError(f"{path}: no line with a number in it; train again, or remove the file")
+    return pictures
+
+
+def course_pictures(name: str, rows: Sequence[dict]) -> list[Picture]:
+    """The course of a training as SVG: all losses in one, every other figure in its own; none without numbers."""
+    rows = rows[:: -(-len(rows) // MAX_POINTS)] if rows else rows
     axis = next((key for key in ("epoch", "iteration") if all(key in row for row in rows)), "")
     keys = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in ("epoch", "iteration")]
     numeric = [key for key in keys if any(_is_number(row.get(key)) for row in rows)]
-    if not numeric:
-        raise InputError(f"{path}: no line with a number in it; train again, or remove the file")
     losses = [key for key in numeric if "loss" in key]
     panels = ([losses] if losses else []) + [[key] for key in numeric if key not in losses]
     return [_curves(name, panel, rows, axis) for panel in panels]
@@ -65,7 +96,7 @@ def _read_rows(path: Path) -> list[dict]:
         raise InputError(f"{path}: not readable as JSON lines ({error}); train again, or remove the file") from error
     if not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{path}: every line needs to be a JSON object")
-    return rows[:: -(-len(rows) // MAX_POINTS)] if rows else rows
+    return rows
 
 
 def _is_number(value: object) -> bool:
@@ -73,8 +104,6 @@ def _is_number(value: object) -> bool:
 
 
 def _curves(name: str, keys: Sequence[str], rows: Sequence[dict], axis: str) -> Picture:
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -93,12 +122,9 @@ def _curves(name: str, keys: Sequence[str], rows: Sequence[dict], axis: str) -> 
         panel.legend(frameon=False, fontsize=9)
     else:
         panel.set_ylabel(_words(keys[0]))
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "report"}):  # the same input gives the same bytes
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ends = ", ".join(f"{key} {value:.3g}" for key, value in last.items())
-    return Picture(_uri("image/svg+xml", buffer.getvalue()), f"{name}, by {axis or 'line'}; at the end: {ends}")
+    return svg_picture(svg_bytes(figure), f"{name}, by {axis or 'line'}; at the end: {ends}")
 
 
 def _words(key: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from tofgan_monai.metrics.calibre import EDGES_MM, calibre_mm
 from tofgan_monai.metrics.overlap import dice, spacing_of
 from tofgan_monai.training import load_weights
 
-WINDOW = 72
+WINDOW_MM = 36.0
 NAMES = ("true positive", "false positive", "false negative")
 
 
@@ -44,7 +44,11 @@ def draw(dataset_dir: Path, networks: Mapping[str, Path], output: str | os.PathL
     spacing_mm = spacing_of(item["label"]) or (1.0, 1.0, 1.0)
     predictions = {name: _predict(image, weights, width) for name, weights in networks.items()}
     small = calibre_mm(truth, spacing_mm) < EDGES_MM[0]
-    windows = {"large vessels": _densest(truth & ~small), "small vessels": _densest(truth & small)}
+    large, thin = truth & ~small, truth & small
+    windows = {
+        "large vessels": _densest(large * 1.0, spacing_mm),
+        "small vessels": _densest(thin - 1.0 * large, spacing_mm),
+    }
 
     figure = Figure(figsize=(3.4 * len(predictions), 7.2), dpi=150, layout="constrained")
     axes = figure.subplots(len(windows), len(predictions), squeeze=False)
@@ -73,10 +77,10 @@ def _predict(image: torch.Tensor, weights: Path, width: int) -> np.ndarray:
     return np.asarray(mask) > 0
 
 
-def _densest(voxels: np.ndarray) -> tuple[slice, slice, int]:
-    """The window of an axial slice that holds most of these voxels."""
-    size = [min(WINDOW, edge) for edge in voxels.shape[:2]]
-    share = ndimage.uniform_filter(voxels.astype(np.float32), size=(*size, 1), mode="constant")
-    inner = tuple(slice(edge // 2, whole - edge // 2 + 1) for edge, whole in zip(size, voxels.shape, strict=False))
-    x, y, z = np.unravel_index(share[inner].argmax(), share[inner].shape)
+def _densest(weight: np.ndarray, spacing_mm: Sequence[float]) -> tuple[slice, slice, int]:
+    """The square window of an axial slice whose voxels weigh most."""
+    size = [min(round(WINDOW_MM / edge), n) for edge, n in zip(spacing_mm, weight.shape[:2], strict=False)]
+    mean = ndimage.uniform_filter(weight, size=(*size, 1), mode="constant")
+    inner = tuple(slice(edge // 2, n - edge // 2 + 1) for edge, n in zip(size, weight.shape, strict=False))
+    x, y, z = np.unravel_index(mean[inner].argmax(), mean[inner].shape)
     return slice(int(x), int(x) + size[0]), slice(int(y), int(y) + size[1]), int(z)

@@ -1,0 +1,193 @@
+"""The study as its user runs it: a whole smoke run, killed ones, failing ones, and what its steps may see."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tofgan_monai.cohort import read_cohort
+from tofgan_monai.files import sha256
+
+TIMES = ("wall_s", "peak_mb")
+
+
+def study(folder, *words, config="smoke"):
+    """The finished process of `tofgan study`."""
+    return subprocess.run(command(folder, *words, config=config), capture_output=True, text=True, check=False)
+
+
+def command(folder, *words, config="smoke"):
+    return [
+        sys.executable,
+        "-m",
+        "tofgan_monai",
+        "study",
+        "--config",
+        str(config),
+        "--output",
+        str(folder),
+        "--cores",
+        "2",
+        *words,
+    ]
+
+
+def lines(folder):
+    """What results.jsonl says, but for what depends on the machine's mood."""
+    read = [json.loads(line) for line in (folder / "results.jsonl").read_text("utf-8").splitlines()]
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in read]
+
+
+def test_volumes(folder):
+    """The prepared volumes of test patients."""
+    items = [item for site in "AB" for item in read_cohort(folder / "prepared" / site, "test")]
+    return [Path(item[key]) for item in items for key in ("image", "label", "mask")]
+
+
+test_volumes.__test__ = False  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A whole smoke study. Until the GAN is chosen no volume of a test patient can be read."""
+    folder = tmp_path_factory.mktemp("study") / "smoke"
+    stage = study(folder, "--until", "prepare")
+    assert stage.returncode == 0, stage.stderr
+    hidden = [(path, path.with_name(f"hidden_{path.name}")) for path in test_volumes(folder)]
+    for path, away in hidden:
+        path.rename(away)
+        path.write_bytes(b"no volume")
+        os.utime(path, (path.stat().st_atime, away.stat().st_mtime))
+    stage = study(folder, "--until", "choose_gan", "extract", "frechet")
+    assert stage.returncode == 0, stage.stderr
+    assert (folder / "best_gan.txt").exists() and not [*folder.glob("**/test*.jsonl")]
+    for path, away in hidden:
+        away.replace(path)
+    stage = study(folder)
+    assert stage.returncode == 0, stage.stderr
+    return folder
+
+
+def test_nothing_before_the_test_sees_a_test_patient(done):
+    """The fixture proved it: stacks, GANs, thresholds, tuning, U-Nets and the choice were made without those files."""
+    assert {line["split"] for line in lines(done) if "patient" in line} == {"validation", "test"}
+    assert len(test_volumes(done)) == 12
+
+
+def test_no_volume_plays_two_parts(done):
+    parts = {}
+    for site in "ABC":
+        for split in ("training", "validation", "test"):
+            for item in read_cohort(done / "heads" / site / "cohort.json", split):
+                parts.setdefault(sha256(item["image"]), []).append((site, split))
+    assert len(parts) == 2 + 1 + 2 + 2 + 1 + 2 + 2
+    assert all(len(used) == 1 for used in parts.values())
+
+
+def test_every_experiment_has_its_lines(done):
+    found = lines(done)
+    kinds = {line["experiment"] for line in found}
+    assert kinds == {"settings", "tuning", "best GAN", "table1", "table2", "threshold", "transfer", "losses", "cost"}
+    assert all(line["versions"]["monai"] and line["commit"] for line in found)
+    assert {line["model"] for line in found if line["experiment"] == "table1"} == {
+        "others", "DCGAN", "WGAN-GP", "WGAN-GP-SN", "procedural",
+    }  # fmt: skip
+    sets = {(line["model"], line["cohort"], line["split"]) for line in found if line["experiment"] == "table2"}
+    assert len(sets) == 9 * 3
+    arms = {(line["arm"], line["n_training"], line["split"]) for line in found if line["experiment"] == "transfer"}
+    assert len(arms) == 3 * 2 * 2
+    assert all(
+        line["seed"] == 0 and line["n"] == (2 if line["split"] == "test" else 1)
+        for line in found
+        if line["experiment"] == "table2"
+    )
+
+
+def test_choices_are_the_best_on_validation_patients(done):
+    for line in lines(done):
+        if line["experiment"] == "best GAN":
+            assert line["chosen"] == max(line["tried"], key=line["tried"].get)
+            scores = [
+                other["dsc"]
+                for other in lines(done)
+                if (other.get("model"), other.get("split")) == (line["chosen"], "validation")
+            ]
+            assert line["tried"][line["chosen"]] == pytest.approx(sum(scores) / len(scores), abs=1e-5)
+        if line["experiment"] == "tuning":
+            assert len(line["tried"]) == 3 and line["chosen"].startswith("--lr 0.001")
+
+
+def test_report_is_one_file_with_the_papers_figures_beside(done):
+    page = (done / "report.html").read_text("utf-8")
+    assert "105.96" in page and "0.82" in page and "http://" not in page.replace("http://www.w3.org", "")
+    assert str(done) not in page and "sub-A" not in page
+    assert (done / "report.md").exists()
+
+
+def test_killed_study_goes_on_to_the_same_results(done, tmp_path):
+    folder = tmp_path / "killed"
+    shutil.copytree(done, folder, copy_function=shutil.copy2)
+    shutil.rmtree(folder / "unets" / "DCGAN")
+    shutil.rmtree(folder / "transfer" / "pretrained")
+    (folder / "results.jsonl").unlink()
+    process = subprocess.Popen(
+        command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while process.poll() is None and not (folder / "unets" / "DCGAN" / "0" / "checkpoint.pt").exists():
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / "results.jsonl").exists()
+    again = study(folder)
+    assert again.returncode == 0, again.stderr
+    assert lines(folder) == lines(done)
+
+
+def test_failing_step_is_named_with_its_log_and_the_others_are_kept(done, tmp_path):
+    folder = tmp_path / "failing"
+    shutil.copytree(done, folder, copy_function=shutil.copy2)
+    (folder / "unets" / "DCGAN" / "0" / "best.pt").write_bytes(b"broken")
+    for name in ("DCGAN", "WGAN-GP"):
+        (folder / "unets" / name / "0" / "test_A.jsonl").unlink()
+    (folder / "results.jsonl").unlink()
+    failed = study(folder)
+    assert failed.returncode == 1
+    error = failed.stderr[failed.stderr.index("error: ") :]
+    assert "rule score_unet" in error and "best.pt: not readable as weights" in error
+    assert "logs/score_unet/DCGAN_0.log" in error and "same command again" in error
+    assert (folder / "unets" / "WGAN-GP" / "0" / "test_A.jsonl").exists()
+
+
+def test_finished_study_does_nothing(done):
+    before = sha256(done / "results.jsonl")
+    assert study(done).returncode == 0
+    assert sha256(done / "results.jsonl") == before
+
+
+def test_two_at_once_are_refused(done):
+    import fcntl
+
+    with open(done / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = study(done)
+    assert refused.returncode == 1 and "another `tofgan study` is at work" in refused.stderr
+
+
+def test_dry_run_of_the_paper_lists_every_job(tmp_path):
+    listed = study(tmp_path / "paper", "--dry-run", config="paper")
+    assert listed.returncode == 0, listed.stderr
+    jobs = dict(line.split() for line in (listed.stdout + listed.stderr).splitlines() if len(line.split()) == 2)
+    n_sets, n_draws = 9, 3 * 3 + 2 + 4
+    expected = {
+        "train_gan": 3, "generate": 3, "tune_rates": n_sets * 24, "tune_augmentation": n_sets, "train_unet": n_sets * 3,
+        "score_unet": n_sets * 3, "transfer": 3 * n_draws * 3, "extract": 5 + n_draws,
+    }  # fmt: skip
+    assert {rule: int(jobs[rule]) for rule in expected} == expected

@@ -1,0 +1,208 @@
+"""A study's results.jsonl in memory: patients' scores as arrays over draws, seeds and patients, the rest as lines."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.metrics.thresholds import PROBABILITIES
+from tofgan_monai.results import Line, read_results
+from tofgan_monai.study import settings as study
+from tofgan_monai.study.steps import BASELINES
+
+SCORES = ("dsc", "hd95_mm", "dsc_small", "dsc_large")
+RUN_AGAIN = "repeat `tofgan study` with the same --output"
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """One model's scores on the patients of a split.
+
+    Attributes:
+        patients: as the lines name them, in the split's order.
+        values: by score, (draws, seeds, patients); NaN where a score is not defined or an older file lacks it.
+        dsc_at: (draws, seeds, patients, thresholds), or None where a line lacks it.
+        n_empty: how many of all these volumes had no vessel in the prediction or in the truth.
+    """
+
+    patients: tuple[str, ...]
+    values: dict[str, np.ndarray]
+    dsc_at: np.ndarray | None
+    n_empty: int
+
+    @property
+    def n_runs(self) -> int:
+        """Draws times seeds."""
+        return self.values["dsc"].shape[0] * self.values["dsc"].shape[1]
+
+    def runs(self, score: str) -> np.ndarray:
+        """(runs, patients)."""
+        return self.values[score].reshape(-1, len(self.patients))
+
+    def of_patients(self, score: str) -> np.ndarray:
+        """Means over draws and seeds, (patients,)."""
+        return self.runs(score).mean(axis=0)
+
+    def mean(self, score: str) -> float:
+        """Mean over the patients that have this score; NaN if none has."""
+        scores = self.of_patients(score)
+        known = scores[np.isfinite(scores)]
+        return float(known.mean()) if known.size else float("nan")
+
+    def sd(self, score: str) -> float | None:
+        """Sample standard deviation over patients (n - 1) of their means; None for one patient."""
+        scores = self.of_patients(score)
+        known = scores[np.isfinite(scores)]
+        return float(known.std(ddof=1)) if known.size > 1 else None
+
+    def threshold_curve(self) -> np.ndarray | None:
+        """Mean DSC at each of `thresholds.PROBABILITIES`, or None."""
+        return None if self.dsc_at is None else self.dsc_at.mean(axis=(0, 1, 2))
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResults:
+    """All that a study's results.jsonl says.
+
+    Attributes:
+        about: its first line: settings, simulated sites, numbers of patients, versions, commit.
+        table2: by (training set, site, split).
+        thresholds: the single-threshold baselines, by (the split that the threshold was chosen on or None, site).
+        transfer: by (arm, number of training patients, split).
+        others: the lines without patients, by experiment.
+    """
+
+    about: dict[str, Any]
+    table2: dict[Key, Scores]
+    thresholds: dict[Key, Scores]
+    transfer: dict[Key, Scores]
+    others: dict[str, list[Line]]
+
+    @property
+    def settings(self) -> study.Settings:
+        """The study's settings, without paths."""
+        return self.about["settings"]
+
+    @property
+    def title(self) -> str:
+        """What the settings call it."""
+        return str(self.settings["title"])
+
+    def n_patients(self, site: str) -> list[int]:
+        """In training, validation and test."""
+        return self.about[f"n_{site}"]
+
+    def is_simulated(self, site: str) -> bool:
+        """Whether the site's patients are simulated heads."""
+        return site in self.about["simulated"]
+
+    @property
+    def best_gan(self) -> str:
+        """The GAN chosen on validation patients; empty where no line says so."""
+        return next((str(line["chosen"]) for line in self.others.get("best GAN", [])), "")
+
+    @property
+    def counts(self) -> list[int]:
+        """The numbers of training patients of Fig. 3, ascending."""
+        return sorted({int(k) for _, k, _ in self.transfer})
+
+    @property
+    def arms(self) -> list[str]:
+        """How the U-Nets of Fig. 3 begin."""
+        return list(dict.fromkeys(str(arm) for arm, _, _ in self.transfer))
+
+    @property
+    def core_minutes(self) -> float | None:
+        """The wall times of all steps, times the cores of each; None where no step's is known."""
+        costs = self.others.get("cost", [])
+        return sum(line["wall_s"] for line in costs) * self.settings.get("threads", 1) / 60 if costs else None
+
+
+def is_study(folder: str | os.PathLike) -> bool:
+    """Whether this is a study's folder with its results in it."""
+    folder = Path(folder)
+    if not (folder / "config.yaml").is_file():
+        return False
+    try:
+        with open(folder / "results.jsonl", encoding="utf-8") as stream:
+            return _is_settings(json.loads(stream.readline()))
+    except (OSError, ValueError):
+        return False
+
+
+def read_study(folder: str | os.PathLike) -> StudyResults:
+    """The results of a study's folder.
+
+    Raises:
+        InputError: results.jsonl cannot be read, does not begin with the settings, or lacks patients of some seeds.
+    """
+    path = Path(folder) / "results.jsonl"
+    patients = read_results(path)  # checks all lines first
+    lines = [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()]
+    if not lines or not _is_settings(lines[0]):
+        raise InputError(f"{path}: its first line does not hold a study's settings; {RUN_AGAIN}")
+    others: dict[str, list[Line]] = {}
+    for line in lines[1:]:
+        if "patient" not in line:
+            others.setdefault(line.get("experiment", ""), []).append(line)
+    chosen_on = {model: split for split, model in BASELINES.items()}
+    problems: list[str] = []
+    results = StudyResults(
+        lines[0],
+        _scores(patients, "table2", lambda line: (line["model"], line["cohort"], line["split"]), problems),
+        _scores(patients, "threshold", lambda line: (chosen_on.get(line["model"]), line["cohort"]), problems),
+        _scores(patients, "transfer", lambda line: (line["arm"], line["n_training"], line["split"]), problems),
+        others,
+    )
+    if problems:
+        raise InputError([f"{path}: {problem}; {RUN_AGAIN}" for problem in problems])
+    return results
+
+
+def _is_settings(line: Any) -> bool:
+    return isinstance(line, dict) and line.get("measure") == "settings" and isinstance(line.get("settings"), dict)
+
+
+def _scores(lines: Iterable[Line], experiment: str, key: Any, problems: list[str]) -> dict[Key, Scores]:
+    groups: dict[Key, list[Line]] = {}
+    for line in lines:
+        if line.get("experiment") == experiment:
+            groups.setdefault(key(line), []).append(line)
+    made = {}
+    for name, members in groups.items():
+        try:
+            made[name] = _as_arrays(members)
+        except ValueError as error:
+            problems.append(f"{experiment}, {' '.join(map(str, name))}: {error}")
+    return made
+
+
+def _as_arrays(lines: list[Line]) -> Scores:
+    draws, seeds, patients = (
+        tuple(dict.fromkeys(line.get(name, 0) for line in lines)) for name in ("draw", "seed", "patient")
+    )
+    cells = {(line.get("draw", 0), line.get("seed", 0), line["patient"]): line for line in lines}
+    n = len(draws) * len(seeds) * len(patients)
+    if not len(lines) == len(cells) == n:
+        raise ValueError(
+            f"{len(lines)} lines, where {len(draws)} draws x {len(seeds)} seeds x {len(patients)} patients need {n}"
+        )
+    ordered = [cells[draw, seed, patient] for draw in draws for seed in seeds for patient in patients]
+    shape = (len(draws), len(seeds), len(patients))
+    values = {
+        score: np.array([np.nan if (value := line.get(score)) is None else value for line in ordered]).reshape(shape)
+        for score in SCORES
+    }
+    curves = [line.get("dsc_at") or [] for line in ordered]
+    is_whole = all(len(curve) == len(PROBABILITIES) for curve in curves)
+    dsc_at = np.array(curves).reshape(*shape, len(PROBABILITIES)) if is_whole else None
+    return Scores(patients, values, dsc_at, sum(bool(line["empty"]) for line in lines))

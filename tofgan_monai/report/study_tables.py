@@ -1,0 +1,256 @@
+"""Tables 1 and 2 in the paper's form, the paired comparisons, the choices made on validation patients, the costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tofgan_monai.metrics.bootstrap import hierarchical_difference, mean_interval, paired_difference
+from tofgan_monai.report import paper
+from tofgan_monai.report.study_data import Scores, StudyResults
+from tofgan_monai.report.tables import (
+    MINUS,
+    NONE,
+    TIMES,
+    Block,
+    Cell,
+    Column,
+    Row,
+    Table,
+    between,
+    fixed,
+    p_value,
+    signed,
+)
+from tofgan_monai.study import settings as study
+
+PROCEDURAL = study.PROCEDURAL
+CHOSEN = "chosen on validation"
+ARMS = {"scratch": "from scratch", "pretrained": "pre-trained", PROCEDURAL: "pre-trained on procedural pairs"}
+THRESHOLDS = {
+    "validation": ("Best single threshold, chosen on validation patients", ""),
+    None: ("Best single threshold, chosen on the test patients", "flatters it"),
+}
+INTERVALS = "95% intervals are percentile bootstrap intervals over patients, after averaging each patient over seeds."
+
+
+def table_1(results: StudyResults) -> Table | None:
+    """Frechet distances of the stacks to the real one."""
+    lines = {line["stack"]: line for line in results.others.get("table1", [])}
+    if not lines:
+        return None
+    names = [*study.synthetic_sets(results.settings), "others"]
+    words = {PROCEDURAL: "procedural, made without patients", "others": "real pairs of other patients: the floor"}
+    rows = [
+        Row(
+            words.get(name, name),
+            [Cell(fixed(lines[name]["value"], 2), paper=_published(paper.FID.get(name), 2))],
+            tag=CHOSEN if name == results.best_gan else "",
+            is_baseline=name == "others",
+        )
+        for name in names
+        if name in lines
+    ]
+    first = next(iter(lines.values()))
+    measure, n = first["measure"], first["n"]
+    notes = [
+        f"Fréchet distance to the real training pairs of site A, {n:,} images against {n:,}; lower is closer. Its bias "
+        "falls with the number of images: compare equal numbers only."
+    ]
+    if measure == "FID":
+        notes.append(f"The paper's FID is of {paper.FID_N:,} against {paper.FID_N:,} pairs of PEGASUS.")
+    else:
+        notes.append(
+            f"{measure} is no FID: another network made the features, on another scale. Its values cannot be compared "
+            f"with the paper's (Inception-v3, {paper.FID_N:,} against {paper.FID_N:,} pairs), only their order can."
+        )
+    columns = [Column(f"{measure}, n = {n:,}", "paper's FID")]
+    return Table("Table 1. How close synthetic pairs are to real ones", "Pairs", columns, [Block("", rows)], notes)
+
+
+def table_2(results: StudyResults) -> Table | None:
+    """DSC and 95HD of U-Nets by what they were trained on, in the paper's blocks."""
+    synthetic = study.synthetic_sets(results.settings)
+    blocks = [
+        ("Real pairs, and no network at all, on site A", "A", ["real"], True),
+        ("Real and synthetic pairs (augmentation), on site A", "A", [f"real+{name}" for name in synthetic], False),
+        ("Synthetic pairs alone (anonymisation), on site A", "A", synthetic, False),
+        ("The same on site B; real pairs of site A for comparison", "B", [*synthetic, "real"], True),
+    ]
+    made = []
+    for title, site, names, with_thresholds in blocks:
+        rows = [
+            _score_row(set_label(name), results, (name, site), _tag(results, name))
+            for name in names
+            if (name, site, "test") in results.table2
+        ]
+        if with_thresholds:
+            rows += [
+                _score_row(label, results, (chosen_on, site), tag)
+                for chosen_on, (label, tag) in THRESHOLDS.items()
+                if (chosen_on, site) in results.thresholds
+            ]
+        if rows:
+            made.append(Block(title, rows))
+    if not made:
+        return None
+    columns = [
+        Column("DSC, val.", "paper"),
+        Column("DSC, test", "paper"),
+        Column("DSC, small"),
+        Column("DSC, large"),
+        Column("95HD mm, val.", "paper"),
+        Column("95HD mm, test", "paper"),
+        Column("n"),
+        Column("empty"),
+    ]
+    notes = [
+        "Each patient's whole volume is scored and averaged over seeds; then the mean over patients, below it its 95% "
+        "bootstrap interval and ± the standard deviation over patients. Small and large: test DSC of the vessels below "
+        f"1.5 mm in diameter and of the others. n: test patients {TIMES} seeds. Empty: how many of these n "
+        "volumes hold no vessel in prediction or label; they count, with DSC 0 and the volume's diagonal as 95HD.",
+        "The paper's columns are its Table 2: real patients, full scale, another 95HD. Compare the order of "
+        "rows, not values.",
+    ]
+    if results.best_gan:
+        notes.append(
+            f"{results.best_gan} has the highest validation DSC of the GANs' pairs alone, and was chosen by it."
+        )
+    return Table(
+        "Table 2. Segmentation by what the U-Net was trained on", "Trained on", columns, made, notes, is_wide=True
+    )
+
+
+def comparisons(results: StudyResults) -> Table | None:
+    """Paired differences over the same test patients."""
+    blocks = [Block(title, rows) for title, rows in _comparison_blocks(results) if rows]
+    if not blocks:
+        return None
+    columns = [
+        Column("DSC"),
+        Column("p"),
+        Column("DSC, over all levels"),
+        Column("95HD mm"),
+        Column("p"),
+        Column("n"),
+    ]
+    n_tests = 2 * sum(len(block.rows) for block in blocks)
+    notes = [
+        f"First minus second, each patient averaged over seeds and draws. {INTERVALS} p: Wilcoxon's signed-rank test, "
+        f"two-sided. The {n_tests} p values are not corrected for multiplicity; none of them is confirmatory.",
+        "Over all levels: the interval with draws of training patients, seeds and test patients each drawn anew. "
+        "It says nothing of a level with one member; with very few members it is too narrow.",
+    ]
+    return Table("Paired comparisons", "Difference", columns, blocks, notes, is_wide=True)
+
+
+def _comparison_blocks(results: StudyResults) -> Iterator[tuple[str, list[Row]]]:
+    real = results.table2.get(("real", "A", "test"))
+    names = [name for name in study.training_sets(results.settings) if name != "real"]
+    others = [(name, results.table2.get((name, "A", "test"))) for name in names]
+    yield (
+        "Against real pairs alone, on site A's test patients",
+        [
+            *_difference(f"{set_label('real')} {MINUS} single threshold of validation patients", real,
+                         results.thresholds.get(("validation", "A"))),
+            *_difference(f"{set_label('real')} {MINUS} single threshold of the test patients", real,
+                         results.thresholds.get((None, "A"))),
+            *(row for name, scores in others
+              for row in _difference(f"{set_label(name)} {MINUS} real", scores, real, tag=_tag(results, name))),
+        ],
+    )  # fmt: skip
+    best = results.best_gan
+    yield (
+        f"The chosen GAN, {best}, against the procedural pairs that need no patient",
+        [
+            row
+            for site in "AB"
+            for row in _difference(
+                f"{best} {MINUS} {PROCEDURAL}, on site {site}",
+                results.table2.get((best, site, "test")),
+                results.table2.get((PROCEDURAL, site, "test")),
+            )
+        ],
+    )
+    pairs = (("pretrained", "scratch"), ("pretrained", PROCEDURAL), (PROCEDURAL, "scratch"))
+    words = {"pretrained": f"pre-trained on {best}" if best else "pre-trained", PROCEDURAL: "pre-trained on procedural"}
+    for k in results.counts:
+        yield (
+            f"Transfer to site B, {patients(k)} in training",
+            [
+                row
+                for first, second in pairs
+                for row in _difference(
+                    f"{words.get(first, first)} {MINUS} {words.get(second, ARMS[second])}",
+                    results.transfer.get((first, k, "test")),
+                    results.transfer.get((second, k, "test")),
+                )
+            ],
+        )
+
+
+def _difference(label: str, first: Scores | None, second: Scores | None, tag: str = "") -> list[Row]:
+    """The row of a paired difference, or none where one of the two is missing or has other patients."""
+    if first is None or second is None or first.patients != second.patients:
+        return []
+    dsc, hd95 = (paired_difference(first.runs(score), second.runs(score)) for score in ("dsc", "hd95_mm"))
+    levels = Cell()
+    if first.values["dsc"].shape == second.values["dsc"].shape and first.n_runs > 1:
+        interval = hierarchical_difference(first.values["dsc"] - second.values["dsc"])
+        levels = Cell(between(interval.low, interval.high, is_difference=True))
+    cells = [
+        Cell(signed(dsc.value), (between(dsc.low, dsc.high, is_difference=True),)),
+        Cell(p_value(dsc.p)),
+        levels,
+        Cell(signed(hd95.value, 2), (between(hd95.low, hd95.high, 2, is_difference=True),)),
+        Cell(p_value(hd95.p)),
+        Cell(str(dsc.n)),
+    ]
+    return [Row(label, cells, tag)]
+
+
+def _score_row(label: str, results: StudyResults, key: tuple[str | None, str], tag: str) -> Row:
+    name, site = key
+    is_threshold = key in results.thresholds
+    test = results.thresholds[key] if is_threshold else results.table2[name, site, "test"]
+    validation = None if is_threshold else results.table2.get((name, site, "validation"))
+    published = paper.TABLE_2.get((str(name), site))
+    cells = [
+        Cell(_mean(validation, "dsc"), paper=_published(published and published.dsc_validation)),
+        _test_cell(test, "dsc", 3, _published(published and published.dsc_test)),
+        Cell(_mean(test, "dsc_small")),
+        Cell(_mean(test, "dsc_large")),
+        Cell(_mean(validation, "hd95_mm", 2), paper=_published(published and published.hd95_mm_validation)),
+        _test_cell(test, "hd95_mm", 2, _published(published and published.hd95_mm_test)),
+        Cell(f"{len(test.patients)} {TIMES} {test.n_runs}" if not is_threshold else str(len(test.patients))),
+        Cell(str(test.n_empty)),
+    ]
+    return Row(label, cells, tag, is_baseline=is_threshold)
+
+
+def _test_cell(scores: Scores, score: str, digits: int, published: str) -> Cell:
+    interval, sd = mean_interval(scores.runs(score)), scores.sd(score)
+    soft = [between(interval.low, interval.high, digits)] if interval.n > 1 else []
+    soft += [f"± {sd:.{digits}f}"] if sd is not None else []
+    return Cell(fixed(interval.value, digits), tuple(soft), published)
+
+
+def _mean(scores: Scores | None, score: str, digits: int = 3) -> str:
+    return NONE if scores is None else fixed(scores.mean(score), digits)
+
+
+def _published(value: float | None, digits: int = 2) -> str:
+    return "" if value is None else fixed(value, digits)
+
+
+def _tag(results: StudyResults, name: str) -> str:
+    return CHOSEN if results.best_gan and results.best_gan == name.removeprefix("real+") else ""
+
+
+def set_label(name: str) -> str:
+    """A training set's name in a table."""
+    return name.replace("+", " + ")
+
+
+def patients(k: int) -> str:
+    """A number of patients in words."""
+    return f"{k} patient" + ("" if k == 1 else "s")
