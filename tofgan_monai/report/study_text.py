@@ -217,8 +217,8 @@ def methods(results: StudyResults) -> list[str]:
         "speaks of all vessel voxels and of averaging over voxels; so its figures are of another size.",
         "Best single threshold: vessels are what is brighter than one intensity, the same for all heads; chosen by "
         "mean DSC on validation patients, or on the test patients themselves.",
-        f"Procedural pairs: {settings['procedural']} heads of a public simulation (site C) that has seen no patient; "
-        "what a GAN has to beat." if settings["procedural"] else "No procedural pairs were asked for.",
+        f"Procedural pairs: {settings['procedural']} heads of the public simulation C, whose ranges no patient of either "
+        "cohort has shaped; what a GAN has to beat." if settings["procedural"] else "No procedural pairs were asked for.",
         f"Transfer: training patients of site B drawn at random and disjointly (patients: draws; {draws}); the weights "
         "kept are those with the best validation DSC. The two arms of a pair share draws and seeds.",
         "Intervals: 95% percentile bootstrap, 10,000 resamples. Tests: Wilcoxon's signed-rank, two-sided, paired by "
