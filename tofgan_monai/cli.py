@@ -310,8 +310,9 @@ def study(
 
     folder = output or Path(f"study_{Path(config).stem}")
     run_study(read_settings(config), folder, cores=cores, dry_run=dry_run, words=context.args)
-    if not dry_run:
-        typer.echo(f"{folder}/report.html")
+    page = folder / "report.html"
+    if page.exists() and not dry_run:
+        typer.echo(f"{page}")
 
 
 @app.command()

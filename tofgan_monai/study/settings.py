@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import shlex
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import yaml
 
 from tofgan_monai.errors import InputError
 
+UNET = "tof_mra_vessel_segmentation"
 PRESETS = Path(__file__).parent / "presets"
 PROCEDURAL = "procedural"
 _PATHS = ("cohort_a", "cohort_b", "inception_weights")
@@ -84,7 +86,11 @@ def _problems(settings: Settings) -> list[str]:
         ("skull_strip", settings["skull_strip"] in ("none", "given", "computed"), "none, given or computed"),
         *(
             (name, _is_counts([settings[name]]), "a number, 1 or more")
-            for name in ("n_synthetic", "n_frechet", "unet_width", "threads")
+            for name in ("unet_width", "threads")
+        ),
+        *(
+            (name, settings[name] is None or _is_counts([settings[name]]), "a number, 1 or more, or null")
+            for name in ("n_synthetic", "n_frechet", "gan_width")
         ),
         *(
             (name, _is_counts([settings[name]], least=0), "a number, 0 or more")
@@ -133,6 +139,63 @@ def n_patients(settings: Settings, site: str, split: str) -> int:
     if cohort:
         return len({item["patient"] for item in read_cohort(cohort, split, labelled=True)})
     return settings[f"patients_{site.lower()}"][("training", "validation", "test").index(split)]
+
+
+def n_real(settings: Settings) -> int:
+    """Pairs of the real stack: of cohort A's training patients, one scan each."""
+    return n_patients(settings, "A", "training") * (settings["n_vessel"] + settings["n_random"])
+
+
+def n_synthetic(settings: Settings) -> int:
+    """Pairs of each synthetic stack."""
+    return settings["n_synthetic"] or n_real(settings)
+
+
+def n_frechet(settings: Settings) -> int:
+    """Pairs on each side of a Frechet distance."""
+    return settings["n_frechet"] or min(n_real(settings), n_synthetic(settings))
+
+
+def frechet_options(settings: Settings) -> str:
+    """Options of `tofgan frechet`."""
+    weights = settings["inception_weights"]
+    return f"-n {n_frechet(settings)}" + (f" --inception-weights {shlex.quote(weights)}" if weights else "")
+
+
+def simulation(settings: Settings, site: str, folder: str) -> str:
+    """Words of the verbs that make a simulated cohort."""
+    counts = [settings["procedural"], 0, 0] if site == "C" else settings[f"patients_{site.lower()}"]
+    small = "--small" if settings["small_heads"] else ""
+    return (
+        f"phantom {folder} --site {site} -n {sum(counts)} --seeds study {small} "
+        f"+ check {folder} --counts {','.join(map(str, counts))} --n-vessel {settings['n_vessel']}"
+    )
+
+
+def sampled_stacks(settings: Settings) -> dict[str, tuple[str, str]]:
+    """Site and options of `tofgan extract` of the stacks that are sampled from volumes, by name."""
+    own = f"--n-vessel {settings['n_vessel']} --n-random {settings['n_random']}"
+    others = math.ceil(n_frechet(settings) / n_patients(settings, "A", "validation") / 2)
+    stacks = {
+        "real": ("A", f"--split training {own}"),
+        "validation_A": ("A", f"--split validation {own}"),
+        "others": ("A", f"--split validation --n-vessel {others} --n-random {others} --seed 1"),
+        "validation_B": ("B", f"--split validation {own}"),
+    }
+    if settings["procedural"]:
+        half = math.ceil(n_synthetic(settings) / settings["procedural"] / 2)
+        stacks[PROCEDURAL] = ("C", f"--n-vessel {half} --n-random {half}")
+    for name in draws(settings):
+        k, draw = map(int, name.split("_"))
+        stacks[f"B_{name}"] = ("B", f"--split training {own} --patients {k} --skip {k * draw}")
+    return stacks
+
+
+def files_of(cohort: str) -> list[str]:
+    """Every volume that a cohort lists."""
+    from tofgan_monai.cohort import read_cohort
+
+    return [item[key] for item in read_cohort(cohort, "all") for key in ("image", "label", "mask") if item.get(key)]
 
 
 def synthetic_sets(settings: Settings) -> list[str]:

@@ -70,7 +70,7 @@ def score_threshold(site: str, output: Path) -> None:
 
 @app.command()
 def draw_errors(
-    dataset_dir: Path, scratch: Path, pretrained: Path, output: Path, width: Annotated[int, typer.Option()] = 32
+    dataset_dir: Path, output: Path, scratch: Path, pretrained: Path, width: Annotated[int, typer.Option()] = 32
 ) -> None:
     """Fig. 4: error maps of the first test patient, two networks in two windows."""
     from tofgan_monai.study.errors_figure import draw
