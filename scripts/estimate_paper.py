@@ -27,7 +27,8 @@ from tofgan_monai.bundle_paths import bundles_dir
 from tofgan_monai.pairs import PATCH_SIZE
 from tofgan_monai.phantom import simulate_head
 from tofgan_monai.segmentation import PooledDice
-from tofgan_monai.study.settings import arms, draws, grid_points, read_settings, training_sets
+from tofgan_monai.study.plan import arms, draws, grid_points, training_sets
+from tofgan_monai.study.settings import read_settings
 
 UNET = "tof_mra_vessel_segmentation"
 GANS = {"tof_mra_dcgan": "DCGAN", "tof_mra_wgan_gp": "WGAN-GP", "tof_mra_wgan_gp_sn": "WGAN-GP-SN"}

@@ -27,7 +27,8 @@ from tofgan_monai.metrics.overlap import Overlap
 from tofgan_monai.pairs import StackWriter
 from tofgan_monai.report import write_comparison, write_report
 from tofgan_monai.results import result_lines, write_results
-from tofgan_monai.study.settings import arms, read_settings, training_sets
+from tofgan_monai.study.plan import arms, shareable, training_sets
+from tofgan_monai.study.settings import read_settings
 from tofgan_monai.study.steps import BASELINES
 
 N_PATIENTS = {"validation": 4, "test": 10}
@@ -85,14 +86,17 @@ def scored(rng: np.random.Generator, mean: float, *, split: str, model: str, coh
 def made_up_lines(seed: int = 0, **changes) -> list[dict]:
     """Results of a study that never was: 10 test patients, 2 seeds, 3 draws of one patient of site B."""
     rng = np.random.default_rng(seed)
-    settings = {**read_settings("laptop"), **changes}
-    shown = {k: v for k, v in settings.items() if not k.startswith("cohort_") and k != "inception_weights"}
+    own = {"grid": {"lr": [0.001, 0.003], "dropout": [0.0, 0.1]}, "transfer": {1: 3, 5: 1, 15: 1}}
+    settings = {**read_settings("laptop"), **own, **changes}
+    shown = shareable(settings)
     lines = [
         {
             "experiment": "settings",
             "measure": "settings",
             "settings": shown,
             "simulated": ["A", "B"],
+            "n_real": 8000,
+            "n_synthetic": 8000,
             "n_A": [16, 4, 10],
             "n_B": [15, 4, 10],
         },
@@ -286,7 +290,7 @@ def test_table_1_is_no_fid(folder: Path) -> None:
     rows = {row[0].split("|")[0].strip(): row[1:] for row in cells.rows if len(row) == 3}
     assert rows["DCGAN"] == ["31.50", "105.96"] and rows["WGAN-GP-SN"] == ["22.75", "38.05"]
     assert rows["procedural, made without patients"] == ["40.00", ""]
-    assert rows["real pairs of other patients: the floor"] == ["8.25", ""]
+    assert rows["real pairs of 4 patients of validation: the floor"] == ["8.25", ""]
     assert "FD(EfficientNet-Lite0) is no FID" in text and "2,000 images against 2,000" in text
 
 
@@ -333,7 +337,7 @@ def test_the_first_paragraph_tells_scale_and_cost(folder: Path) -> None:
         "All patients are simulated heads, cropped",
         "has 16, 4, 10",
         "has 15, 4, 10",
-        "8,000 pairs",
+        "8,000 real pairs of site A stand against 8,000 of each GAN",
         "width 8 (the paper: 32)",
         "10,000 patches each (the paper: 615,000)",
         "of width 16, 12, 12",

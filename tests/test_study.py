@@ -17,6 +17,7 @@ from tofgan_monai.cohort import read_cohort
 from tofgan_monai.files import sha256
 
 TIMES = ("wall_s", "peak_mb")
+BEFORE_THE_TEST = ("choose_gan", "extract", "frechet", "train_unet", "transfer")
 
 
 def study(folder, *words, config="smoke"):
@@ -40,10 +41,21 @@ def command(folder, *words, config="smoke"):
     ]
 
 
+def jobs_of(listed):
+    """Rules and how many jobs each has, of a dry run."""
+    rows = [line.split() for line in (listed.stdout + listed.stderr).splitlines()]
+    return [(row[0], row[1]) for row in rows if len(row) == 2 and row[1].isdigit()]
+
+
 def lines(folder):
     """What results.jsonl says, but for what depends on the machine's mood."""
     read = [json.loads(line) for line in (folder / "results.jsonl").read_text("utf-8").splitlines()]
     return [{key: value for key, value in line.items() if key not in TIMES} for line in read]
+
+
+def weights(folder):
+    """SHA-256 of all that was trained, by its place."""
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in sorted(folder.glob("*/**/best.pt"))}
 
 
 def test_volumes(folder):
@@ -57,7 +69,7 @@ test_volumes.__test__ = False  # type: ignore[attr-defined]
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A whole smoke study. Until the GAN is chosen no volume of a test patient can be read."""
+    """A whole smoke study. Until everything is trained and chosen no volume of a test patient can be read."""
     folder = tmp_path_factory.mktemp("study") / "smoke"
     stage = study(folder, "--until", "prepare")
     assert stage.returncode == 0, stage.stderr
@@ -66,9 +78,10 @@ def done(tmp_path_factory):
         path.rename(away)
         path.write_bytes(b"no volume")
         os.utime(path, (path.stat().st_atime, away.stat().st_mtime))
-    stage = study(folder, "--until", "choose_gan", "extract", "frechet")
+    stage = study(folder, "--until", *BEFORE_THE_TEST)
     assert stage.returncode == 0, stage.stderr
-    assert (folder / "best_gan.txt").exists() and not [*folder.glob("**/test*.jsonl")]
+    assert (folder / "best_gan.txt").exists() and len(weights(folder)) == 3 + 3 + 9 + 6
+    assert not [*folder.glob("**/test*.jsonl")]
     for path, away in hidden:
         away.replace(path)
     stage = study(folder)
@@ -77,7 +90,7 @@ def done(tmp_path_factory):
 
 
 def test_nothing_before_the_test_sees_a_test_patient(done):
-    """The fixture proved it: stacks, GANs, thresholds, tuning, U-Nets and the choice were made without those files."""
+    """The fixture proved it: stacks, GANs, thresholds, tuning, choices and every U-Net were made without those files."""
     assert {line["split"] for line in lines(done) if "patient" in line} == {"validation", "test"}
     assert len(test_volumes(done)) == 12
 
@@ -128,7 +141,8 @@ def test_choices_are_the_best_on_validation_patients(done):
 def test_report_is_one_file_with_the_papers_figures_beside(done):
     page = (done / "report.html").read_text("utf-8")
     assert "105.96" in page and "0.82" in page and "http://" not in page.replace("http://www.w3.org", "")
-    assert str(done) not in page and "sub-A" not in page
+    shared = page + (done / "report.md").read_text("utf-8") + (done / "results.jsonl").read_text("utf-8")
+    assert str(done) not in shared and "sub-A" not in shared and sys.executable not in shared
     assert (done / "report.md").exists()
 
 
@@ -148,7 +162,39 @@ def test_killed_study_goes_on_to_the_same_results(done, tmp_path):
     assert not (folder / "results.jsonl").exists()
     again = study(folder)
     assert again.returncode == 0, again.stderr
+    assert weights(folder) == weights(done)
     assert lines(folder) == lines(done)
+
+
+def test_interrupted_study_says_how_it_goes_on(done, tmp_path):
+    folder = tmp_path / "interrupted"
+    shutil.copytree(done, folder, copy_function=shutil.copy2)
+    shutil.rmtree(folder / "unets" / "WGAN-GP")
+    process = subprocess.Popen(
+        command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.poll() is None and not (folder / "unets" / "WGAN-GP" / "0" / "tensorboard").exists():
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert "stopped; the same command goes on" in error and "failed" not in error
+
+
+def test_changed_setting_makes_anew_what_depends_on_it(done, tmp_path):
+    folder, config = tmp_path / "changed", tmp_path / "changed.yaml"
+    shutil.copytree(done, folder, copy_function=shutil.copy2)
+    planned = {}
+    for differences in ("unet_train: --max_epochs 2", "gan_train: --max_epochs 2", "n_synthetic: 48", "title: Other"):
+        config.write_text(f"preset: smoke\n{differences}\n", "utf-8")
+        listed = study(folder, "--dry-run", config=config)
+        assert listed.returncode == 0, listed.stderr
+        planned[differences.split(":")[0]] = {rule for rule, _ in jobs_of(listed)}
+    assert {"tune_rates", "train_unet", "transfer", "collect"} <= planned["unet_train"]
+    assert not {"train_gan", "generate", "extract"} & planned["unet_train"]
+    assert {"train_gan", "generate", "frechet", "train_unet"} <= planned["gan_train"]
+    assert {"generate", "extract", "frechet"} <= planned["n_synthetic"] and "train_gan" not in planned["n_synthetic"]
+    assert planned["title"] == {"collect", "report", "all", "total"}
 
 
 def test_failing_step_is_named_with_its_log_and_the_others_are_kept(done, tmp_path):
@@ -184,7 +230,7 @@ def test_two_at_once_are_refused(done):
 def test_dry_run_of_the_paper_lists_every_job(tmp_path):
     listed = study(tmp_path / "paper", "--dry-run", config="paper")
     assert listed.returncode == 0, listed.stderr
-    jobs = dict(line.split() for line in (listed.stdout + listed.stderr).splitlines() if len(line.split()) == 2)
+    jobs = dict(jobs_of(listed))
     n_sets, n_draws = 9, 3 * 3 + 2 + 4
     expected = {
         "train_gan": 3, "generate": 3, "tune_rates": n_sets * 24, "tune_augmentation": n_sets, "train_unet": n_sets * 3,

@@ -35,7 +35,8 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
 
     files = [os.fspath(bundle / "configs" / name) for name in configs]
     given = {"bundle_root": os.fspath(bundle), **{k: v for k, v in overrides.items() if v is not None}}
-    _refuse_mistyped(given, files)
+    if problems := mistyped(given, bundle, configs):
+        raise InputError(problems)
     if "output_dir" in given:
         require_writable(given["output_dir"])
     _logger.info(_command(files, given))
@@ -78,22 +79,22 @@ def _command(files: Sequence[str], overrides: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def _refuse_mistyped(overrides: Mapping[str, Any], files: Sequence[str]) -> None:
+def mistyped(overrides: Mapping[str, Any], bundle: Path, configs: Sequence[str]) -> list[str]:
+    """What is wrong with overrides of a bundle's configurations: ids that they lack, values of another kind."""
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
-    parser.read_config(list(files))
+    parser.read_config([os.fspath(bundle / "configs" / name) for name in configs])
     known = list(parser.get())  # its settings
     problems = []
     for name, value in overrides.items():
         if name not in parser:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean --{near[0]}?" if near else f"it knows {', '.join(known)}"
-            problems.append(f"--{name}: {Path(files[0]).parents[1].name} has no such setting; {hint}")
+            problems.append(f"--{name}: {bundle.name} has no such setting; {hint}")
         elif not _is_of_the_kind(value, parser[name]):
             problems.append(f"--{name} {value}: give a value like the configuration's own, {parser[name]}")
-    if problems:
-        raise InputError(problems)
+    return problems
 
 
 def _is_of_the_kind(value: Any, default: Any) -> bool:

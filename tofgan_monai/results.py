@@ -34,7 +34,8 @@ from tofgan_monai.files import written_whole
 from tofgan_monai.metrics.overlap import SCORES, Overlap, Summary, summarise
 
 GROUP = ("model", "cohort", "split")
-BASELINE_MODEL = "Best single threshold"
+BASELINE_MODEL = "Best single threshold"  # chosen on the heads it is scored on
+VALIDATION_BASELINE_MODEL = "Best single threshold of the validation patients"
 TEXT_FIELDS = (*GROUP, "patient", "empty")
 
 Line = dict[str, Any]

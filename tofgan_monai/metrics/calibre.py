@@ -13,7 +13,7 @@ from scipy import ndimage
 from skimage.morphology import skeletonize
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.metrics.overlap import _binary, _bounding_box, _check_geometry, diagonal_mm, dice
+from tofgan_monai.metrics.overlap import as_binary, bounding_box, check_geometry, diagonal_mm, dice
 
 EDGES_MM = (1.5,)
 CUBE = np.ones((3, 3, 3))
@@ -41,8 +41,8 @@ def calibre_mm(truth: np.ndarray | torch.Tensor, spacing_mm: Sequence[float]) ->
     Raises:
         InputError: not a binary volume of three dimensions with three positive spacings.
     """
-    vessels = _binary(truth, "truth")
-    _check_geometry(vessels.shape, vessels.shape, spacing_mm)
+    vessels = as_binary(truth, "truth")
+    check_geometry(vessels.shape, vessels.shape, spacing_mm)
     if not vessels.any():
         return np.zeros(vessels.shape, np.float32)
     if vessels.all():
@@ -83,14 +83,14 @@ def dsc_by_calibre(
     Raises:
         InputError: shapes differ, values other than 0 and 1, or edges that do not ascend.
     """
-    prediction, truth = _binary(prediction, "prediction"), _binary(truth, "truth")
-    _check_geometry(prediction.shape, truth.shape, spacing_mm)
+    prediction, truth = as_binary(prediction, "prediction"), as_binary(truth, "truth")
+    check_geometry(prediction.shape, truth.shape, spacing_mm)
     if not np.isfinite(edges_mm).all() or not (np.diff(edges_mm) > 0).all():
         raise InputError(f"edges {tuple(edges_mm)} mm; give finite numbers that ascend")
     if not truth.any():
         return (None,) * (len(edges_mm) + 1)
     # With one voxel of background about it, or the volume's border, the box holds all that a calibre depends on.
-    box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in _bounding_box(prediction | truth))
+    box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in bounding_box(prediction | truth))
     prediction, truth = prediction[box], truth[box]
     vessels = prediction | truth
     classes = np.digitize(calibre_mm(truth, spacing_mm)[vessels], edges_mm)

@@ -83,15 +83,15 @@ def overlap(
 
     Source: Kossen et al. 2021, eq. 5 and 6; the empty cases are decided in this module's docstring.
     """
-    prediction, truth = _binary(prediction, "prediction"), _binary(truth, "truth")
-    _check_geometry(prediction.shape, truth.shape, spacing_mm)
+    prediction, truth = as_binary(prediction, "prediction"), as_binary(truth, "truth")
+    check_geometry(prediction.shape, truth.shape, spacing_mm)
     empty = _what_is_empty(prediction, truth)
     if empty == "both":
         return Overlap(1.0, 0.0, empty)
     if empty:
         return Overlap(0.0, diagonal_mm(truth.shape, spacing_mm), empty)
     # Outside the box that holds both, neither score can change: halves the time on a whole volume.
-    box = _bounding_box(prediction | truth)
+    box = bounding_box(prediction | truth)
     pair = _batched(prediction[box], truth[box])
     dsc = compute_dice(*pair, include_background=True, ignore_empty=False)
     distance = compute_hausdorff_distance(
@@ -106,7 +106,7 @@ def dice(prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Tensor
     Raises:
         InputError: shapes differ, or values other than 0 and 1.
     """
-    prediction, truth = _binary(prediction, "prediction"), _binary(truth, "truth")
+    prediction, truth = as_binary(prediction, "prediction"), as_binary(truth, "truth")
     if prediction.shape != truth.shape:
         raise InputError(f"prediction of shape {prediction.shape} and truth of shape {truth.shape}; they must be equal")
     return float(compute_dice(*_batched(prediction, truth), include_background=True, ignore_empty=False))
@@ -185,7 +185,8 @@ def _batched(prediction: np.ndarray, truth: np.ndarray) -> tuple[torch.Tensor, t
     return first, second  # (1, 1, X, Y, Z) each
 
 
-def _binary(volume: np.ndarray | torch.Tensor, name: str) -> np.ndarray:
+def as_binary(volume: np.ndarray | torch.Tensor, name: str) -> np.ndarray:
+    """The volume as bool; InputError where it holds other values than 0 and 1."""
     array = volume.detach().cpu().numpy() if isinstance(volume, torch.Tensor) else np.asarray(volume)
     if array.dtype == bool:
         return array
@@ -197,7 +198,8 @@ def _binary(volume: np.ndarray | torch.Tensor, name: str) -> np.ndarray:
     return vessels
 
 
-def _check_geometry(prediction: tuple[int, ...], truth: tuple[int, ...], spacing_mm: Sequence[float]) -> None:
+def check_geometry(prediction: tuple[int, ...], truth: tuple[int, ...], spacing_mm: Sequence[float]) -> None:
+    """Raises InputError where shapes differ, or are not three-dimensional with three positive spacings."""
     problems = []
     if prediction != truth:
         problems.append(f"prediction of shape {prediction} and truth of shape {truth}; they must be equal")
@@ -215,7 +217,8 @@ def _what_is_empty(prediction: np.ndarray, truth: np.ndarray) -> str:
     return "prediction" if truth.any() else "both"
 
 
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds all True voxels of a mask that has some."""
     box = []
     for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)

@@ -138,7 +138,7 @@ def _words(value: Any) -> str:
         return ", ".join(map(_words, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "none" if value in (None, "") else study_text.shown_words(value)
+    return "none" if value in (None, "") else str(value)
 
 
 def _settings(runs: Sequence[Run]) -> Table | None:

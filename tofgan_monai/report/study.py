@@ -17,7 +17,7 @@ from tofgan_monai.report.rendering import render
 from tofgan_monai.report.study_data import StudyResults, read_study
 from tofgan_monai.report.tables import Table
 from tofgan_monai.report.workflow import read_rules, workflow_svg
-from tofgan_monai.study.settings import PROCEDURAL, synthetic_sets
+from tofgan_monai.study.plan import PROCEDURAL, synthetic_sets
 
 ERRORS = "figures/errors.png"  # drawn by a step of the study, not here
 

@@ -7,7 +7,7 @@ import numpy as np
 from tofgan_monai.report.study_data import StudyResults
 from tofgan_monai.report.study_tables import CHOSEN, set_label
 from tofgan_monai.report.tables import NONE, Block, Cell, Column, Row, Table, fixed
-from tofgan_monai.study import settings as study
+from tofgan_monai.study import plan as study
 
 
 def tuning(results: StudyResults) -> Table | None:

@@ -13,9 +13,8 @@ import numpy as np
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.thresholds import PROBABILITIES
-from tofgan_monai.results import Line, read_results
-from tofgan_monai.study import settings as study
-from tofgan_monai.study.steps import BASELINES
+from tofgan_monai.results import BASELINE_MODEL, VALIDATION_BASELINE_MODEL, Line, read_results
+from tofgan_monai.study import plan as study
 
 SCORES = ("dsc", "hd95_mm", "dsc_small", "dsc_large")
 RUN_AGAIN = "repeat `tofgan study` with the same --output"
@@ -154,7 +153,7 @@ def read_study(folder: str | os.PathLike) -> StudyResults:
     for line in lines[1:]:
         if "patient" not in line:
             others.setdefault(line.get("experiment", ""), []).append(line)
-    chosen_on = {model: split for split, model in BASELINES.items()}
+    chosen_on = {VALIDATION_BASELINE_MODEL: "validation", BASELINE_MODEL: None}
     problems: list[str] = []
     results = StudyResults(
         lines[0],

@@ -21,7 +21,7 @@ from tofgan_monai.report.tables import (
     p_value,
     signed,
 )
-from tofgan_monai.study import settings as study
+from tofgan_monai.study import plan as study
 
 PROCEDURAL = study.PROCEDURAL
 CHOSEN = "chosen on validation"
@@ -39,7 +39,11 @@ def table_1(results: StudyResults) -> Table | None:
     if not lines:
         return None
     names = [*study.synthetic_sets(results.settings), "others"]
-    words = {PROCEDURAL: "procedural, made without patients", "others": "real pairs of other patients: the floor"}
+    n_others = patients(results.n_patients("A")[1])
+    words = {
+        PROCEDURAL: "procedural, made without patients",
+        "others": f"real pairs of {n_others} of validation: the floor",
+    }
     rows = [
         Row(
             words.get(name, name),
@@ -113,7 +117,7 @@ def table_2(results: StudyResults) -> Table | None:
     ]
     if results.best_gan:
         notes.append(
-            f"{results.best_gan} has the highest validation DSC of the GANs' pairs alone, and was chosen by it."
+            f"{results.best_gan} was chosen: of the GANs' pairs alone none has a higher validation DSC, over all seeds."
         )
     return Table(
         "Table 2. Segmentation by what the U-Net was trained on", "Trained on", columns, made, notes, is_wide=True
@@ -158,7 +162,29 @@ def _comparison_blocks(results: StudyResults) -> Iterator[tuple[str, list[Row]]]
               for row in _difference(f"{set_label(name)} {MINUS} real", scores, real, tag=_tag(results, name))),
         ],
     )  # fmt: skip
+    other = results.table2.get(("real", "B", "test"))
+    yield (
+        "Against real pairs of site A alone, on site B's test patients",
+        [
+            row
+            for name in names
+            for row in _difference(f"{set_label(name)} {MINUS} real", results.table2.get((name, "B", "test")), other)
+        ],
+    )
     best = results.best_gan
+    yield (
+        f"The chosen GAN, {best}, against the other GANs, on site A's test patients",
+        [
+            row
+            for name in results.settings["gans"]
+            if name != best
+            for row in _difference(
+                f"{best} {MINUS} {name}",
+                results.table2.get((best, "A", "test")),
+                results.table2.get((name, "A", "test")),
+            )
+        ],
+    )
     yield (
         f"The chosen GAN, {best}, against the procedural pairs that need no patient",
         [
@@ -243,7 +269,7 @@ def _published(value: float | None, digits: int = 2) -> str:
 
 
 def _tag(results: StudyResults, name: str) -> str:
-    return CHOSEN if results.best_gan and results.best_gan == name.removeprefix("real+") else ""
+    return CHOSEN if results.best_gan and results.best_gan == name else ""
 
 
 def set_label(name: str) -> str:

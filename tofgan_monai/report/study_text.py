@@ -17,6 +17,7 @@ from tofgan_monai.report import paper
 from tofgan_monai.report.study_data import StudyResults
 from tofgan_monai.report.study_tables import ARMS, patients
 from tofgan_monai.report.tables import TIMES, between, fixed, signed
+from tofgan_monai.study import plan as study
 
 
 def introduction(results: StudyResults) -> str:
@@ -50,10 +51,14 @@ def _scale(results: StudyResults) -> Iterator[str]:
     made = (
         "retrained here"
         if settings["retrain"]
-        else "as the bundles ship them, trained on other simulated heads of site A"
+        else "as the bundles ship them, trained on 24 other simulated heads of site A"
     )
     width = f", of width {_listed(widths)} (the authors': {paper.GENERATOR_WIDTH})" if widths else ""
-    yield (f"Each GAN, {made}{width}, made {settings['n_synthetic']:,} pairs (the paper: {paper.N_SYNTHETIC:,}).")
+    n_real, n_made = results.about["n_real"], results.about["n_synthetic"]
+    yield (
+        f"The {n_real:,} real pairs of site A stand against {n_made:,} of each GAN (the paper: {paper.N_SYNTHETIC:,} "
+        f"each); the GANs are {made}{width}."
+    )
     seen = patches_seen(results)
     amount = "" if seen is None else f", trained on {seen:,} patches each (the paper: {paper.N_PATCHES_SEEN:,})"
     n = len(settings["seeds"])
@@ -111,7 +116,7 @@ def _chosen(results: StudyResults) -> str:
 
 def findings(results: StudyResults) -> list[str]:
     """What came out, a sentence each; whatever was not measured is left out."""
-    return [*_real_alone(results), *_best_alone(results), *_transfer(results)]
+    return [*_real_alone(results), *_best_alone(results), *_rival(results), *_transfer(results)]
 
 
 def _real_alone(results: StudyResults) -> Iterator[str]:
@@ -146,6 +151,20 @@ def _best_alone(results: StudyResults) -> Iterator[str]:
         f"Synthetic pairs alone, of {best}, chosen on validation: DSC {fixed(alone.mean('dsc'))}, a share of "
         f"{alone.mean('dsc') / real.mean('dsc'):.2f} of real pairs'; the paper, its WGAN-GP-SN: {theirs:.2f}."
     )
+
+
+def _rival(results: StudyResults) -> Iterator[str]:
+    """The chosen GAN's pairs against those that need no patient."""
+    for site in "AB":
+        best, rival = (results.table2.get((name, site, "test")) for name in (results.best_gan, study.PROCEDURAL))
+        if best is not None and rival is not None:
+            difference = paired_difference(best.runs("dsc"), rival.runs("dsc"))
+            ours, theirs = (fixed(scores.mean("dsc")) for scores in (best, rival))
+            yield (
+                f"On site {site}, {results.best_gan}'s pairs (DSC {ours}) minus procedural ones, which need no patient "
+                f"(DSC {theirs}): {signed(difference.value)} "
+                f"({between(difference.low, difference.high, is_difference=True)})."
+            )
 
 
 def _transfer(results: StudyResults) -> Iterator[str]:
@@ -208,29 +227,27 @@ def methods(results: StudyResults) -> list[str]:
         "was taken.",
         f"Half U-Net after Livne et al. 2019 (five levels, no batch norm, {settings['unet_width']} channels in the "
         "first), on patches of zero mean and unit variance; options of its training: "
-        f"{shown_words(settings['unet_train']) or 'none'}. Learning rate and dropout were chosen on site A's "
+        f"{settings['unet_train'] or 'none'}. Learning rate and dropout were chosen on site A's "
         "validation patients, and classical augmentation was taken where it helped there.",
-        "Whole volumes are segmented in windows of a patch's size, cut at probability 0.5, and scored against their "
-        "original labels. A prediction or label without vessels counts: DSC 0 and the volume's diagonal as 95HD (both "
+        "Whole volumes are segmented in windows of a patch's size, cut at probability 0.5, and scored against the "
+        "labels of the prepared volumes, which are masked as the images are. A prediction or label without vessels "
+        "counts: DSC 0 and the volume's diagonal as 95HD (both "
         "empty: 1 and 0 mm).",
         "95HD: of the two directed 95th percentiles of distances between surface voxels the larger one. The paper "
         "speaks of all vessel voxels and of averaging over voxels; so its figures are of another size.",
         "Best single threshold: vessels are what is brighter than one intensity, the same for all heads; chosen by "
         "mean DSC on validation patients, or on the test patients themselves.",
-        f"Procedural pairs: {settings['procedural']} heads of the public simulation C, whose ranges no patient of either "
-        "cohort has shaped; what a GAN has to beat." if settings["procedural"] else "No procedural pairs were asked for.",
+        f"Procedural pairs: {settings['procedural']} heads of the public simulation C, drawn from ranges far wider "
+        "than a site's; no head of A or B is in it. What a GAN has to beat."
+        if settings["procedural"] else "No procedural pairs were asked for.",
         f"Transfer: training patients of site B drawn at random and disjointly (patients: draws; {draws}); the weights "
         "kept are those with the best validation DSC. The two arms of a pair share draws and seeds.",
         "Intervals: 95% percentile bootstrap, 10,000 resamples. Tests: Wilcoxon's signed-rank, two-sided, paired by "
         "patient, uncorrected.",
+        "Seeds vary the U-Nets' trainings alone: each GAN was trained once, each stack drawn once.",
         f"Seeds {seeds}. {versions}. Commit {results.about.get('commit', 'not recorded')}"
         f"{' (with changes that are not committed)' if str(results.about.get('commit', '')).endswith('+') else ''}.",
     ]  # fmt: skip
-
-
-def shown_words(value: object) -> str:
-    """A setting as text, with nothing but the last part of any path in it."""
-    return " ".join(word.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] for word in str(value).split())
 
 
 def _listed(numbers: list[int] | tuple[int, ...]) -> str:

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import require_writable, written_whole
-from tofgan_monai.study.settings import Settings
+from tofgan_monai.study import provenance
+from tofgan_monai.study.plan import Settings
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
 _LOGGER = "snakemake.logging"
@@ -25,7 +26,7 @@ _LOGGER = "snakemake.logging"
 def run_study(
     settings: Settings, output: str | os.PathLike, *, cores: int, dry_run: bool = False, words: Sequence[str] = ()
 ) -> None:
-    """Makes whatever of a study is not there yet; a step that fails leaves the others' results.
+    """Makes whatever of a study is not there yet, or was made with other settings; a failing step leaves the others.
 
     Args:
         settings: see `tofgan_monai.study.settings`.
@@ -35,43 +36,39 @@ def run_study(
         words: further options of Snakemake, such as `--executor slurm --jobs 16`.
 
     Raises:
-        InputError: Snakemake is missing, the folder is in use or holds a study of other settings, or steps failed.
+        InputError: Snakemake is missing, the folder is in use, steps failed, or the study was stopped.
     """
     try:
         from snakemake.cli import args_to_api, parse_args
     except ImportError as error:
         raise InputError(f"a study needs Snakemake ({error}): pip install 'tofgan-monai[study]'") from error
-    folder = Path(output)
+    folder = Path(output).absolute()
     require_writable(folder)
+
+    def snakemake(*options: str) -> bool:
+        config = str(folder / "config.yaml")
+        common = ["--snakefile", str(SNAKEFILE), "--directory", str(folder), "--configfile", config, "--nolock"]
+        parser, args = parse_args([*common, *options])
+        return args_to_api(args, parser)
+
     with _alone(folder):
+        provenance.note(folder)
         _write_if_new(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
-        common = [
-            "--snakefile",
-            str(SNAKEFILE),
-            "--directory",
-            str(folder),
-            "--configfile",
-            str(folder / "config.yaml"),
-        ]
-
-        def snakemake(*options: str) -> bool:
-            parser, args = parse_args([*common, *options])
-            return args_to_api(args, parser)
-
-        with redirect_stdout(StringIO()) as graph, _watched(quiet=True):
+        with redirect_stdout(StringIO()) as graph, _watched(shown=False):
             snakemake("--rulegraph", "--quiet", "all")
         _write_if_new(folder / "rules.dot", graph.getvalue())
         if dry_run:
-            snakemake("--dry-run", "--nolock", *words)
+            snakemake("--dry-run", *words)
             return
+        if settings["gpus"] and not {"--executor", "--resources", "--profile"} & {*words}:
+            words = [*words, "--resources", "gpu=1"]  # this machine's steps take turns on its GPU
         with _watched() as watch:
-            is_whole = snakemake(
-                "--cores", str(cores), "--nolock", "--keep-going", "--rerun-incomplete", "--quiet", "all", *words
-            )
+            options = ["--cores", str(cores), "--keep-going", "--rerun-incomplete", "--quiet", "all"]
+            is_whole = snakemake(*options, *words)
+    if watch.is_stopped:
+        raise InputError(f"{folder}: stopped; the same command goes on")
     if watch.failures or not is_whole:
-        raise InputError(
-            watch.failures or watch.messages or [f"{folder}: Snakemake gave up; look into {folder}/.snakemake/log"]
-        )
+        raise InputError(watch.failures or watch.messages or [f"{folder}: Snakemake gave up; see .snakemake/log there"])
 
 
 class _Watch(logging.Filter):
@@ -82,6 +79,7 @@ class _Watch(logging.Filter):
         self.bar = bar
         self.failures: list[str] = []
         self.messages: list[str] = []
+        self.is_stopped = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         event = str(getattr(record, "event", ""))
@@ -92,6 +90,8 @@ class _Watch(logging.Filter):
             self.bar.set_postfix_str(" ".join([record.rule_name, *record.wildcards.values()]))  # type: ignore[attr-defined]
         elif event == "job_error":
             self.failures.append(_failure(record.rule_name, record.log, Path.cwd()))  # type: ignore[attr-defined]
+        elif "user request" in record.getMessage():  # Ctrl-C
+            self.is_stopped = True
         elif record.levelno >= logging.ERROR:
             self.messages.append(record.getMessage())
         return False
@@ -111,10 +111,10 @@ def _failure(rule: str, logs: Sequence[str], folder: Path) -> str:
 
 
 @contextmanager
-def _watched(*, quiet: bool = False) -> Iterator[_Watch]:
+def _watched(*, shown: bool = True) -> Iterator[_Watch]:
     logger = logging.getLogger(_LOGGER)
-    with tqdm(desc="study", unit="step", disable=quiet) as bar:
-        watch = _Watch(None if quiet else bar)
+    with tqdm(desc="study", unit="step", disable=not shown) as bar:
+        watch = _Watch(bar if shown else None)
         logger.addFilter(watch)
         try:
             yield watch

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import csv
 import json
-import platform
 import shlex
-import subprocess
 from collections.abc import Iterator
-from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,11 +18,13 @@ import typer
 import yaml
 
 from tofgan_monai.files import written_whole
-from tofgan_monai.results import Line, read_results
-from tofgan_monai.study import settings as study
+from tofgan_monai.results import BASELINE_MODEL, VALIDATION_BASELINE_MODEL, Line, read_results
+from tofgan_monai.splits import SPLITS
+from tofgan_monai.study import plan as study
+from tofgan_monai.study import provenance
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-BASELINES = {"validation": "Best single threshold of the validation patients", None: "Best single threshold"}
+BASELINES = {"validation": VALIDATION_BASELINE_MODEL, None: BASELINE_MODEL}
 
 
 @app.command()
@@ -81,78 +81,85 @@ def draw_errors(
 @app.command()
 def collect(output: Path) -> None:
     """All results of the study, each with its seed, n, versions, commit and wall time."""
-    made_by = {"versions": _versions(), "commit": _commit()}
     with written_whole(output) as temporary, open(temporary, "w", encoding="utf-8") as stream:
+        made_by = provenance.made_by(Path())
         for line in results(_settings()):
             stream.write(json.dumps({**line, **made_by}) + "\n")
 
 
 def results(settings: study.Settings) -> Iterator[dict[str, Any]]:
-    """The lines of results.jsonl in a fixed order: settings, choices, Table 1, Table 2, Fig. 3, costs."""
-    seeds, gans = settings["seeds"], settings["gans"]
-    shown = {
-        key: value for key, value in settings.items() if not key.startswith("cohort_") and key != "inception_weights"
-    }
+    """The lines of results.jsonl in a fixed order: settings, choices, Table 1, Table 2, Fig. 3, courses, costs."""
     simulated = [site for site in "AB" if not settings[f"cohort_{site.lower()}"]]
-    n = {
-        f"n_{site}": [study.n_patients(settings, site, split) for split in ("training", "validation", "test")]
-        for site in "AB"
+    n = {f"n_{site}": [study.n_patients(settings, site, split) for split in SPLITS] for site in "AB"}
+    yield {
+        "experiment": "settings",
+        "measure": "settings",
+        "settings": study.shareable(settings),
+        "simulated": simulated,
+        "n_real": study.n_real(settings),
+        "n_synthetic": study.n_synthetic(settings),
+        **n,
     }
-    yield {"experiment": "settings", "measure": "settings", "settings": shown, "simulated": simulated, **n}
     yield from _choices(settings)
-
-    wall_s = _cost("frechet").get("wall_s")
     for line in _json_lines(Path("distances.jsonl")):
-        yield {"experiment": "table1", "model": line["stack"], **line, "wall_s": wall_s}
+        yield {"experiment": "table1", "model": line["stack"], **line, "seed": 0, "wall_s": _cost("frechet")["wall_s"]}
+    yield from _table_2(settings)
+    yield from _transfers(settings)
+    yield from _losses(settings)
+    for path in sorted(Path("benchmarks").rglob("*.tsv")):
+        step = path.relative_to("benchmarks").with_suffix("").as_posix()
+        yield {"experiment": "cost", "measure": "cost", "step": step, **_cost(*step.split("/", 1))}
 
-    for name in study.training_sets(settings):
-        for seed in seeds:
-            for rule, file in (("train_unet", "validation"), ("score_unet", "test_A"), ("score_unet", "test_B")):
-                cost = _cost(rule, f"{name}_{seed}")
-                for line in read_results(f"unets/{name}/{seed}/{file}.jsonl"):
-                    yield {"experiment": "table2", **line, "seed": seed, **cost}
+
+def _choices(settings: study.Settings) -> Iterator[dict[str, Any]]:
+    """What was tried on the validation patients, and what was chosen."""
+    n = study.n_patients(settings, "A", "validation")
+    tuned = study.training_sets(settings) if settings["tune"] == "each" else ["real"]
+    for name in tuned:
+        jobs = {point: "tune_rates" for point in study.grid_points(settings)}
+        jobs |= {overlay: "tune_augmentation" for overlay in settings["augmentations"][1:]}
+        scores = {at: round(mean_dsc([f"tuning/{name}/{at}/validation.jsonl"]), 5) for at in jobs}
+        wall_s = round(sum(_cost(rule, f"{name}_{at}")["wall_s"] for at, rule in jobs.items()), 1)
+        chosen = Path(f"tuning/{name}/chosen.txt").read_text(encoding="utf-8").strip()
+        described = {"model": name, "seed": 0, "n": n, "wall_s": wall_s}
+        yield {"experiment": "tuning", "measure": "validation DSC", **described, "tried": scores, "chosen": chosen}
+    seeds = settings["seeds"]
+    scores = {gan: round(mean_dsc(_validations(gan, seeds)), 5) for gan in settings["gans"]}
+    wall_s = round(sum(_cost("train_unet", f"{gan}_{seed}")["wall_s"] for gan in scores for seed in seeds), 1)
+    best = Path("best_gan.txt").read_text(encoding="utf-8").strip()
+    described = {"seeds": seeds, "n": n, "wall_s": wall_s}
+    yield {"experiment": "best GAN", "measure": "validation DSC", **described, "tried": scores, "chosen": best}
+
+
+def _table_2(settings: study.Settings) -> Iterator[dict[str, Any]]:
+    for name, seed in product(study.training_sets(settings), settings["seeds"]):
+        for rule, file in (("train_unet", "validation"), ("score_unet", "test_A"), ("score_unet", "test_B")):
+            cost = _cost(rule, f"{name}_{seed}")
+            for line in read_results(f"unets/{name}/{seed}/{file}.jsonl"):
+                yield {"experiment": "table2", **line, "seed": seed, **cost}
     for site in "AB":
         for line in read_results(f"threshold/test_{site}.jsonl"):
             yield {"experiment": "threshold", **line, **_cost("score_threshold", site)}
 
-    for arm in study.arms(settings):
-        for draw in study.draws(settings):
-            k, which = map(int, draw.split("_"))
-            for seed in seeds:
-                for split in ("validation", "test"):
-                    for line in read_results(f"transfer/{arm}/{draw}/{seed}/{split}.jsonl"):
-                        described = {"arm": arm, "n_training": k, "draw": which, "seed": seed}
-                        yield {
-                            "experiment": "transfer",
-                            **line,
-                            **described,
-                            **_cost("transfer", f"{arm}_{draw}_{seed}"),
-                        }
-    yield from _losses(gans, seeds, settings)
-    for path in sorted(Path("benchmarks").rglob("*.tsv")):
-        rule = path.relative_to("benchmarks").with_suffix("").as_posix()
-        yield {"experiment": "cost", "measure": "cost", "step": rule, **_cost(*rule.split("/", 1))}
+
+def _transfers(settings: study.Settings) -> Iterator[dict[str, Any]]:
+    for arm, draw, seed in product(study.arms(settings), study.draws(settings), settings["seeds"]):
+        k, which = map(int, draw.split("_"))
+        for rule, split in (("transfer", "validation"), ("score_transfer", "test")):
+            cost = _cost(rule, f"{arm}_{draw}_{seed}")
+            for line in read_results(f"transfer/{arm}/{draw}/{seed}/{split}.jsonl"):
+                described = {"arm": arm, "n_training": k, "draw": which, "seed": seed}
+                yield {"experiment": "transfer", **line, **described, **cost}
 
 
-def _choices(settings: study.Settings) -> Iterator[dict[str, Any]]:
-    tuned = study.training_sets(settings) if settings["tune"] == "each" else ["real"]
-    for name in tuned:
-        folders = [*study.grid_points(settings), *settings["augmentations"][1:]]
-        scores = {folder: round(mean_dsc([f"tuning/{name}/{folder}/validation.jsonl"]), 5) for folder in folders}
-        chosen = Path(f"tuning/{name}/chosen.txt").read_text(encoding="utf-8").strip()
-        yield {"experiment": "tuning", "measure": "validation DSC", "model": name, "tried": scores, "chosen": chosen}
-    scores = {gan: round(mean_dsc(_validations(gan, settings["seeds"])), 5) for gan in settings["gans"]}
-    best = Path("best_gan.txt").read_text(encoding="utf-8").strip()
-    yield {"experiment": "best GAN", "measure": "validation DSC", "tried": scores, "chosen": best}
-
-
-def _losses(gans: dict[str, str], seeds: list[int], settings: study.Settings) -> Iterator[dict[str, Any]]:
+def _losses(settings: study.Settings) -> Iterator[dict[str, Any]]:
     """The courses of the trainings: of the GANs, and of one U-Net a set."""
-    folders = {gan: Path("gans", gan) for gan in gans if settings["retrain"]}
-    folders |= {f"U-Net on {name}": Path("unets", name, str(seeds[0])) for name in study.training_sets(settings)}
+    folders = {gan: Path("gans", gan) for gan in settings["gans"] if settings["retrain"]}
+    seed = settings["seeds"][0]
+    folders |= {f"U-Net on {name}": Path("unets", name, str(seed)) for name in study.training_sets(settings)}
     for name, folder in folders.items():
         rows = [{k: v for k, v in row.items() if k != "seconds"} for row in _json_lines(folder / "losses.jsonl")]
-        yield {"experiment": "losses", "measure": "losses", "model": name, "epochs": rows}
+        yield {"experiment": "losses", "measure": "losses", "model": name, "seed": seed, "epochs": rows}
 
 
 def mean_dsc(paths: list[str]) -> float:
@@ -191,22 +198,6 @@ def _cost(rule: str, job: str | None = None) -> dict[str, Any]:
     peak = row.get("max_rss", "")
     is_number = peak not in ("", "-", "NA")
     return {"wall_s": round(float(row["s"]), 1), "peak_mb": round(float(peak)) if is_number else None}
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in ("monai", "torch", "numpy", "pytorch-ignite", "snakemake")}
-    return {"python": platform.python_version(), **packages}
-
-
-def _commit() -> str:
-    """The package's commit, with a + where files have changed since; its version where it is no checkout."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
-        return version("tofgan-monai")
-    git = ["git", "-C", str(here)]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
-    changed = subprocess.run([*git, "status", "--porcelain", "tofgan_monai", "bundles"], capture_output=True, text=True)
-    return commit.strip() + ("+" if changed.stdout.strip() else "")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,123 @@
+"""What a study's settings come to: its stacks, training sets, arms and draws, and the words of their verbs."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+from itertools import product
+from typing import Any
+
+UNET = "tof_mra_vessel_segmentation"
+PROCEDURAL = "procedural"
+
+Settings = dict[str, Any]
+
+
+def n_patients(settings: Settings, site: str, split: str) -> int:
+    """How many patients a cohort has in a split."""
+    from tofgan_monai.cohort import read_cohort
+
+    cohort = settings[f"cohort_{site.lower()}"]
+    if cohort:
+        return len({item["patient"] for item in read_cohort(cohort, split, labelled=True)})
+    return settings[f"patients_{site.lower()}"][("training", "validation", "test").index(split)]
+
+
+def n_real(settings: Settings) -> int:
+    """Pairs of the real stack: of cohort A's training patients, one scan each."""
+    return n_patients(settings, "A", "training") * (settings["n_vessel"] + settings["n_random"])
+
+
+def n_synthetic(settings: Settings) -> int:
+    """Pairs of each synthetic stack."""
+    return settings["n_synthetic"] or n_real(settings)
+
+
+def n_frechet(settings: Settings) -> int:
+    """Pairs on each side of a Frechet distance."""
+    return settings["n_frechet"] or min(n_real(settings), n_synthetic(settings))
+
+
+def frechet_options(settings: Settings) -> str:
+    """Options of `tofgan frechet`."""
+    weights = settings["inception_weights"]
+    return f"-n {n_frechet(settings)}" + (f" --inception-weights {shlex.quote(weights)}" if weights else "")
+
+
+def simulation(settings: Settings, site: str, folder: str) -> str:
+    """Words of the verbs that make a simulated cohort."""
+    counts = [settings["procedural"], 0, 0] if site == "C" else settings[f"patients_{site.lower()}"]
+    small = "--small" if settings["small_heads"] else ""
+    return (
+        f"phantom {folder} --site {site} -n {sum(counts)} --seeds study {small} "
+        f"+ check {folder} --counts {','.join(map(str, counts))} --n-vessel {settings['n_vessel']}"
+    )
+
+
+def sampled_stacks(settings: Settings) -> dict[str, tuple[str, str]]:
+    """Site and options of `tofgan extract` of the stacks that are sampled from volumes, by name."""
+    own = f"--n-vessel {settings['n_vessel']} --n-random {settings['n_random']}"
+    others = math.ceil(n_frechet(settings) / n_patients(settings, "A", "validation") / 2)
+    stacks = {
+        "real": ("A", f"--split training {own}"),
+        "validation_A": ("A", f"--split validation {own}"),
+        "others": ("A", f"--split validation --n-vessel {others} --n-random {others} --seed 1"),
+        "validation_B": ("B", f"--split validation {own}"),
+    }
+    if settings["procedural"]:
+        half = math.ceil(n_synthetic(settings) / settings["procedural"] / 2)
+        stacks[PROCEDURAL] = ("C", f"--n-vessel {half} --n-random {half}")
+    for name in draws(settings):
+        k, draw = map(int, name.split("_"))
+        stacks[f"B_{name}"] = ("B", f"--split training {own} --patients {k} --skip {k * draw}")
+    return stacks
+
+
+def files_of(cohort: str) -> list[str]:
+    """Every volume that a cohort lists."""
+    from tofgan_monai.cohort import read_cohort
+
+    return [item[key] for item in read_cohort(cohort, "all") for key in ("image", "label", "mask") if item.get(key)]
+
+
+def shareable(settings: Settings) -> Settings:
+    """The settings without a path: what may stand in results that are shared."""
+    shown = {key: value for key, value in settings.items() if key not in ("cohort_a", "cohort_b", "inception_weights")}
+    shown["gans"] = {name: os.path.basename(bundle) for name, bundle in settings["gans"].items()}
+    for name in ("prepare", "gan_train", "unet_train"):
+        shown[name] = " ".join(os.path.basename(word) for word in settings[name].split())
+    return shown
+
+
+def synthetic_sets(settings: Settings) -> list[str]:
+    """The stacks that hold no patient's pairs: each GAN's, and the procedural one."""
+    return [*settings["gans"], *([PROCEDURAL] if settings["procedural"] else [])]
+
+
+def training_sets(settings: Settings) -> list[str]:
+    """What the U-Nets of Table 2 are trained on; a + pools two stacks."""
+    alone = synthetic_sets(settings)
+    return ["real", *(f"real+{name}" for name in alone), *alone]
+
+
+def arms(settings: Settings) -> list[str]:
+    """How the U-Nets of Fig. 3 begin."""
+    return ["scratch", "pretrained", *([PROCEDURAL] if settings["procedural"] else [])]
+
+
+def draws(settings: Settings) -> list[str]:
+    """The sets of patients of cohort B, `5_0` for the first draw of five."""
+    return [f"{k}_{draw}" for k, n in settings["transfer"].items() for draw in range(n)]
+
+
+def grid_points(settings: Settings) -> dict[str, str]:
+    """Options of `tofgan train` by the point's name."""
+    names = list(settings["grid"])
+    points = product(*settings["grid"].values())
+    return {
+        "_".join(f"{name}{value}" for name, value in zip(names, point, strict=True)): shlex.join(
+            word for name, value in zip(names, point, strict=True) for word in (f"--{name}", str(value))
+        )
+        for point in points
+    }

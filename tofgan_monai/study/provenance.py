@@ -1,0 +1,51 @@
+"""Which code and libraries worked on a study: every start of `tofgan study` is noted in its folder."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tofgan_monai.files import written_whole
+
+NOTES = "made_by.jsonl"
+PACKAGES = ("monai", "torch", "numpy", "pytorch-ignite", "snakemake")
+
+
+def note(folder: Path) -> None:
+    """Adds versions and commit of now to the study's notes, unless they are the last ones'."""
+    now = {"versions": _versions(), "commit": _commit()}
+    notes = _notes(folder)
+    if notes[-1:] != [now]:
+        with written_whole(folder / NOTES) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in [*notes, now]), encoding="utf-8")
+
+
+def made_by(folder: Path) -> dict[str, Any]:
+    """Versions and commit of the study; the commits of all its starts where it went on with another one."""
+    notes = _notes(folder)
+    commits = dict.fromkeys(line["commit"] for line in notes)
+    return {"versions": notes[-1]["versions"], "commit": ", ".join(commits)}
+
+
+def _notes(folder: Path) -> list[dict[str, Any]]:
+    path = folder / NOTES
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def _commit() -> str:
+    """The package's commit, with a + where files have changed since; its version where it is no checkout."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return version("tofgan-monai")
+    git = ["git", "-C", str(here)]
+    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+    changed = subprocess.run([*git, "status", "--porcelain", "tofgan_monai", "bundles"], capture_output=True, text=True)
+    return commit.strip() + ("+" if changed.stdout.strip() else "")
