@@ -15,9 +15,16 @@ import pytest
 
 from tofgan_monai.cohort import read_cohort
 from tofgan_monai.files import sha256
+from tofgan_monai.study.plan import arms, draws, training_sets
+from tofgan_monai.study.settings import read_settings
 
 TIMES = ("wall_s", "peak_mb")
-BEFORE_THE_TEST = ("choose_gan", "extract", "frechet", "train_unet", "transfer")
+SETTINGS = read_settings("smoke")
+BEFORE_THE_TEST = [
+    *("best_gan.txt", "distances.jsonl"),
+    *(f"unets/{name}/0/validation.jsonl" for name in training_sets(SETTINGS)),
+    *(f"transfer/{arm}/{draw}/0/validation.jsonl" for arm in arms(SETTINGS) for draw in draws(SETTINGS)),
+]
 
 
 def study(folder, *words, config="smoke"):
@@ -78,7 +85,7 @@ def done(tmp_path_factory):
         path.rename(away)
         path.write_bytes(b"no volume")
         os.utime(path, (path.stat().st_atime, away.stat().st_mtime))
-    stage = study(folder, "--until", *BEFORE_THE_TEST)
+    stage = study(folder, *BEFORE_THE_TEST)
     assert stage.returncode == 0, stage.stderr
     assert (folder / "best_gan.txt").exists() and len(weights(folder)) == 3 + 3 + 9 + 6
     assert not [*folder.glob("**/test*.jsonl")]
@@ -90,7 +97,7 @@ def done(tmp_path_factory):
 
 
 def test_nothing_before_the_test_sees_a_test_patient(done):
-    """The fixture proved it: stacks, GANs, thresholds, tuning, choices and every U-Net were made without those files."""
+    """The fixture proved it: stacks, GANs, thresholds, tuning, choices and U-Nets were made without those files."""
     assert {line["split"] for line in lines(done) if "patient" in line} == {"validation", "test"}
     assert len(test_volumes(done)) == 12
 
@@ -195,6 +202,11 @@ def test_changed_setting_makes_anew_what_depends_on_it(done, tmp_path):
     assert {"train_gan", "generate", "frechet", "train_unet"} <= planned["gan_train"]
     assert {"generate", "extract", "frechet"} <= planned["n_synthetic"] and "train_gan" not in planned["n_synthetic"]
     assert planned["title"] == {"collect", "report", "all", "total"}
+    config.write_text("preset: smoke\nunet_train: --batch_size 16 --pairs_per_epoch 32 --max_epochs 2\n", "utf-8")
+    point = "tuning/real/lr0.001_dropout0.0"
+    again = study(folder, f"{point}/validation.jsonl", config=config)
+    assert again.returncode == 0, again.stderr
+    assert len((folder / point / "losses.jsonl").read_text("utf-8").splitlines()) == 2
 
 
 def test_failing_step_is_named_with_its_log_and_the_others_are_kept(done, tmp_path):

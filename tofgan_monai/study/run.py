@@ -63,7 +63,7 @@ def run_study(
         if settings["gpus"] and not {"--executor", "--resources", "--profile"} & {*words}:
             words = [*words, "--resources", "gpu=1"]  # this machine's steps take turns on its GPU
         with _watched() as watch:
-            options = ["--cores", str(cores), "--keep-going", "--rerun-incomplete", "--quiet", "all"]
+            options = ["--quiet", "all", "--cores", str(cores), "--keep-going", "--rerun-incomplete"]
             is_whole = snakemake(*options, *words)
     if watch.is_stopped:
         raise InputError(f"{folder}: stopped; the same command goes on")
