@@ -43,11 +43,8 @@ TUNING = [n * doubled for n in TUNED for doubled in [1] * POINTS + [2] * DOUBLED
 TABLE_2 = [*N_PAIRS.values()] * len(STUDY["seeds"])
 PATIENTS = [int(name.split("_")[0]) for name in draws(STUDY)]
 TRANSFER = [PAIRS // STUDY["patients_a"][0] * k for k in PATIENTS] * (len(arms(STUDY)) * len(STUDY["seeds"]))
-# PEGASUS (312, 384, 127) and 1000Plus (384, 268, 127), played by simulated heads
-TEST_HEADS = {
-    "A": STUDY["patients_a"][2],
-    "B": STUDY["patients_b"][2],
-}
+# Heads that are segmented: PEGASUS (312, 384, 127) and 1000Plus (384, 268, 127), played by simulated ones
+VALIDATION_HEADS, TEST_HEADS = ({"A": STUDY["patients_a"][i], "B": STUDY["patients_b"][i]} for i in (1, 2))
 HEAD_SEED = 0
 N_GPUS = 16
 
@@ -228,11 +225,11 @@ def unet_trainings(pairs: Sequence[int], epochs: int, rates: Mapping[str, Rate])
     return Work(sum(each), max(each), rates["training"].utilisation)
 
 
-def evaluations(n_networks: Mapping[str, int], windows: Mapping[str, int], rate: Rate) -> Work:
-    """So many networks on the test heads of each site."""
-    once = {site: TEST_HEADS[site] * windows[site] * rate.operations for site in n_networks}
-    total = sum(n * once[site] for site, n in n_networks.items())
-    return Work(total, sum(once.values()), rate.utilisation)
+def evaluations(n_heads: Mapping[str, int], windows: Mapping[str, int], rate: Rate) -> Work:
+    """So many heads of each site segmented; the longest job is one network on all test heads."""
+    once = {site: windows[site] * rate.operations for site in windows}
+    total = sum(n * once[site] for site, n in n_heads.items())
+    return Work(total, sum(TEST_HEADS[site] * once[site] for site in once), rate.utilisation)
 
 
 def hours(operations: float, utilisation: float, card: str) -> float:
@@ -284,8 +281,12 @@ def main() -> None:
     works[f"{len(GANS)} stacks of {PAIRS:,} pairs"] = Work(len(GANS) * made, made, generation[0].utilisation)
     for title, pairs in (("tuning", TUNING), ("table 2", TABLE_2), ("transfer", TRANSFER)):
         works[f"U-Nets, {title}: {len(pairs)} trainings"] = unet_trainings(pairs, epochs, rates)
-    networks = {"A": len(TABLE_2), "B": len(TABLE_2) + len(TRANSFER)}
-    works["U-Nets on the test heads"] = evaluations(networks, windows, rates["inference"])
+    on_a, on_b = len(TABLE_2), len(TABLE_2) + len(TRANSFER)
+    n_heads = {
+        "A": (len(TUNING) + on_a) * VALIDATION_HEADS["A"] + on_a * TEST_HEADS["A"],
+        "B": len(TRANSFER) * VALIDATION_HEADS["B"] + on_b * TEST_HEADS["B"],
+    }
+    works[f"U-Nets, {sum(n_heads.values()):,} whole heads"] = evaluations(n_heads, windows, rates["inference"])
     slowest = max(list(works)[: len(GANS)], key=lambda name: works[name].operations / works[name].utilisation)
     chain = [slowest, *list(works)[len(GANS) :]]
 
@@ -301,7 +302,7 @@ def main() -> None:
     print(f"  steps and one generator step), the median of {REPETITIONS}, each beside a peak of its own.")
     for text in (*lines, line):
         print(f"- {text}.")
-    heads = "; ".join(f"{windows[site]:,} in a head like site {site}'s, {n} heads" for site, n in TEST_HEADS.items())
+    heads = "; ".join(f"{n:,} in a head like site {site}'s" for site, n in windows.items())
     print(f"- windows inside the brain's box (simulated heads, seed {HEAD_SEED}): {heads}.")
     print("\nAssumed:")
     print(

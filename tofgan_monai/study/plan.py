@@ -25,8 +25,12 @@ def n_patients(settings: Settings, site: str, split: str) -> int:
 
 
 def n_real(settings: Settings) -> int:
-    """Pairs of the real stack: of cohort A's training patients, one scan each."""
-    return n_patients(settings, "A", "training") * (settings["n_vessel"] + settings["n_random"])
+    """Pairs of the real stack: so many of each scan of cohort A's training patients."""
+    from tofgan_monai.cohort import read_cohort
+
+    cohort = settings["cohort_a"]
+    n_scans = len(read_cohort(cohort, "training")) if cohort else settings["patients_a"][0]
+    return n_scans * (settings["n_vessel"] + settings["n_random"])
 
 
 def n_synthetic(settings: Settings) -> int:

@@ -51,8 +51,8 @@ def run_study(
         parser, args = parse_args([*common, *options])
         return args_to_api(args, parser)
 
+    logging.getLogger(_LOGGER).propagate = False  # it has a handler of its own
     with _alone(folder):
-        provenance.note(folder)
         _write_if_new(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
         with redirect_stdout(StringIO()) as graph, _watched(shown=False):
             snakemake("--rulegraph", "--quiet", "all")
@@ -60,6 +60,7 @@ def run_study(
         if dry_run:
             snakemake("--dry-run", *words)
             return
+        provenance.note(folder)
         if settings["gpus"] and not {"--executor", "--resources", "--profile"} & {*words}:
             words = [*words, "--resources", "gpu=1"]  # this machine's steps take turns on its GPU
         with _watched() as watch:
