@@ -86,7 +86,11 @@ def scored(rng: np.random.Generator, mean: float, *, split: str, model: str, coh
 def made_up_lines(seed: int = 0, **changes) -> list[dict]:
     """Results of a study that never was: 10 test patients, 2 seeds, 3 draws of one patient of site B."""
     rng = np.random.default_rng(seed)
-    own = {"grid": {"lr": [0.001, 0.003], "dropout": [0.0, 0.1]}, "transfer": {1: 3, 5: 1, 15: 1}}
+    own = {
+        "grid": {"lr": [0.001, 0.003], "dropout": [0.0, 0.1]},
+        "transfer": {1: 3, 5: 1, 15: 1},
+        "unet_train": "--batch_size 16 --pairs_per_epoch 2500 --max_epochs 4",
+    }
     settings = {**read_settings("laptop"), **own, **changes}
     shown = shareable(settings)
     lines = [

@@ -29,7 +29,7 @@ BEFORE_THE_TEST = [
 
 def study(folder, *words, config="smoke"):
     """The finished process of `tofgan study`."""
-    return subprocess.run(command(folder, *words, config=config), capture_output=True, text=True, check=False)
+    return subprocess.run(command(folder, *words, config=config), capture_output=True, encoding="utf-8", check=False)
 
 
 def command(folder, *words, config="smoke"):
@@ -178,7 +178,7 @@ def test_interrupted_study_says_how_it_goes_on(done, tmp_path):
     shutil.copytree(done, folder, copy_function=shutil.copy2)
     shutil.rmtree(folder / "unets" / "WGAN-GP")
     process = subprocess.Popen(
-        command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True
     )
     while process.poll() is None and not (folder / "unets" / "WGAN-GP" / "0" / "tensorboard").exists():
         time.sleep(0.05)
