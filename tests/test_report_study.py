@@ -346,7 +346,7 @@ def test_the_first_paragraph_tells_scale_and_cost(folder: Path) -> None:
         "10,000 patches each (the paper: 615,000)",
         "of width 16, 12, 12",
         "may differ from the paper’s",
-        "All steps together took 12 core-minutes; the budget was 150 minutes.",
+        "All steps together took 12 minutes of one core, 6.0 of two; the budget was 150 minutes of two.",
     ):
         assert words in text
 
@@ -415,7 +415,7 @@ def test_missing_parts_are_left_out_with_a_sentence(tmp_path: Path) -> None:
     text, cells = read(write_report(write_lines(tmp_path, lines)))
     for missing in ("No Fig. 1", "No Table 1", "No Fig. 2", "No Fig. 4", "does not", "No costs", "No courses"):
         assert missing in text
-    assert "probability threshold is not shown" in text and "core-minutes" not in text and "nan" not in text
+    assert "probability threshold is not shown" in text and "All steps together" not in text and "nan" not in text
     row = next(row for row in cells.rows if row[0] == "real" and len(row) == 13)
     assert row[5:7] == ["–", "–"] and row[11] == "10 × 1"
     assert not any("procedural" in row[0] for row in cells.rows)

@@ -177,6 +177,7 @@ def test_interrupted_study_says_how_it_goes_on(done, tmp_path):
     folder = tmp_path / "interrupted"
     shutil.copytree(done, folder, copy_function=shutil.copy2)
     shutil.rmtree(folder / "unets" / "WGAN-GP")
+    (folder / "results.jsonl").unlink()
     process = subprocess.Popen(
         command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True
     )
