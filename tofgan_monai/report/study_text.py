@@ -36,7 +36,8 @@ def _patients(results: StudyResults) -> Iterator[str]:
         own = "B" if simulated == ["A"] else "A"
         yield f"The patients of site {simulated[0]} are {heads}; those of site {own} are a cohort of the user's own."
     else:
-        yield "The patients are two cohorts of the user's own; nothing but the procedural pairs is simulated."
+        rest = "; nothing but the procedural pairs is simulated" if results.settings["procedural"] else ""
+        yield f"The patients are two cohorts of the user's own{rest}."
     numbers = [
         f"site {site} (in the place of {name}) has {_listed(results.n_patients(site))}"
         for site, name in paper.COHORTS.items()
