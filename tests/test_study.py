@@ -51,7 +51,7 @@ def command(folder, *words, config="smoke"):
 def jobs_of(listed):
     """Rules and how many jobs each has, of a dry run."""
     rows = [line.split() for line in (listed.stdout + listed.stderr).splitlines()]
-    return [(row[0], row[1]) for row in rows if len(row) == 2 and row[1].isdigit()]
+    return [(row[0], row[1]) for row in rows if len(row) == 2 and row[0].isidentifier() and row[1].isdigit()]
 
 
 def lines(folder):
