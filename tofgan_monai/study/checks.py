@@ -13,10 +13,9 @@ from tofgan_monai.bundle_runs import mistyped, parse_overrides
 from tofgan_monai.cohort import read_cohort
 from tofgan_monai.errors import InputError
 from tofgan_monai.phantom import SEEDS
+from tofgan_monai.splits import SPLITS
 from tofgan_monai.study import plan as study
 from tofgan_monai.study.plan import PROCEDURAL, UNET, Settings
-
-SPLITS = ("training", "validation", "test")
 
 
 def problems_of(settings: Settings) -> list[str]:

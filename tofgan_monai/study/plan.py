@@ -8,6 +8,8 @@ import shlex
 from itertools import product
 from typing import Any
 
+from tofgan_monai.splits import SPLITS
+
 UNET = "tof_mra_vessel_segmentation"
 PROCEDURAL = "procedural"
 
@@ -21,7 +23,7 @@ def n_patients(settings: Settings, site: str, split: str) -> int:
     cohort = settings[f"cohort_{site.lower()}"]
     if cohort:
         return len({item["patient"] for item in read_cohort(cohort, split, labelled=True)})
-    return settings[f"patients_{site.lower()}"][("training", "validation", "test").index(split)]
+    return settings[f"patients_{site.lower()}"][SPLITS.index(split)]
 
 
 def n_real(settings: Settings) -> int:
