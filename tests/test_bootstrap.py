@@ -13,6 +13,7 @@ from tofgan_monai.metrics.bootstrap import (
     Interval,
     Paired,
     hierarchical_difference,
+    jackknife_interval,
     mean_interval,
     paired_difference,
 )
@@ -158,6 +159,13 @@ def test_crossed_intervals_cover_the_mean() -> None:
     assert 0.89 < hits / 300 < 0.98
 
 
+def test_the_jackknife_of_a_mean_is_students_interval() -> None:
+    scores = normal(7, seed=3)
+    mean, half = scores.mean(), stats.t.ppf(0.975, 6) * scores.std(ddof=1) / math.sqrt(7)
+    result = jackknife_interval(mean, [np.delete(scores, i).mean() for i in range(7)])
+    assert (result.low, result.high, result.n) == pytest.approx((mean - half, mean + half, 7))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -172,6 +180,9 @@ def test_crossed_intervals_cover_the_mean() -> None:
         (lambda: paired_difference([1, 2], [1, 2, 3]), "a has 2 patients and b 3"),
         (lambda: paired_difference([1, 2], [1, math.nan]), "b: 1 of 2"),
         (lambda: paired_difference([], []), "a of shape (0,)"),
+        (lambda: jackknife_interval(0.5, [0.5]), "two patients"),
+        (lambda: jackknife_interval(0.5, [[0.5, 0.6]]), "shape (1, 2)"),
+        (lambda: jackknife_interval(0.5, [0.5, math.nan]), "1 of 2"),
         (lambda: hierarchical_difference(np.zeros((3, 4))), "draws, seeds and test patients"),
         (lambda: hierarchical_difference(np.zeros((3, 0, 4))), "no patient"),
         (lambda: hierarchical_difference(np.full((1, 1, 2), math.nan)), "2 of 2"),

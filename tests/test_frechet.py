@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 from tofgan_monai.cli import app
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics import features, frechet
+from tofgan_monai.metrics.bootstrap import jackknife_interval
 from tofgan_monai.metrics.frechet import FeatureStats, compare_stacks, feature_stats, frechet_distance, stack_stats
+from tofgan_monai.pairs import StackWriter, open_stack
 
 
 def draw(n: int, d: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -221,6 +223,28 @@ def test_stacks_are_compared_n_against_n(write_pairs, tmp_path):
         "extractor_sha256": "0" * 64,
     }
     assert lines[0]["value"] > 0 and lines[1]["value"] == pytest.approx(0, abs=1e-5)
+
+
+def test_the_interval_is_over_the_real_stacks_patients(write_pairs, tmp_path):
+    real, made = write_pairs(tmp_path / "real.npy", n=40), write_pairs(tmp_path / "made.npy", n=40, seed=1)
+    with pytest.raises(InputError, match=r"real\.npy: its manifest does not tell"):
+        compare_stacks(real, [made], extractor := RowMeans(), over_patients=True)
+    assert not extractor.seen
+    pairs, sizes = np.array(open_stack(real)[0]), (12, 8, 20)
+    volumes = [{"patient": i, "n_vessel": size // 2, "n_random": size // 2} for i, size in enumerate(sizes)]
+    with StackWriter(real, 40, {"kind": "real", "volumes": volumes}) as stack:
+        stack.append(pairs)
+    (line,) = compare_stacks(real, [made], RowMeans(), over_patients=True)
+    (plain,) = compare_stacks(real, [made], RowMeans())
+    assert plain.items() <= line.items() and line["n_patients"] == 3
+    left = []
+    for rows in np.split(np.arange(40), np.cumsum(sizes)[:-1]):
+        features = RowMeans()(torch.from_numpy(np.delete(pairs, rows, axis=0)[:, :1].astype(np.float32)))
+        left.append(frechet_distance(feature_stats(features, "FD(rows)"), stack_stats(made, RowMeans())))
+    assert line["without_each"] == pytest.approx(left, abs=2e-5)
+    assert (line["low"], line["high"]) == pytest.approx(
+        (lambda found: (found.low, found.high))(jackknife_interval(plain["value"], left)), abs=1e-4
+    )
 
 
 def test_stacks_that_are_too_small_are_all_named_before_anything_is_computed(write_pairs, tmp_path):

@@ -284,14 +284,20 @@ def frechet(
     seed: int = 0,
     inception_weights: Annotated[Path | None, typer.Option(help="of the original FID; else EfficientNet-Lite0")] = None,
     cache: Annotated[Path | None, typer.Option(help="a folder that keeps the features' statistics")] = None,
+    over_patients: Annotated[
+        bool, typer.Option("--over-patients", help="a 95% interval over the real stack's patients, by jackknife")
+    ] = False,
 ) -> None:
     """Frechet distance of stacks to a real one, n images against n."""
     from tofgan_monai.metrics.features import load_extractor
     from tofgan_monai.metrics.frechet import compare_stacks
 
     extractor = load_extractor(inception_weights)
-    for line in compare_stacks(real, stacks, extractor, n=n, seed=seed, cache=cache, output=output):
-        typer.echo("{stack}: {measure} {value:.5f} to {reference}, n {n}".format(**line))
+    for line in compare_stacks(
+        real, stacks, extractor, n=n, seed=seed, cache=cache, output=output, over_patients=over_patients
+    ):
+        interval = " ({low:.5f} to {high:.5f})".format(**line) if over_patients else ""
+        typer.echo("{stack}: {measure} {value:.5f}{interval} to {reference}, n {n}".format(interval=interval, **line))
 
 
 @app.command(context_settings=OVERRIDES)

@@ -132,6 +132,21 @@ def open_stack(path: str | os.PathLike) -> tuple[np.memmap, dict[str, Any]]:
     return pairs, manifest
 
 
+def patients_of_pairs(path: str | os.PathLike, manifest: dict[str, Any]) -> np.ndarray:
+    """Which patient each pair of a real stack is of, (n,): indices as its manifest has them.
+
+    Raises:
+        InputError: the manifest does not tell, or of one patient only.
+    """
+    volumes = manifest.get("volumes", [])
+    patients = [volume["patient"] for volume in volumes for _ in range(volume["n_vessel"] + volume["n_random"])]
+    if len(patients) != manifest["n"] or len(set(patients)) < 2:
+        raise InputError(
+            f"{path}: its manifest does not tell pairs of two or more patients apart; take a stack of `tofgan extract`"
+        )
+    return np.array(patients)
+
+
 class PairDataset(Dataset):
     """Pairs of one stack, or of several pooled, as dictionaries of tensors.
 

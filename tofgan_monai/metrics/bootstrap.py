@@ -117,6 +117,31 @@ def hierarchical_difference(differences: ArrayLike, seed: int = 0, *, n_resample
     return Interval(value, float(low), float(high), table.shape[2])
 
 
+def jackknife_interval(value: float, without: ArrayLike) -> Interval:
+    """95% interval of a figure that is no mean of patients, from what it is without each of them.
+
+    For a figure whose resamples would be biased, as a Frechet distance is by repeated images.
+
+    Args:
+        value: of all patients together.
+        without: (patients,) the same figure, each time without one of them.
+
+    Returns:
+        The interval, by Student's t with a degree of freedom fewer than patients.
+
+    Raises:
+        InputError: fewer than two patients, NaN or infinity.
+
+    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 11.
+    """
+    left = _finite(without, "without")
+    n = len(left)
+    if left.ndim != 1 or n < 2:
+        raise InputError(f"without of shape {left.shape}; a figure for each of two patients or more is needed")
+    half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.sqrt((n - 1) * left.var())
+    return Interval(value, float(value - half), float(value + half), n)
+
+
 def _per_patient(scores: ArrayLike, name: str) -> np.ndarray:
     table = _finite(scores, name)
     if table.ndim not in (1, 2):

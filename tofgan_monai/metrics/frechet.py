@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import require_writable, written_whole
+from tofgan_monai.metrics.bootstrap import jackknife_interval
 from tofgan_monai.metrics.features import CHUNK, Extractor
-from tofgan_monai.pairs import PairDataset
+from tofgan_monai.pairs import PairDataset, open_stack, patients_of_pairs
 
 Features = np.ndarray | torch.Tensor
 
@@ -162,11 +163,25 @@ def stack_stats(
     kept = cache and Path(cache) / f"{Path(path).stem}_{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if kept and kept.exists():
         return FeatureStats.load(kept)
-    chosen = np.sort(np.random.default_rng(seed).choice(len(dataset), n, replace=False))
+    chosen = _drawn(len(dataset), n, seed)
     stats = feature_stats(_image_features(dataset.stacks[0], chosen, extractor, Path(path).stem), extractor.name)
     if kept:
         stats.save(kept)
     return stats
+
+
+def _stats_without_each_patient(path: Path, extractor: Extractor, n: int, seed: int) -> Iterator[FeatureStats]:
+    """As `stack_stats`, each time without one of the patients that the manifest tells of."""
+    stack, manifest = open_stack(path)
+    chosen = _drawn(len(stack), n, seed)
+    patients = patients_of_pairs(path, manifest)[chosen]
+    features = np.concatenate([part.numpy() for part in _image_features(stack, chosen, extractor, path.stem)])
+    for patient in np.unique(patients):
+        yield feature_stats(features[patients != patient], extractor.name)
+
+
+def _drawn(size: int, n: int, seed: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(seed).choice(size, n, replace=False))
 
 
 def _image_features(stack: np.ndarray, chosen: np.ndarray, extractor: Extractor, name: str) -> Iterator[torch.Tensor]:
@@ -195,24 +210,41 @@ def compare_stacks(
     seed: int = 0,
     cache: Path | None = None,
     output: Path | None = None,
+    over_patients: bool = False,
 ) -> list[dict[str, Any]]:
     """The distance of each stack to the real one, n pairs against n (by default the smallest's), a line for each.
 
-    For the cache see `stack_stats`; the lines go to `output` as JSON, one each, and replace what it held.
+    Args:
+        real: the reference.
+        stacks: what is compared with it.
+        extractor: see `tofgan_monai.metrics.features`.
+        n: pairs of each.
+        seed: of their draw.
+        cache: see `stack_stats`.
+        output: takes the lines as JSON, one each; they replace what it held.
+        over_patients: adds the distance without each patient of the reference, and the 95% interval from these.
 
     Raises:
-        InputError: stacks that cannot be read or hold fewer than n pairs, all of them named.
+        InputError: stacks that cannot be read or hold fewer than n pairs, all of them named; a reference that does not
+            tell of two patients, where they are asked for.
     """
     n = _n_of_each([real, *stacks], n)
     for folder in filter(None, (cache, output and output.parent)):
         require_writable(folder)
     facts = {"n": n, "dim": extractor.dim, "extractor_sha256": extractor.sha256}
+    without = list(_stats_without_each_patient(real, extractor, n, seed)) if over_patients else []
     reference = stack_stats(real, extractor, n, seed, cache)
     lines = []
     for path in stacks:
-        value = round(frechet_distance(reference, stack_stats(path, extractor, n, seed, cache)), 5)
+        stats = stack_stats(path, extractor, n, seed, cache)
+        value = frechet_distance(reference, stats)
         names = {"measure": extractor.name, "stack": path.stem, "reference": real.stem}
-        lines.append({**names, "value": value, **facts})
+        lines.append({**names, "value": round(value, 5), **facts})
+        if without:
+            left = [frechet_distance(fewer, stats) for fewer in without]
+            interval = jackknife_interval(value, left)
+            ends = {"low": round(interval.low, 5), "high": round(interval.high, 5)}
+            lines[-1].update(ends, n_patients=interval.n, without_each=[round(one, 5) for one in left])
     if output:
         with written_whole(output) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

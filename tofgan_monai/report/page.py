@@ -17,8 +17,8 @@ from tofgan_monai.report.inputs import Captioned, ReportInputs, inputs_from_fold
 from tofgan_monai.report.pictures import loss_pictures, png_picture
 from tofgan_monai.report.rendering import render
 from tofgan_monai.report.study import write_study_report
-from tofgan_monai.report.study_data import is_study
 from tofgan_monai.results import BASELINE_MODEL, Line, read_results, summaries
+from tofgan_monai.study.data import is_study
 
 PAPER = {
     "real PEGASUS patients": [("real pairs", "real", "A"), *((f"{gan} pairs alone", gan, "A") for gan in paper.FID)],

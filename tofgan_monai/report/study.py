@@ -14,9 +14,9 @@ from tofgan_monai.report import study_choices, study_figures, study_tables, stud
 from tofgan_monai.report.galleries import Gallery, mosaic, read_gallery
 from tofgan_monai.report.pictures import Picture, course_pictures, png_picture, svg_picture
 from tofgan_monai.report.rendering import render
-from tofgan_monai.report.study_data import StudyResults, read_study
 from tofgan_monai.report.tables import Table
 from tofgan_monai.report.workflow import read_rules, workflow_svg
+from tofgan_monai.study.data import StudyResults, read_study
 from tofgan_monai.study.plan import PROCEDURAL, synthetic_sets
 
 ERRORS = "figures/errors.png"  # drawn by a step of the study, not here

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tofgan_monai.report.study_data import StudyResults
 from tofgan_monai.report.study_tables import CHOSEN, set_label
 from tofgan_monai.report.tables import NONE, Block, Cell, Column, Row, Table, fixed
 from tofgan_monai.study import plan as study
+from tofgan_monai.study.data import StudyResults
 
 
 def tuning(results: StudyResults) -> Table | None:

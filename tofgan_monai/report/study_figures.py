@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from tofgan_monai.metrics.thresholds import PROBABILITIES
 from tofgan_monai.report.pictures import svg_bytes
-from tofgan_monai.report.study_data import StudyResults
 from tofgan_monai.report.study_tables import ARMS, PROCEDURAL, set_label
+from tofgan_monai.study.data import StudyResults
 
 ARM_STYLES = {
     "scratch": {"color": "#2e7d32", "marker": "o", "linestyle": "-"},

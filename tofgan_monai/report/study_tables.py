@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from tofgan_monai.metrics.bootstrap import hierarchical_difference, mean_interval, paired_difference
 from tofgan_monai.report import paper
-from tofgan_monai.report.study_data import Scores, StudyResults
 from tofgan_monai.report.tables import (
     MINUS,
     NONE,
@@ -21,11 +20,17 @@ from tofgan_monai.report.tables import (
     p_value,
     signed,
 )
+from tofgan_monai.results import Line
 from tofgan_monai.study import plan as study
+from tofgan_monai.study.data import BASELINES, Scores, StudyResults
 
 PROCEDURAL = study.PROCEDURAL
 CHOSEN = "chosen on validation"
 ARMS = {"scratch": "from scratch", "pretrained": "pre-trained", PROCEDURAL: "pre-trained on procedural pairs"}
+BASELINE_WORDS = {
+    "validation": "single threshold of validation patients",
+    None: "single threshold of the test patients",
+}
 THRESHOLDS = {
     "validation": ("Best single threshold, chosen on validation patients", ""),
     None: ("Best single threshold, chosen on the test patients", "flatters it"),
@@ -47,7 +52,7 @@ def table_1(results: StudyResults) -> Table | None:
     rows = [
         Row(
             words.get(name, name),
-            [Cell(fixed(lines[name]["value"], 2), paper=_published(paper.FID.get(name), 2))],
+            [Cell(fixed(lines[name]["value"], 2), _ends(lines[name], 2), _published(paper.FID.get(name), 2))],
             tag=CHOSEN if name == results.best_gan else "",
             is_baseline=name == "others",
         )
@@ -67,6 +72,18 @@ def table_1(results: StudyResults) -> Table | None:
             f"{measure} is no FID: another network made the features, on another scale. Its values cannot be compared "
             f"with the paper's (Inception-v3, {paper.FID_N:,} against {paper.FID_N:,} pairs), only their order can."
         )
+    if "low" in first:
+        notes.append(
+            f"Below it the 95% interval over the {patients(first['n_patients'])} of the real pairs, by the jackknife; "
+            "each stack was drawn once, of a GAN trained once, and the intervals say nothing of that."
+        )
+    differences = "; ".join(
+        f"{line['first']} {MINUS} {line['second']}: {signed(line['value'], 2)} "
+        f"({between(line['low'], line['high'], 2, is_difference=True)})"
+        for line in results.lines("comparison", about="distance")
+    )
+    if differences:
+        notes.append(f"Paired by patient: {differences}.")
     columns = [Column(f"{measure}, n = {n:,}", "paper's FID")]
     return Table("Table 1. How close synthetic pairs are to real ones", "Pairs", columns, [Block("", rows)], notes)
 
@@ -148,90 +165,58 @@ def comparisons(results: StudyResults) -> Table | None:
 
 
 def _comparison_blocks(results: StudyResults) -> Iterator[tuple[str, list[Row]]]:
-    real = results.table2.get(("real", "A", "test"))
-    names = [name for name in study.training_sets(results.settings) if name != "real"]
-    others = [(name, results.table2.get((name, "A", "test"))) for name in names]
-    yield (
-        "Against real pairs alone, on site A's test patients",
-        [
-            *_difference(f"{set_label('real')} {MINUS} single threshold of validation patients", real,
-                         results.thresholds.get(("validation", "A"))),
-            *_difference(f"{set_label('real')} {MINUS} single threshold of the test patients", real,
-                         results.thresholds.get((None, "A"))),
-            *(row for name, scores in others
-              for row in _difference(f"{set_label(name)} {MINUS} real", scores, real, tag=_tag(results, name))),
-        ],
-    )  # fmt: skip
-    other = results.table2.get(("real", "B", "test"))
-    yield (
-        "Against real pairs of site A alone, on site B's test patients",
-        [
-            row
-            for name in names
-            for row in _difference(f"{set_label(name)} {MINUS} real", results.table2.get((name, "B", "test")), other)
-        ],
-    )
     best = results.best_gan
-    yield (
-        f"The chosen GAN, {best}, against the other GANs, on site A's test patients",
-        [
-            row
-            for name in results.settings["gans"]
-            if name != best
-            for row in _difference(
-                f"{best} {MINUS} {name}",
-                results.table2.get((best, "A", "test")),
-                results.table2.get((name, "A", "test")),
-            )
-        ],
-    )
-    yield (
-        f"The chosen GAN, {best}, against the procedural pairs that need no patient",
-        [
-            row
-            for site in "AB"
-            for row in _difference(
-                f"{best} {MINUS} {PROCEDURAL}, on site {site}",
-                results.table2.get((best, site, "test")),
-                results.table2.get((PROCEDURAL, site, "test")),
-            )
-        ],
-    )
-    pairs = (("pretrained", "scratch"), ("pretrained", PROCEDURAL), (PROCEDURAL, "scratch"))
-    words = {"pretrained": f"pre-trained on {best}" if best else "pre-trained", PROCEDURAL: "pre-trained on procedural"}
+    titles = {
+        ("real", "A"): "Against real pairs alone, on site A's test patients",
+        ("real", "B"): "Against real pairs of site A alone, on site B's test patients",
+        ("GANs", "A"): f"The chosen GAN, {best}, against the other GANs, on site A's test patients",
+        (
+            study.PROCEDURAL,
+            "A",
+        ): f"The chosen GAN, {best}, against the procedural pairs that need no patient, on site A",
+        (study.PROCEDURAL, "B"): "The same on site B",
+    }
+    for (about, site), title in titles.items():
+        yield title, _differences(results, _set_words(results), about=about, cohort=site)
+    words = {**ARMS, "pretrained": f"pre-trained on {best}" if best else ARMS["pretrained"]}
+    words[study.PROCEDURAL] = "pre-trained on procedural"
     for k in results.counts:
         yield (
             f"Transfer to site B, {patients(k)} in training",
-            [
-                row
-                for first, second in pairs
-                for row in _difference(
-                    f"{words.get(first, first)} {MINUS} {words.get(second, ARMS[second])}",
-                    results.transfer.get((first, k, "test")),
-                    results.transfer.get((second, k, "test")),
-                )
-            ],
+            _differences(results, words, about="transfer", n_training=k),
         )
 
 
-def _difference(label: str, first: Scores | None, second: Scores | None, tag: str = "") -> list[Row]:
-    """The row of a paired difference, or none where one of the two is missing or has other patients."""
-    if first is None or second is None or first.patients != second.patients:
-        return []
-    dsc, hd95 = (paired_difference(first.runs(score), second.runs(score)) for score in ("dsc", "hd95_mm"))
-    levels = Cell()
-    if first.values["dsc"].shape == second.values["dsc"].shape and first.n_runs > 1:
-        interval = hierarchical_difference(first.values["dsc"] - second.values["dsc"])
-        levels = Cell(between(interval.low, interval.high, is_difference=True))
-    cells = [
-        Cell(signed(dsc.value), (between(dsc.low, dsc.high, is_difference=True),)),
-        Cell(p_value(dsc.p)),
-        levels,
-        Cell(signed(hd95.value, 2), (between(hd95.low, hd95.high, 2, is_difference=True),)),
-        Cell(p_value(hd95.p)),
-        Cell(str(dsc.n)),
-    ]
-    return [Row(label, cells, tag)]
+def _set_words(results: StudyResults) -> dict[str, str]:
+    thresholds = {model: BASELINE_WORDS[chosen_on] for chosen_on, model in BASELINES.items()}
+    return {**{name: set_label(name) for name in study.training_sets(results.settings)}, **thresholds}
+
+
+def _differences(results: StudyResults, words: dict[str, str], **wanted: Any) -> list[Row]:
+    """A row for each pair that was compared: DSC and 95HD."""
+    lines = results.lines("comparison", **wanted)
+    pairs = dict.fromkeys((line["first"], line["second"]) for line in lines)
+    by_score = {(line["first"], line["second"], line["measure"]): line for line in lines}
+    rows = []
+    for first, second in pairs:
+        dsc, hd95 = (by_score[first, second, score] for score in ("dsc", "hd95_mm"))
+        levels = dsc.get("all_levels", {"draws": 0, "seeds": 0})
+        cells = [
+            Cell(signed(dsc["value"]), _ends(dsc, is_difference=True)),
+            Cell(p_value(dsc["p"])),
+            Cell(_ends(levels, is_difference=True)[0]) if levels["draws"] * levels["seeds"] > 1 else Cell(),
+            Cell(signed(hd95["value"], 2), _ends(hd95, 2, is_difference=True)),
+            Cell(p_value(hd95["p"])),
+            Cell(str(dsc["n"])),
+        ]
+        label = f"{words.get(first, first)} {MINUS} {words.get(second, second)}"
+        rows.append(Row(label, cells, _tag(results, first) if wanted["about"] == "real" else ""))
+    return rows
+
+
+def _ends(line: Line, digits: int = 3, *, is_difference: bool = False) -> tuple[str, ...]:
+    """The interval's ends in words; empty where the line has none."""
+    return (between(line["low"], line["high"], digits, is_difference=is_difference),) if "low" in line else ()
 
 
 def _score_row(label: str, results: StudyResults, key: tuple[str | None, str], tag: str) -> Row:
@@ -240,24 +225,27 @@ def _score_row(label: str, results: StudyResults, key: tuple[str | None, str], t
     test = results.thresholds[key] if is_threshold else results.table2[name, site, "test"]
     validation = None if is_threshold else results.table2.get((name, site, "validation"))
     published = paper.TABLE_2.get((str(name), site))
+    model, of = (BASELINES[name], "threshold") if is_threshold else (name, "table2")
+    intervals = {line["measure"]: line for line in results.lines("interval", of=of, model=model, cohort=site)}
     cells = [
         Cell(_mean(validation, "dsc"), paper=_published(published and published.dsc_validation)),
-        _test_cell(test, "dsc", 3, _published(published and published.dsc_test)),
+        _test_cell(test, "dsc", intervals, 3, _published(published and published.dsc_test)),
         Cell(_mean(test, "dsc_small")),
         Cell(_mean(test, "dsc_large")),
         Cell(_mean(validation, "hd95_mm", 2), paper=_published(published and published.hd95_mm_validation)),
-        _test_cell(test, "hd95_mm", 2, _published(published and published.hd95_mm_test)),
+        _test_cell(test, "hd95_mm", intervals, 2, _published(published and published.hd95_mm_test)),
         Cell(f"{len(test.patients)} {TIMES} {test.n_runs}" if not is_threshold else str(len(test.patients))),
         Cell(str(test.n_empty)),
     ]
     return Row(label, cells, tag, is_baseline=is_threshold)
 
 
-def _test_cell(scores: Scores, score: str, digits: int, published: str) -> Cell:
-    interval, sd = mean_interval(scores.runs(score)), scores.sd(score)
-    soft = [between(interval.low, interval.high, digits)] if interval.n > 1 else []
+def _test_cell(scores: Scores, score: str, intervals: dict[str, Line], digits: int, published: str) -> Cell:
+    """The mean over the test patients, the interval that a line gives for it, and the standard deviation."""
+    sd, interval = scores.sd(score), intervals.get(score)
+    soft = [*_ends(interval, digits)] if interval and interval["n"] > 1 else []
     soft += [f"± {sd:.{digits}f}"] if sd is not None else []
-    return Cell(fixed(interval.value, digits), tuple(soft), published)
+    return Cell(fixed(scores.mean(score), digits), tuple(soft), published)
 
 
 def _mean(scores: Scores | None, score: str, digits: int = 3) -> str:

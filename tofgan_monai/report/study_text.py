@@ -5,19 +5,20 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import yaml
 
 from tofgan_monai.bundle_paths import bundle_path
 from tofgan_monai.errors import InputError
-from tofgan_monai.metrics.bootstrap import hierarchical_difference, mean_interval, paired_difference
 from tofgan_monai.metrics.thresholds import PROBABILITIES
 from tofgan_monai.report import paper
-from tofgan_monai.report.study_data import StudyResults
 from tofgan_monai.report.study_tables import ARMS, patients
 from tofgan_monai.report.tables import TIMES, between, fixed, signed
+from tofgan_monai.results import Line
 from tofgan_monai.study import plan as study
+from tofgan_monai.study.data import BASELINES, StudyResults
 
 
 def introduction(results: StudyResults) -> str:
@@ -124,22 +125,18 @@ def _real_alone(results: StudyResults) -> Iterator[str]:
     real = results.table2.get(("real", "A", "test"))
     if real is None:
         return
-    dsc = mean_interval(real.runs("dsc"))
-    yield (
-        f"Real pairs alone: DSC {fixed(dsc.value)} ({between(dsc.low, dsc.high)}) on the {patients(dsc.n)} of site A's "
-        f"test set; the paper: {paper.TABLE_2['real', 'A'].dsc_test:.2f}."
-    )
+    for dsc in results.lines("interval", of="table2", model="real", cohort="A", measure="dsc"):
+        yield (
+            f"Real pairs alone: DSC {fixed(dsc['value'])} ({between(dsc['low'], dsc['high'])}) on the "
+            f"{patients(dsc['n'])} of site A's test set; the paper: {paper.TABLE_2['real', 'A'].dsc_test:.2f}."
+        )
     for chosen_on, words in (
         ("validation", "the best single threshold of the validation patients"),
         (None, "the best that any single threshold reaches on these very patients"),
     ):
-        threshold = results.thresholds.get((chosen_on, "A"))
-        if threshold is not None and threshold.patients == real.patients:
-            margin = paired_difference(real.runs("dsc"), threshold.runs("dsc"))
-            yield (
-                f"Real pairs alone, against {words} (DSC {fixed(threshold.mean('dsc'))}): {signed(margin.value)} "
-                f"({between(margin.low, margin.high, is_difference=True)})."
-            )
+        for margin in _differences(results, about="real", first="real", second=BASELINES[chosen_on]):
+            reached = results.thresholds[chosen_on, "A"].mean("dsc")
+            yield f"Real pairs alone, against {words} (DSC {fixed(reached)}): {_told(margin)}."
 
 
 def _best_alone(results: StudyResults) -> Iterator[str]:
@@ -157,14 +154,12 @@ def _best_alone(results: StudyResults) -> Iterator[str]:
 def _rival(results: StudyResults) -> Iterator[str]:
     """The chosen GAN's pairs against those that need no patient."""
     for site in "AB":
-        best, rival = (results.table2.get((name, site, "test")) for name in (results.best_gan, study.PROCEDURAL))
-        if best is not None and rival is not None:
-            difference = paired_difference(best.runs("dsc"), rival.runs("dsc"))
-            ours, theirs = (fixed(scores.mean("dsc")) for scores in (best, rival))
+        for difference in _differences(results, about=study.PROCEDURAL, cohort=site):
+            pair = (difference["first"], difference["second"])
+            ours, theirs = (fixed(results.table2[name, site, "test"].mean("dsc")) for name in pair)
             yield (
                 f"On site {site}, {results.best_gan}'s pairs (DSC {ours}) minus procedural ones, which need no patient "
-                f"(DSC {theirs}): {signed(difference.value)} "
-                f"({between(difference.low, difference.high, is_difference=True)})."
+                f"(DSC {theirs}): {_told(difference)}."
             )
 
 
@@ -172,19 +167,23 @@ def _transfer(results: StudyResults) -> Iterator[str]:
     if not results.counts:
         return
     k = results.counts[0]
-    pretrained, scratch = (results.transfer.get((arm, k, "test")) for arm in ("pretrained", "scratch"))
-    if pretrained is None or scratch is None or pretrained.values["dsc"].shape != scratch.values["dsc"].shape:
-        return
-    differences = pretrained.values["dsc"] - scratch.values["dsc"]
-    interval = hierarchical_difference(differences)
-    n_draws, n_seeds, n_patients = differences.shape
-    theirs = paper.ONE_PATIENT["pretrained"][0] - paper.ONE_PATIENT["scratch"][0]
-    yield (
-        f"Pre-trained minus from scratch, with {patients(k)} of site B in training: DSC {signed(interval.value)} "
-        f"({between(interval.low, interval.high, is_difference=True)} over {_number(n_draws, 'draw')}, "
-        f"{_number(n_seeds, 'seed')} and {_number(n_patients, 'test patient')})"
-        + (f"; the paper: {signed(theirs, 2)}." if k == 1 else ".")
-    )
+    for line in _differences(results, about="transfer", n_training=k, first="pretrained", second="scratch"):
+        levels = line["all_levels"]
+        theirs = paper.ONE_PATIENT["pretrained"][0] - paper.ONE_PATIENT["scratch"][0]
+        yield (
+            f"Pre-trained minus from scratch, with {patients(k)} of site B in training: DSC {signed(line['value'])} "
+            f"({between(levels['low'], levels['high'], is_difference=True)} over {_number(levels['draws'], 'draw')}, "
+            f"{_number(levels['seeds'], 'seed')} and {_number(levels['patients'], 'test patient')})"
+            + (f"; the paper: {signed(theirs, 2)}." if k == 1 else ".")
+        )
+
+
+def _differences(results: StudyResults, **wanted: Any) -> list[Line]:
+    return results.lines("comparison", measure="dsc", **wanted)
+
+
+def _told(line: Line) -> str:
+    return f"{signed(line['value'])} ({between(line['low'], line['high'], is_difference=True)})"
 
 
 def transfer_words(results: StudyResults) -> str:
@@ -243,8 +242,8 @@ def methods(results: StudyResults) -> list[str]:
         if settings["procedural"] else "No procedural pairs were asked for.",
         f"Transfer: training patients of site B drawn at random and disjointly (patients: draws; {draws}); the weights "
         "kept are those with the best validation DSC. The two arms of a pair share draws and seeds.",
-        "Intervals: 95% percentile bootstrap, 10,000 resamples. Tests: Wilcoxon's signed-rank, two-sided, paired by "
-        "patient, uncorrected.",
+        "Intervals: 95% percentile bootstrap, 10,000 resamples; of a Fréchet distance the jackknife over the patients "
+        "of the real pairs. Tests: Wilcoxon's signed-rank, two-sided, paired by patient, uncorrected.",
         "Seeds vary the U-Nets' trainings alone: each GAN was trained once, each stack drawn once.",
         f"Seeds {seeds}. {versions}. Commit {results.about.get('commit', 'not recorded')}"
         f"{' (with changes that are not committed)' if str(results.about.get('commit', '')).endswith('+') else ''}.",

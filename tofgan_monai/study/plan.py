@@ -48,7 +48,9 @@ def n_frechet(settings: Settings) -> int:
 def frechet_options(settings: Settings) -> str:
     """Options of `tofgan frechet`."""
     weights = settings["inception_weights"]
-    return f"-n {n_frechet(settings)}" + (f" --inception-weights {shlex.quote(weights)}" if weights else "")
+    over_patients = " --over-patients" if n_patients(settings, "A", "training") > 1 else ""
+    weights = f" --inception-weights {shlex.quote(weights)}" if weights else ""
+    return f"-n {n_frechet(settings)}{over_patients}{weights}"
 
 
 def simulation(settings: Settings, site: str, folder: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import time
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -18,13 +19,14 @@ import typer
 import yaml
 
 from tofgan_monai.files import written_whole
-from tofgan_monai.results import BASELINE_MODEL, VALIDATION_BASELINE_MODEL, Line, read_results
+from tofgan_monai.results import Line, read_results
 from tofgan_monai.splits import SPLITS
 from tofgan_monai.study import plan as study
 from tofgan_monai.study import provenance
+from tofgan_monai.study.data import BASELINES, as_results
+from tofgan_monai.study.statistics import statistics
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-BASELINES = {"validation": VALIDATION_BASELINE_MODEL, None: BASELINE_MODEL}
 
 
 @app.command()
@@ -80,10 +82,14 @@ def draw_errors(
 
 @app.command()
 def collect(output: Path) -> None:
-    """All results of the study, each with its seed, n, versions, commit and wall time."""
+    """All results of the study, each with its seed, n, versions, commit and wall time, and what they say together."""
+    lines = list(results(_settings()))
+    start = time.perf_counter()
+    said = list(statistics(as_results(lines)))
+    cost = {"wall_s": round((time.perf_counter() - start) / max(len(said), 1), 3)}  # all take about the same
     with written_whole(output) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         made_by = provenance.made_by(Path())
-        for line in results(_settings()):
+        for line in [*lines, *({**line, **cost} for line in said)]:
             stream.write(json.dumps({**line, **made_by}) + "\n")
 
 

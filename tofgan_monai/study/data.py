@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tofgan_monai.metrics.thresholds import PROBABILITIES
 from tofgan_monai.results import BASELINE_MODEL, VALIDATION_BASELINE_MODEL, Line, read_results
 from tofgan_monai.study import plan as study
 
+BASELINES = {"validation": VALIDATION_BASELINE_MODEL, None: BASELINE_MODEL}  # by the split a threshold is chosen on
 SCORES = ("dsc", "hd95_mm", "dsc_small", "dsc_large")
 RUN_AGAIN = "repeat `tofgan study` with the same --output"
 
@@ -104,6 +105,11 @@ class StudyResults:
         """Whether the site's patients are simulated heads."""
         return site in self.about["simulated"]
 
+    def lines(self, experiment: str, **wanted: Any) -> list[Line]:
+        """The lines of an experiment without patients that have these values."""
+        lines = self.others.get(experiment, [])
+        return [line for line in lines if all(line.get(key) == value for key, value in wanted.items())]
+
     @property
     def best_gan(self) -> str:
         """The GAN chosen on validation patients; empty where no line says so."""
@@ -145,15 +151,27 @@ def read_study(folder: str | os.PathLike) -> StudyResults:
         InputError: results.jsonl cannot be read, does not begin with the settings, or lacks patients of some seeds.
     """
     path = Path(folder) / "results.jsonl"
-    patients = read_results(path)  # checks all lines first
-    lines = [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()]
+    read_results(path)  # checks all lines first
+    try:
+        return as_results([json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()])
+    except InputError as error:
+        raise InputError([f"{path}: {problem}; {RUN_AGAIN}" for problem in error.problems]) from error
+
+
+def as_results(lines: Sequence[Line]) -> StudyResults:
+    """The same of its lines, settings first.
+
+    Raises:
+        InputError: the first line does not hold the settings, or patients of some seeds are missing.
+    """
     if not lines or not _is_settings(lines[0]):
-        raise InputError(f"{path}: its first line does not hold a study's settings; {RUN_AGAIN}")
+        raise InputError("its first line does not hold a study's settings")
+    patients = [line for line in lines if "patient" in line]
     others: dict[str, list[Line]] = {}
     for line in lines[1:]:
         if "patient" not in line:
             others.setdefault(line.get("experiment", ""), []).append(line)
-    chosen_on = {VALIDATION_BASELINE_MODEL: "validation", BASELINE_MODEL: None}
+    chosen_on = {model: split for split, model in BASELINES.items()}
     problems: list[str] = []
     results = StudyResults(
         lines[0],
@@ -163,7 +181,7 @@ def read_study(folder: str | os.PathLike) -> StudyResults:
         others,
     )
     if problems:
-        raise InputError([f"{path}: {problem}; {RUN_AGAIN}" for problem in problems])
+        raise InputError(problems)
     return results
 
 

@@ -1,0 +1,107 @@
+"""What a study's scores say, as lines of results.jsonl: an interval for every mean, and the paired comparisons.
+
+The report only lays these lines out. Patients are averaged over seeds and draws first; intervals are of 95%.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tofgan_monai.metrics.bootstrap import (
+    hierarchical_difference,
+    jackknife_interval,
+    mean_interval,
+    paired_difference,
+)
+from tofgan_monai.results import Line
+from tofgan_monai.study import plan as study
+from tofgan_monai.study.data import BASELINES, Scores, StudyResults
+
+COMPARED = ("dsc", "hd95_mm")
+ARMS = (("pretrained", "scratch"), ("pretrained", study.PROCEDURAL), (study.PROCEDURAL, "scratch"))
+
+
+def statistics(results: StudyResults) -> Iterator[Line]:
+    """The lines: intervals of the test patients' means, then comparisons, in the order of the report."""
+    seeds = {"seeds": results.settings["seeds"]}
+    for line in [*_intervals(results), *_comparisons(results), *_distances(results)]:
+        yield {**line, **seeds}
+
+
+def _intervals(results: StudyResults) -> Iterator[Line]:
+    for (name, site, split), scores in results.table2.items():
+        if split == "test":
+            yield from _interval(scores, of="table2", model=name, cohort=site)
+    for (chosen_on, site), scores in results.thresholds.items():
+        yield from _interval(scores, of="threshold", model=BASELINES[chosen_on], cohort=site)
+    for (arm, k, split), scores in results.transfer.items():
+        if split == "test":
+            yield from _interval(scores, of="transfer", arm=arm, n_training=k, cohort="B")
+
+
+def _interval(scores: Scores, **names: Any) -> Iterator[Line]:
+    for score in COMPARED:
+        interval = mean_interval(scores.runs(score))
+        yield {"experiment": "interval", **names, "measure": score, **_rounded(vars(interval))}
+
+
+def _comparisons(results: StudyResults) -> Iterator[Line]:
+    def of(name: str, site: str) -> Scores | None:
+        return results.table2.get((name, site, "test"))
+
+    best, settings = results.best_gan, results.settings
+    others = [name for name in study.training_sets(settings) if name != "real"]
+    for chosen_on, name in BASELINES.items():
+        threshold = results.thresholds.get((chosen_on, "A"))
+        yield from _comparison(of("real", "A"), threshold, about="real", first="real", second=name, cohort="A")
+    for site in "AB":
+        for name in others:
+            yield from _comparison(
+                of(name, site), of("real", site), about="real", first=name, second="real", cohort=site
+            )
+    for name in settings["gans"]:
+        if name != best:
+            yield from _comparison(of(best, "A"), of(name, "A"), about="GANs", first=best, second=name, cohort="A")
+    for site in "AB":
+        rival = study.PROCEDURAL
+        yield from _comparison(of(best, site), of(rival, site), about=rival, first=best, second=rival, cohort=site)
+    for k in results.counts:
+        for first, second in ARMS:
+            pair = (results.transfer.get((arm, k, "test")) for arm in (first, second))
+            yield from _comparison(*pair, about="transfer", first=first, second=second, cohort="B", n_training=k)
+
+
+def _comparison(one: Scores | None, other: Scores | None, **names: Any) -> Iterator[Line]:
+    """First minus second, or nothing where one of the two is missing or has other patients."""
+    if one is None or other is None or one.patients != other.patients:
+        return
+    for score in COMPARED:
+        paired = paired_difference(one.runs(score), other.runs(score))
+        line = {"experiment": "comparison", **names, "measure": score, **_rounded(vars(paired))}
+        if one.values[score].shape == other.values[score].shape:
+            levels = hierarchical_difference(one.values[score] - other.values[score])
+            line["all_levels"] = {
+                **dict(zip(("draws", "seeds", "patients"), one.values[score].shape, strict=True)),
+                **_rounded({"low": levels.low, "high": levels.high}),
+            }
+        yield line
+
+
+def _distances(results: StudyResults) -> Iterator[Line]:
+    """The chosen GAN's Frechet distance against the other stacks', over the real stack's patients."""
+    lines = {line["stack"]: line for line in results.lines("table1") if "without_each" in line}
+    best = lines.pop(results.best_gan, None)
+    for name in study.synthetic_sets(results.settings):
+        if best is not None and name in lines:
+            other = lines[name]
+            without = np.subtract(best["without_each"], other["without_each"])
+            interval = jackknife_interval(best["value"] - other["value"], without)
+            names = {"about": "distance", "first": best["stack"], "second": name, "cohort": "A"}
+            yield {"experiment": "comparison", **names, "measure": best["measure"], **_rounded(vars(interval))}
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in values.items()}
