@@ -115,8 +115,12 @@ def test_no_volume_plays_two_parts(done):
 def test_every_experiment_has_its_lines(done):
     found = lines(done)
     kinds = {line["experiment"] for line in found}
-    assert kinds == {"settings", "tuning", "best GAN", "table1", "table2", "threshold", "transfer", "losses", "cost"}
+    assert kinds == {
+        *("settings", "tuning", "best GAN", "table1", "table2", "threshold", "transfer", "losses", "cost"),
+        *("interval", "comparison"),
+    }
     assert all(line["versions"]["monai"] and line["commit"] for line in found)
+    assert all(line["low"] <= line["value"] <= line["high"] for line in found if line["experiment"] == "table1")
     assert {line["model"] for line in found if line["experiment"] == "table1"} == {
         "others", "DCGAN", "WGAN-GP", "WGAN-GP-SN", "procedural",
     }  # fmt: skip
