@@ -70,7 +70,9 @@ def bundle_files():
         config = "configs/inference.yaml"
         files[config] = re.sub(rb"(?m)^width: \d+", b"width: 2", files[config])
         files["models/model.pt"] = buffer.getvalue()
-        files["docs/data_card.json"] = as_text(card(buffer.getvalue(), [{"kind": "simulated", "patients": 2}], "a test"))
+        files["docs/data_card.json"] = as_text(
+            card(buffer.getvalue(), [{"kind": "simulated", "patients": 2}], "a test")
+        )
         return files
 
     return lambda name: dict(read(name))

@@ -40,6 +40,7 @@ class Attack(NamedTuple):
     change: Callable[[bytes], bytes]
     told: str
     runs: bool = False
+    at: str = ""  # what stands in the line that is named, where that is not a changed one
 
 
 def added(text: str) -> Callable[[bytes], bytes]:
@@ -84,7 +85,7 @@ EXPRESSIONS = {
     "eval": expression("$eval(\"open('canary', 'w')\")", "builtins.eval is not on the list"),
     "exec": expression("$exec(\"open('canary', 'w')\")", "builtins.exec is not on the list"),
     "open": expression("$open('canary', 'w')", "could read or write any file"),
-    "getattr chain": expression("$getattr(getattr(torch, 'os'), 'system')('touch canary')", "builtins.getattr"),
+    "getattr chain": expression("$getattr(getattr(torch, 'os'), 'system')('touch canary')", "could call any function"),
     "os within torch": expression("$torch.os.system('touch canary')", "torch.os.system is not on the list"),
     "os within monai": expression("$monai.bundle.scripts.os.system('touch canary')", "could fetch and run"),
     "optional_import": expression(
@@ -93,7 +94,7 @@ EXPRESSIONS = {
     "run_cmd": expression("$monai.utils.misc.run_cmd(['touch', 'canary'])", "run any command"),
     "subclasses": expression(
         "$[c for c in ().__class__.__base__.__subclasses__() if c.__name__ == 'Popen'][0](['touch', 'canary']).wait()",
-        "ListComp",
+        "could call any function",
     ),
     "class of a reference": expression(
         "$@bundle.__class__.__base__.__subclasses__()", "the attribute .__subclasses__", runs=False
@@ -101,11 +102,13 @@ EXPRESSIONS = {
     "globals of a method": expression(
         "$@latents.__init__.__globals__['__builtins__']['open']('canary', 'w')", "could call any function"
     ),
-    "lambda": expression(f"$(lambda: {PWN})()", "Lambda"),
+    "lambda": expression(f"$(lambda: {PWN})()", "could call any function"),
     "default of a lambda": expression("$(lambda file=open('canary', 'w'): file)", "Lambda in"),
     "f-string": expression("$f\"{open('canary', 'w')}\"", "JoinedStr"),
     "comprehension": expression("$[open(name, 'w') for name in ['canary']]", "ListComp"),
-    "scope of a comprehension": expression("$[torch for torch in [__import__('os')]][0].system('touch canary')", "ListComp"),
+    "scope of a comprehension": expression(
+        "$[torch for torch in [__import__('os')]][0].system('touch canary')", "ListComp"
+    ),
     "generator": expression("$any(open(name, 'w') for name in ['canary'])", "GeneratorExp"),
     "walrus": expression("$(torch := open)('canary', 'w')", "could call any function"),
     "stars": expression("$torch.device(*[open('canary', 'w')])", "* or ** in a call"),
@@ -115,17 +118,25 @@ EXPRESSIONS = {
     "code in a condition": expression("$0 if open('canary', 'w') else 1", "builtins.open"),
     "code in an allowed call": expression("$torch.device('cpu', open('canary', 'w'))", "builtins.open"),
     "argument beyond the list": expression(
-        "$torch.distributed.init_process_group('gloo', init_method='tcp://10.0.0.1:1')", "takes backend here", runs=False
+        "$torch.distributed.init_process_group('gloo', init_method='tcp://10.0.0.1:1')",
+        "takes backend here",
+        runs=False,
     ),
     "function of a method call": expression("$[open][0]('canary', 'w')", "could call any function"),
-    "format": expression("$'{0.__class__.__init__.__globals__}'.format(@latents)", ".format is not on the list", runs=False),
+    "format": expression(
+        "$'{0.__class__.__init__.__globals__}'.format(@latents)", ".format is not on the list", runs=False
+    ),
     "look-alike letters": expression("$\uff45\uff56\uff41\uff4c(\"open('canary', 'w')\")", "letters beyond ASCII"),
-    "module by reference": expression("$@imports#0.os.system('touch canary')", "@imports::0 is a module"),
+    "module by reference": expression("$@imports#0.os.system('touch canary')", "@imports::0 is a module", runs=False),
     "module by plain reference": expression("@imports#0", "could reach anything", runs=False),
-    "MONAI's own variable": expression("$__local_refs['imports::0'].os.system('touch canary')", "read it differently", runs=False),
+    "MONAI's own variable": expression(
+        "$__local_refs['imports::0'].os.system('touch canary')", "read it differently", runs=False
+    ),
     "reference within quotes": expression("$'@n' + '@n'", "read it differently", runs=False),
     "relative reference": expression("$@##imports", "a relative id", runs=False),
-    "torch.load": expression("$torch.load('models/model.pt', weights_only=False)", "unpickle, which runs any code", runs=False),
+    "torch.load": expression(
+        "$torch.load('models/model.pt', weights_only=False)", "unpickle, so run any code", runs=False
+    ),
     "torch.hub": expression("$torch.hub.load('stranger/code', 'network')", "fetch and run what it likes", runs=False),
     "C++ extension": expression("$torch.utils.cpp_extension.load('a', ['a.cpp'])", "import or build code", runs=False),
     "power": expression("$9 ** 9 ** 9 ** 9", "Pow in", runs=False),
@@ -135,7 +146,7 @@ EXPRESSIONS = {
     "padded text": expression("$'%1000000000d' % 1", "which may be of no numbers", runs=False),
     "long expression": expression("$" + "-" * 5000 + "1", "too long", runs=False),
 }
-DOUBLING = "".join(f"d{i}: \"$@d{i - 1} + @d{i - 1}\"\n" for i in range(1, 40))
+DOUBLING = "".join(f'd{i}: "$@d{i - 1} + @d{i - 1}"\n' for i in range(1, 40))
 
 TARGETS = {
     "os.system": component("could run any command", runs=True, _target_="os.system", command="touch canary"),
@@ -145,14 +156,20 @@ TARGETS = {
     "target by reference": component("the target @x", _target_="@x"),
     "target that is a mapping": component("no name", _target_={"_target_": "os.getcwd"}),
     "look-alike target": component("is not on the list", _target_="monai.transforms.Comp\u043ese"),
-    "trusted package": component("is not on the list", _target_="torch.hub.load", repo_or_dir="stranger/code", model="a"),
+    "trusted package": component(
+        "is not on the list", _target_="torch.hub.load", repo_or_dir="stranger/code", model="a"
+    ),
     "torch.load as a target": component("weights_only", _target_="torch.load", f="models/model.pt", weights_only=False),
-    "C++ as a target": component("import or build", _target_="torch.utils.cpp_extension.load", name="a", sources=["a.cpp"]),
+    "C++ as a target": component(
+        "import or build", _target_="torch.utils.cpp_extension.load", name="a", sources=["a.cpp"]
+    ),
     "download": component("fetch and run", _target_="monai.apps.download_and_extract", url="http://10.0.0.1/a.zip"),
     "short name of a download": component("download_url is not on", _target_="download_url", url="http://10.0.0.1/a"),
     "another bundle": component("fetch and run", _target_="monai.bundle.run", config_file="configs/other.yaml"),
     "Lambdad": component("call any function", _target_="Lambdad", keys="image", func="@latents"),
-    "function by its name": component("TorchVisiond is not on", _target_="TorchVisiond", keys="image", name="ColorJitter"),
+    "function by its name": component(
+        "TorchVisiond is not on", _target_="TorchVisiond", keys="image", name="ColorJitter"
+    ),
     "pickles on the disk": component("is not on", _target_="PersistentDataset", data=[], transform=None, cache_dir="x"),
     "code in _requires_": component(
         "builtins.open", runs=True, _target_="torch.nn.Identity", _requires_="$open('canary', 'w')"
@@ -160,7 +177,9 @@ TARGETS = {
     "code in _disabled_": component(
         "builtins.open", runs=True, _target_="torch.nn.Identity", _disabled_="$open('canary', 'w') and True"
     ),
-    "code in an argument": component("builtins.open", runs=True, _target_="torch.nn.Identity", a="$open('canary', 'w')"),
+    "code in an argument": component(
+        "builtins.open", runs=True, _target_="torch.nn.Identity", a="$open('canary', 'w')"
+    ),
     "mode callable": component("the mode", _target_="monai.engines.Trainer", _mode_="callable"),
     "mode debug": component("the mode", _target_="torch.nn.Identity", _mode_="debug"),
     "debugger": component("'_debug_', which is MONAI's own", _target_="torch.nn.Identity", _debug_=True),
@@ -168,7 +187,9 @@ TARGETS = {
     "reader that unpickles": component("import any class", _target_="LoadImaged", keys="image", reader="NumpyReader"),
     "writer by name": component("import any class", _target_="SaveImaged", keys="pred", writer="os.system"),
     "pickles allowed": component("the argument allow_pickle", _target_="LoadImaged", keys="image", allow_pickle=True),
-    "format string": component("the argument bar_format", _target_="ignite.handlers.ProgressBar", bar_format="{0.__class__}"),
+    "format string": component(
+        "the argument bar_format", _target_="ignite.handlers.ProgressBar", bar_format="{0.__class__}"
+    ),
 }
 
 IMPORTS = {
@@ -188,11 +209,11 @@ IMPORTS = {
 PATHS = {
     "absolute": component("output_dir '/etc'", _target_="SaveImaged", keys="pred", output_dir="/etc"),
     "climbing": Attack(INFER, replaced("+ '/output'", "+ '/../../output'"), "output_dir"),
-    "home": Attack(INFER, replaced('"$@bundle_root + \'/models/model.pt\'"', "~/model.pt"), "weights '~/model.pt'"),
-    "URL": Attack(INFER, replaced('"$@bundle_root + \'/models/model.pt\'"', "https://a.b/c.pt"), "weights 'https:"),
+    "home": Attack(INFER, replaced("\"$@bundle_root + '/models/model.pt'\"", "~/model.pt"), "weights '~/model.pt'"),
+    "URL": Attack(INFER, replaced("\"$@bundle_root + '/models/model.pt'\"", "https://a.b/c.pt"), "weights 'https:"),
     "in pieces": Attack(INFER, replaced("$@bundle_root + '/output'", "$'/et' + 'c'"), "output_dir"),
     "of the largest": Attack(INFER, replaced("$@bundle_root + '/output'", "$max('a', 'b')"), "output_dir"),
-    "by reference": Attack(INFER, replaced("path: \"@output\"", "path: \"@bundle\""), "path '@bundle'"),
+    "by reference": Attack(INFER, replaced('path: "@output"', 'path: "@bundle"'), "path '@bundle'"),
     "hidden file": Attack(INFER, replaced("+ '/output'", "+ '/.ssh'"), "output_dir"),
     "file that is run": Attack(INFER, replaced("/synthetic.npy", "/sitecustomize.py"), "output "),
     "own configs": Attack(INFER, replaced("+ '/output'", "+ '/configs'"), "output_dir"),
@@ -201,10 +222,14 @@ PATHS = {
     "by an overlay": Attack(PAPER, added("train#dataset#cache: /etc/x.npy\n"), "cache '/etc/x.npy'"),
     "added to a list": Attack(PAPER, added("+pairs: [/etc/x.npy]\n"), "pairs ['/etc/x.npy']"),
     "image of another": component("leads out of the bundle", _target_="Dataset", data=[{"image": "/home/a.nii.gz"}]),
-    "joined image of another": component("leads out of the bundle", _target_="Dataset", data=["$@bundle + '/../../a.nii'"]),
+    "joined image of another": component(
+        "leads out of the bundle", _target_="Dataset", data=["$@bundle + '/../../a.nii'"]
+    ),
     "prefix of a file": component("no plain file name", _target_="CheckpointSaver", save_dict={}, file_prefix="../a"),
-    "within a call": expression("$tofgan_monai.files.sha256('/etc/passwd')", "is not on the list", runs=False),
-    "of an imported call": Attack(TRAIN, replaced("$@pretrained and sha256(@pretrained)", "$sha256('/etc/passwd')"), "path '/etc"),
+    "within a call": expression("$tofgan_monai.files.sha256('/etc/passwd')", "path '/etc/passwd'", runs=False),
+    "of an imported call": Attack(
+        TRAIN, replaced("$@pretrained and sha256(@pretrained)", "$sha256('/etc/passwd')"), "path '/etc"
+    ),
 }
 
 FILES = {
@@ -212,11 +237,11 @@ FILES = {
     "macro of this machine": Attack(INFER, started("%/etc/x.json"), "the macro"),
     "target in an overlay": Attack(PAPER, added("objective#_target_: os.system\n"), "the target os.system"),
     "added handler": Attack(PAPER, added("+handlers: [{_target_: os.system, command: a}]\n"), "the target os.system"),
-    "expression in an overlay": Attack(PAPER, added(f"width: \"${PWN}\"\n"), "a second 'width'"),
-    "expression in a new overlay": Attack("configs/more.yaml", new(f"width: \"${PWN}\"\n"), "builtins.__import__"),
+    "expression in an overlay": Attack(PAPER, added(f'width: "${PWN}"\n'), "a second 'width'"),
+    "expression in a new overlay": Attack("configs/more.yaml", new(f'width: "${PWN}"\n'), "builtins.__import__"),
     "configuration in JSON": Attack("configs/more.json", new(f'{{\n"run": ["${PWN}"]}}'), "builtins.__import__"),
     "twice in JSON": Attack("configs/more.json", new('{\n"run": [],\n"run": [1]}'), "a second 'run'"),
-    "id of two parts within": Attack(PAPER, added("other: {\"a::b\": 1}\n"), "the key 'a::b'"),
+    "id of two parts within": Attack(PAPER, added('other: {"a::b": 1}\n'), "the key 'a::b'"),
     "metadata's id": Attack(PAPER, added("_meta_: {a: 1}\n"), "'_meta_'"),
     "expression in the metadata": meta("task", "$open('canary', 'w')", "builtins.open"),
     "import in the metadata": meta("task", "$import this", "read it differently"),
@@ -229,10 +254,12 @@ FILES = {
     "code for a class of logging": Attack(LOG, replaced("class=StreamHandler", f"class={PWN}"), "could run any code"),
     "code for logging's arguments": Attack(LOG, replaced("(sys.stdout,)", "(open('canary', 'w'),)"), "args ="),
     "file of logging": Attack(LOG, replaced("class=StreamHandler", "class=FileHandler"), "write any file"),
-    "keywords of logging": Attack(LOG, replaced("level=INFO\nformatter", f"kwargs={{'a': {PWN}}}\nlevel=INFO\nformatter"), "kwargs"),
+    "keywords of logging": Attack(
+        LOG, replaced("level=INFO\nformatter", f"kwargs={{'a': {PWN}}}\nlevel=INFO\nformatter"), "kwargs"
+    ),
     "defaults of logging": Attack(LOG, replaced("[loggers]", f"[DEFAULT]\nargs={PWN}\n[loggers]"), "for all sections"),
     "formatter of logging": Attack(LOG, replaced("format=%", "class=os.system\nformat=%"), "class = os.system"),
-    "YAML tag": Attack(INFER, added('x: !!python/object/apply:os.system ["touch canary"]\n'), "could build any Python object"),
+    "YAML tag": Attack(INFER, added('x: !!python/object/apply:os.system ["touch canary"]\n'), "any Python object"),
     "YAML directive": Attack(PAPER, lambda data: b"%TAG !e! tag:e,2000:\n---\n" + data, "a directive"),
     "YAML anchors": Attack(PAPER, added("a: &a [x, x]\nb: [*a, *a]\n"), "a YAML anchor or alias"),
     "YAML merge key": Attack(PAPER, added("a:\n  <<: {_target_: os.system}\n"), "no string"),
@@ -246,25 +273,29 @@ FILES = {
     "too large": Attack(PAPER, added("# " + "x" * 2**18), "bytes where"),
     "terminal's escapes": Attack("docs/README.md", added("\x1b[2Jclean\n"), "could rewrite what a terminal shows"),
     "card of other weights": Attack(CARD, lambda data: data.replace(b'"sha256": "', b'"sha256": "0'), "is of weights"),
-    "card of another kind": Attack(CARD, replaced('"simulated"', '"anonymous"'), "kinds are simulated"),
-    "card without audit": Attack(CARD, replaced('"audit": null', '"checked": true'), "no audit"),
-    "network without end": Attack(INFER, replaced("width: 2 ", "width: 100000 "), "weights|the argument|parameters"),
-    "network of a wide layer": Attack(INFER, replaced("width: 2 ", "width: 20000 "), "more than 268435456 parameters"),
+    "card of another kind": Attack(CARD, replaced('"simulated"', '"anonymous"'), "kinds are simulated", at='"seen"'),
+    "card without audit": Attack(CARD, replaced('"audit": null', '"checked": true'), "no audit", at="models/model.pt"),
+    "network without end": Attack(INFER, replaced("width: 2 ", "width: 100000 "), "the argument 100000"),
+    "network of a wide layer": Attack(
+        INFER, replaced("width: 2 ", "width: 20000 "), "more than 268435456 parameters", at="network_def:"
+    ),
     "critic for a network": Attack(
         INFER,
-        replaced("networks.Generator\n  latent_dim: \"@latent_dim\"\n", "networks.Critic\n"),
+        replaced('networks.Generator\n  latent_dim: "@latent_dim"\n', "networks.Critic\n"),
         "a critic has seen patients",
     ),
     "network by expression": Attack(INFER, replaced('width: "@width"', 'width: "$@evaluator.run()"'), "plain values"),
-}  # fmt: skip
+}
 FILES["network of many layers"] = Attack(
     INFER,
     replaced(
-        "  _target_: tofgan_monai.networks.Generator\n",
-        "  _target_: UNet\n  spatial_dims: 2\n  in_channels: 1\n  out_channels: 1\n  channels: [2, 2, 2]\n  strides: [1, 1]\n"
-        "  num_res_units: 60000\n  ",
+        '  _target_: tofgan_monai.networks.Generator\n  latent_dim: "@latent_dim"\n  width: "@width"\n  norm: batch\n',
+        "  _target_: UNet\n  spatial_dims: 2\n  in_channels: 1\n  out_channels: 1\n"
+        "  channels: [2, 2, 2]\n  strides: [1, 1]\n"
+        "  num_res_units: 60000\n",
     ),
-    "cannot be made",
+    "more than 10000 layers",
+    at="network_def:",
 )
 
 
@@ -345,10 +376,12 @@ def problems_of(path: Path) -> list[str]:
     return [problem.removeprefix(f"{path.name}: ") for problem in caught.value.problems]
 
 
-def changed_lines(before: bytes, after: bytes) -> set[int]:
-    """Numbers of the lines that were not there before, and 0 and 1 for a file as a whole."""
-    known = before.splitlines()
-    return {0, 1} | {number for number, line in enumerate(after.split(b"\n"), 1) if line not in known or known.count(line) < after.split(b"\n").count(line)}
+def named_lines(attack: Attack, before: bytes, after: bytes) -> set[int]:
+    """The numbers of the lines that a problem may name: those that were changed; 0 and 1 are the file as a whole."""
+    known, lines = before.split(b"\n"), after.split(b"\n")
+    changed = {n for n, line in enumerate(lines, 1) if known.count(line) < lines.count(line)}
+    at = {n for n, line in enumerate(lines, 1) if attack.at and attack.at.encode() in line}
+    return at or changed | ({0, 1} if len(changed) == len(lines) or max(map(len, lines)) > 2**16 else set())
 
 
 @pytest.fixture
@@ -364,10 +397,12 @@ def test_attack_is_refused_at_its_line_and_nothing_runs(name, bundle_files, here
     files[attack.file] = attack.change(before)
     assert files[attack.file] != before
     told = problems_of(archived(here, files))
-    lines = {f"{attack.file}:{line}: " if line else f"{attack.file}: " for line in changed_lines(before, files[attack.file])}
+    lines = named_lines(attack, before, files[attack.file])
     found = [line for line in told if any(text in line for text in attack.told.split("|"))]
     assert found, told
-    assert any(line.startswith(start) for line in found for start in lines), told
+    assert {f"{attack.file}:{n}" if n else attack.file for n in lines} & {
+        ": ".join(line.split(": ")[:1]) for line in found
+    }, told
     assert not (here / "canary").exists()
 
 
@@ -391,7 +426,7 @@ def test_weights_that_are_no_state_dict_are_refused_unread(name, bundle_files, h
     files[MODEL] = make()
     files[CARD] = as_text(card(files[MODEL], [{"kind": "real"}], "a test"))
     problems = problems_of(archived(here, files))
-    assert len(problems) == 1 and problems[0].startswith(f"{MODEL}: "), problems
+    assert all(problem.startswith(f"{MODEL}: ") for problem in problems), problems
     assert any(text in problems[0] for text in told.split("|"))
     assert not (here / "canary").exists()
 
@@ -428,8 +463,12 @@ def bombed(data: bytes) -> bytes:
     buffer = io.BytesIO(data)
     with zipfile.ZipFile(buffer, "a") as archive:
         info = entry(f"{BUNDLE}/docs/more.md")
-        info.compress_type, info.file_size, info.compress_size = zipfile.ZIP_DEFLATED, 10 * 2**30, 10 * 2**10 * len(block)
-        info.header_offset = archive.start_dir
+        info.compress_type, info.file_size, info.compress_size = (
+            zipfile.ZIP_DEFLATED,
+            10 * 2**30,
+            10 * 2**10 * len(block),
+        )
+        info.header_offset, info.CRC = archive.start_dir, 0
         archive.fp.seek(archive.start_dir)
         archive.fp.write(info.FileHeader(zip64=True) + block * (10 * 2**10))
         archive.filelist.append(info)
@@ -457,6 +496,7 @@ def rewritten(name: str, content: bytes) -> Callable[[bytes], bytes]:
     return change
 
 
+CENTRAL = b"PK\x01\x02\x14\x03\x14\x00"  # how an entry of the central directory begins; its flags are next
 ARCHIVES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "zip-slip": (appended((entry(f"{BUNDLE}/../../canary"), b"")), "could write outside the bundle's folder"),
     "absolute path": (appended((entry("/tmp/canary"), b"")), "could write outside the bundle's folder"),
@@ -473,15 +513,15 @@ ARCHIVES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "many files": (appended(*((entry(f"{BUNDLE}/docs/a{i}.md"), b"") for i in range(99))), "files: a bundle has"),
     "file beyond the manifest": (appended((entry(f"{BUNDLE}/docs/a.md"), b"a")), "docs/a.md is another"),
     "changed file": (rewritten("LICENSE", b"other"), "LICENSE is another: was changed after packing"),
-    "no manifest": (rewritten("manifest.json", b""), "not a mapping"),
+    "no manifest": (rewritten("manifest.json", b""), "not readable"),
     "no manifest at all": (rewritten("manifest.json", b"[]"), "not a mapping"),
     "bytes before": (lambda data: b"#!/bin/sh\ntouch canary\nexit\n" + data, "hide something in or between"),
     "bytes behind": (lambda data: data + b"more", "hide something|not readable"),
     "comment": (commented, "hide something in or between"),
     "truncated": (lambda data: data[:-100], "not readable"),
     "no zip file": (lambda data: b"GIF89a" + bytes(100), "not readable"),
-    "encrypted": (lambda data: data.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00"), "not readable"),
-}  # fmt: skip
+    "encrypted": (lambda data: data.replace(CENTRAL + b"\0", CENTRAL + b"\1"), "not readable"),
+}
 
 
 @pytest.mark.parametrize("name", ARCHIVES)
@@ -515,10 +555,20 @@ STRANGERS = {
 def test_files_that_are_no_part_of_a_bundle_are_refused_by_what_they_are(bundle_files, here):
     files = {**bundle_files(BUNDLE), **{name: b"" for name in STRANGERS}}
     problems = problems_of(archived(here, files))
-    assert [f"{name}: {what}" for name, what in STRANGERS.items() if not any(p.startswith(f"{name}: {what}") for p in problems)] == []
-    assert len(problems) == len(STRANGERS)
+    assert [
+        f"{name}: {what}"
+        for name, what in STRANGERS.items()
+        if not any(p.startswith(f"{name}: {what}") for p in problems)
+    ] == []
+    assert {problem.split(":")[0] for problem in problems} == {*STRANGERS}
 
 
 def test_bundle_without_its_parts_is_none(bundle_files, here):
     files = {name: data for name, data in bundle_files(BUNDLE).items() if name.startswith("configs/train")}
-    assert {problem.split(":")[0] for problem in problems_of(archived(here, files))} == {META, INFER, MODEL, CARD, "LICENSE"}
+    assert {problem.split(":")[0] for problem in problems_of(archived(here, files))} == {
+        META,
+        INFER,
+        MODEL,
+        CARD,
+        "LICENSE",
+    }

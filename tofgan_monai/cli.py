@@ -220,7 +220,9 @@ def adopt(
 def pack(
     bundle: Annotated[str, typer.Argument(help="a bundle's name or folder")],
     archive: Annotated[Path, typer.Argument(help="the .zip, or a folder for BUNDLE-VERSION.zip")],
-    sign: Annotated[Path | None, typer.Option(help="a private key of OpenSSH; the signature goes to ARCHIVE.sig")] = None,
+    sign: Annotated[
+        Path | None, typer.Option(help="a private key of OpenSSH; the signature goes to ARCHIVE.sig")
+    ] = None,
     data: Annotated[
         Data | None, typer.Option(help="what the weights have seen, where no record of their training says it")
     ] = None,

@@ -121,7 +121,10 @@ def is_simulated(path: str | os.PathLike) -> bool:
     """Whether a NIfTI file is a head that `tofgan phantom` made, as its header says."""
     import nibabel
 
-    return not os.path.isdir(path) and bytes(nibabel.load(path).header.get("descrip", b"")).rstrip(b"\0") == SIMULATED
+    if os.path.isdir(path):
+        return False
+    header: Any = nibabel.load(path).header
+    return bytes(header.get("descrip", b"")).rstrip(b"\0") == SIMULATED
 
 
 def _forms_of(header: Any) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -53,7 +53,7 @@ def _signature(text: str) -> tuple[str, tuple[str, ...]]:
 _HARM = {
     r"(builtins\.)?(eval|exec|compile|breakpoint|__import__|getattr|setattr|globals|vars)$": "run any code",
     r"(os|posix|nt|subprocess|pty|shutil|signal)\.|monai\.utils\.(misc\.)?run_cmd": "run any command of this machine",
-    r"(pickle|dill|joblib|marshal|shelve|torch\.load|torch\.jit|monai\.data\.Persistent)": "unpickle, which runs any code",
+    r"(pickle|dill|joblib|marshal|shelve|torch\.load|torch\.jit|monai\.data\.Persistent)": "unpickle, so run any code",
     r"torch\.hub|monai\.(apps|bundle)\.|urllib|requests|socket|http": "fetch and run what it likes, or send data away",
     r"torch\.utils\.cpp_extension|ctypes|importlib|pydoc|runpy|monai\.utils\.(module\.)?(optional_import|load_sub)":
         "import or build code of its choice",

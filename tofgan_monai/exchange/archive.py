@@ -1,7 +1,8 @@
 """The archive: one form for one content, so that the same bundle is the same bytes, and any other form is refused.
 
-A zip file of stored, sorted files below one folder, the bundle's name, with fixed times and modes: whatever can be hidden
-in a zip file (links, devices, two files of one name, a bomb, bytes between the files) makes other bytes than `write` does.
+A zip file of stored, sorted files below one folder, the bundle's name, with fixed times and modes: whatever can be
+hidden in a zip file (links, devices, two files of one name, a bomb, bytes between the files) makes other bytes than
+`write` does.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def _check_imports(document: Document, scope: Scope) -> Iterator[Problem]:
             if not may_import(origin):
                 yield Problem(document.file, line, f"imports {origin}, which is not on the list", harm(f"{origin}."))
             elif is_builtin(name) or name.startswith("_"):
-                yield Problem(document.file, line, f"{name}, a name of Python's own", "could make eval look like another")
+                yield Problem(document.file, line, f"{name}, a name of Python's own", "could make eval look harmless")
             elif scope.names.setdefault(name, origin) != origin:
                 what = f"{name} means {origin} here, elsewhere {scope.names[name]}"
                 yield Problem(document.file, line, what, "could call another function than the one that is read")
@@ -103,7 +103,10 @@ class _Check:
         if value.startswith("%"):
             yield f"the macro {shown(value)}", "takes in whatever file it names, unseen"
         elif value[:1] in ("$", "@") and (not value.isascii() or _RELATIVE.search(value)):
-            yield f"{shown(value)}: a relative id, or letters beyond ASCII", "could be read as another name than is seen"
+            yield (
+                f"{shown(value)}: a relative id, or letters beyond ASCII",
+                "could be read as another name than is seen",
+            )
         elif value.startswith("$"):
             yield from check_expression(value, self.scope, self._node_problems)
         elif _REFERENCE.fullmatch(value):

@@ -20,5 +20,6 @@ class Problem(NamedTuple):
 
 def shown(value: object, width: int = 80) -> str:
     """A value in a message: on one line, ASCII, not too long. Names of files and code in it are a stranger's."""
-    text = ascii(value)
+    is_huge = isinstance(value, int) and value.bit_length() > 10_000  # Python itself refuses to write it
+    text = "beyond ten thousand bits" if is_huge else ascii(value)
     return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -1,7 +1,7 @@
 """Configurations read as MONAI reads them, by its own loaders, but only where all readers would see the same in them.
 
-YAML has a hundred ways to say one thing. A bundle needs few: ASCII, one document, no tags, anchors, aliases, merge keys,
-duplicate keys or keys that are no strings. Within these MONAI, PyYAML and a person who reads the file see the same.
+YAML has a hundred ways to say one thing. A bundle needs few: ASCII, one document, no tags, anchors, aliases, merge
+keys, duplicate keys or keys that are no strings. Within these MONAI and a person who reads the file see the same.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ def read_document(file: str, data: bytes) -> tuple[Document | None, list[Problem
             return None, problems
         node = yaml.compose(marked, yaml.SafeLoader)
         lines: dict[Path, int] = {}
-        problems = list(_structure(file, node, (), lines))
-        content = json.loads(text) if is_json else yaml.load(text, CheckKeyDuplicatesYamlLoader)  # noqa: S506
+        if problems := list(_structure(file, node, (), 1, lines)):
+            return None, problems
+        content = json.loads(text) if is_json else yaml.load(text, CheckKeyDuplicatesYamlLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return refused(mark.line + 1 if mark else 0, f"not readable ({error.problem})")
@@ -57,20 +58,20 @@ def read_document(file: str, data: bytes) -> tuple[Document | None, list[Problem
         return refused(0, f"not readable ({shown(str(error))})")
     if not isinstance(content, dict):
         return refused(1, "not a mapping of names to values")
-    if not problems and set(_paths(content, ())) != set(lines):
+    if set(_paths(content, ())) != set(lines):
         return refused(1, "read in two ways by two readers")
-    return (None if problems else Document(file, content, lines)), problems
+    return Document(file, content, lines), []
 
 
 def _oddities(file: str, text: str) -> Iterator[Problem]:
     """What a bundle has no need of, found before anything is built of it."""
     depth = documents = 0
     for count, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
-        line = event.start_mark.line + 1
+        line, tag = (event.start_mark.line if event.start_mark else 0) + 1, getattr(event, "tag", None)
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             yield Problem(file, line, "a YAML anchor or alias", "could grow to fill the memory, or hide what is merged")
-        elif getattr(event, "tag", None):
-            yield Problem(file, line, f"the YAML tag {shown(event.tag)}", "could build any Python object")
+        elif tag:
+            yield Problem(file, line, f"the YAML tag {shown(tag)}", "could build any Python object")
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1 or event.version or event.tags:
@@ -81,14 +82,14 @@ def _oddities(file: str, text: str) -> Iterator[Problem]:
             return
 
 
-def _structure(file: str, node: Any, path: Path, lines: dict[Path, int]) -> Iterator[Problem]:
-    """Notes the lines below a node; keys and values that two readers could take for different things are problems."""
+def _structure(file: str, node: Any, path: Path, line: int, lines: dict[Path, int]) -> Iterator[Problem]:
+    """Notes the lines of a node and of those below it; what could be read as different things is a problem."""
     if node is None:
         return
-    line = lines[path] = node.start_mark.line + 1
+    lines[path] = line
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            yield from _structure(file, item, (*path, index), lines)
+            yield from _structure(file, item, (*path, index), item.start_mark.line + 1, lines)
     elif isinstance(node, yaml.MappingNode):
         for key, item in node.value:
             where = key.start_mark.line + 1
@@ -97,7 +98,7 @@ def _structure(file: str, node: Any, path: Path, lines: dict[Path, int]) -> Iter
             elif (*path, key.value) in lines:
                 yield Problem(file, where, f"a second {shown(key.value)}", "takes the place of the first unseen")
             else:
-                yield from _structure(file, item, (*path, key.value), lines)
+                yield from _structure(file, item, (*path, key.value), where, lines)
     elif node.tag not in _PLAIN:
         yield Problem(file, line, f"{shown(node.value)}, no plain value", "could be read in two ways; put it in quotes")
 

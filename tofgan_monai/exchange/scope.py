@@ -202,7 +202,7 @@ def expression(value: str) -> tuple[str, dict[str, int]]:
 
 
 def parsed(value: str) -> ast.expr | None:
-    """The tree of a `$` expression; None where Python could not read it, or would read a reference as something else."""
+    """The tree of a `$` expression; None where Python cannot read it, or would read a reference as something else."""
     if len(value) > MAX_LENGTH:
         return None
     text, references = expression(value)

@@ -40,7 +40,9 @@ def check_signature(archive: Path, data: bytes, signers: str | os.PathLike, sign
 
 def _keygen(words: list[str], data: bytes, failed: str) -> bytes:
     try:
-        done = subprocess.run(["ssh-keygen", "-Y", *words, "-n", NAMESPACE], input=data, capture_output=True, check=False)
+        done = subprocess.run(
+            ["ssh-keygen", "-Y", *words, "-n", NAMESPACE], input=data, capture_output=True, check=False
+        )
     except FileNotFoundError as error:
         raise InputError("ssh-keygen: not found; install OpenSSH 8.1 or newer, or do without signatures") from error
     if done.returncode:

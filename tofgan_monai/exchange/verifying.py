@@ -28,16 +28,14 @@ class Verified(NamedTuple):
     def lines(self) -> list[str]:
         """What a person wants to know of it, line by line."""
         seen = [
-            f"{name} {entry['sha256'][:16]} has seen {kinds(entry['seen'])} (known from: {shown(entry['known_from'])}), "
-            f"audit: {'none' if entry['audit'] is None else shown(entry['audit'])}"
+            f"{name} {entry['sha256'][:16]} has seen {kinds(entry['seen'])} (known from: {shown(entry['known_from'])})"
+            + f", audit: {'none' if entry['audit'] is None else shown(entry['audit'])}"
             for name, entry in self.card["weights"].items()
         ]
         return [f"{self.content.name} {self.content.version}, {len(self.content.files)} files", *seen, self.signature]
 
 
-def verify(
-    archive: str | os.PathLike, signers: str | os.PathLike | None = None, signer: str | None = None
-) -> Verified:
+def verify(archive: str | os.PathLike, signers: str | os.PathLike | None = None, signer: str | None = None) -> Verified:
     """The verified content of an archive.
 
     Args:
@@ -72,7 +70,9 @@ def _bytes(path: Path) -> bytes:
             raise InputError(f"{path}: {path.stat().st_size} bytes; a bundle has no more than {MAX_BYTES}")
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the archive that `tofgan pack` made") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); give the archive that `tofgan pack` made"
+        ) from error
 
 
 def is_unchanged(folder: Path) -> bool:

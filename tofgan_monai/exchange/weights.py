@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.modules import module as hooks
 
 from tofgan_monai.exchange.problems import Problem, shown
-from tofgan_monai.exchange.reading import Document
+from tofgan_monai.exchange.reading import Document, Path
 
 MAX_PARAMETERS, MAX_MODULES, MAX_DEPTH, MAX_NUMBER = 2**28, 10_000, 64, 2**16
 CRITICS = ("tofgan_monai.networks.Critic",)
@@ -26,48 +26,60 @@ _GLOBAL = re.compile(r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2
 _IMPORTING = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"}
 
 
+class _NotPlainError(ValueError):
+    """What a network may not be given, and where it stands."""
+
+    def __init__(self, where: Path, what: str) -> None:
+        super().__init__(what)
+        self.where = where
+
+
 def declared_network(document: Document) -> tuple[nn.Module | None, list[Problem]]:
     """The `network_def` of an inference configuration that was found good, without memory for its weights.
 
     Its arguments are plain values and references to such, so nothing else of the configuration is made for it.
     """
-    line = document.lines.get(("network_def",), 0)
+    where: Path = ("network_def",)
     declared = document.content.get("network_def")
 
     def refused(what: str, could: str) -> tuple[None, list[Problem]]:
-        return None, [Problem(document.file, line, what, could)]
+        return None, [Problem(document.file, document.lines.get(where, 0), what, could)]
 
     if not isinstance(declared, dict) or {key for key in declared if key.startswith("_")} - {"_desc_"} != {"_target_"}:
         return refused("no network_def that is a component", "cannot be checked against the weights")
     if declared["_target_"] in CRITICS:
+        where = (*where, "_target_")
         return refused("the network_def is a critic", "a critic has seen patients and does not leave")
     try:
-        plain = _plain(declared, document.content)
+        plain = {key: _plain(item, document.content, (*where, key)) for key, item in declared.items()}
         with torch.device("meta"), _bounded():
             return ConfigParser({"network": plain}, globals=False).get_parsed_content("network"), []
     except Exception as error:  # whatever a constructor makes of arguments that it does not know
+        where = error.where if isinstance(error, _NotPlainError) else where
         return refused(f"the network cannot be made ({shown(_first(error), 160)})", "could be one without end")
 
 
-def _plain(value: Any, config: dict[str, Any], depth: int = 0) -> Any:
-    """A network's arguments with what they refer to in place."""
+def _plain(value: Any, config: dict[str, Any], where: Path, depth: int = 0) -> Any:
+    """A network's argument with what it refers to in place."""
     if depth > MAX_DEPTH or (isinstance(value, dict | list) and len(value) > MAX_DEPTH):
-        raise ValueError(f"more than {MAX_DEPTH} levels")
+        raise _NotPlainError(where, f"more than {MAX_DEPTH} levels")
     if isinstance(value, dict):
-        if depth and "_target_" in value:
-            raise ValueError(f"{value['_target_']} within it; a network's arguments are plain values")
-        return {key: _plain(item, config, depth + 1) for key, item in value.items()}
+        if "_target_" in value:
+            raise _NotPlainError(where, f"{value['_target_']} within it; a network's arguments are plain values")
+        return {key: _plain(item, config, (*where, key), depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item, config, depth + 1) for item in value]
+        return [_plain(item, config, (*where, index), depth + 1) for index, item in enumerate(value)]
     if isinstance(value, str) and value.startswith("@"):
         found: Any = config
+        where = ()
         for key in ReferenceResolver.split_id(value[1:]):
-            found = found[int(key)] if isinstance(found, list) else found[key]
-        return _plain(found, config, depth + 1)
+            step = int(key) if isinstance(found, list) else key
+            found, where = found[step], (*where, step)
+        return _plain(found, config, where, depth + 1)
     if isinstance(value, str) and value.startswith("$"):
-        raise ValueError(f"{value}; a network's arguments are plain values or references to such")
+        raise _NotPlainError(where, f"{value}; a network's arguments are plain values or references to such")
     if isinstance(value, int) and abs(value) > MAX_NUMBER:
-        raise ValueError(f"the argument {value}")
+        raise _NotPlainError(where, f"the argument {value}")
     return value
 
 
@@ -145,7 +157,9 @@ def _pickle_problems(data: bytes) -> list[tuple[str, str]]:
             entries = archive.infolist()
             strangers = [entry.filename for entry in entries if not _RECORD.fullmatch(entry.filename)]
             if strangers:
-                return [(f"{shown(strangers[0])} in it: TorchScript, or no file of torch.save", "could run code of its own")]
+                return [
+                    (f"{shown(strangers[0])} in it: TorchScript, or no file of torch.save", "could run code of its own")
+                ]
             if len({entry.filename for entry in entries}) != len(entries):
                 return [("two records of one name", "could be read in two ways")]
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
