@@ -127,7 +127,7 @@ EXPRESSIONS = {
         "$'{0.__class__.__init__.__globals__}'.format(@latents)", ".format is not on the list", runs=False
     ),
     "look-alike letters": expression("$\uff45\uff56\uff41\uff4c(\"open('canary', 'w')\")", "letters beyond ASCII"),
-    "module by reference": expression("$@imports#0.os.system('touch canary')", "@imports::0 is a module", runs=False),
+    "module by reference": expression("$@imports#0.os.system('touch canary')", "@imports::0, a module", runs=False),
     "module by plain reference": expression("@imports#0", "could reach anything", runs=False),
     "MONAI's own variable": expression(
         "$__local_refs['imports::0'].os.system('touch canary')", "read it differently", runs=False
@@ -243,6 +243,10 @@ FILES = {
     "twice in JSON": Attack("configs/more.json", new('{\n"run": [],\n"run": [1]}'), "a second 'run'"),
     "id of two parts within": Attack(PAPER, added('other: {"a::b": 1}\n'), "the key 'a::b'"),
     "metadata's id": Attack(PAPER, added("_meta_: {a: 1}\n"), "'_meta_'"),
+    "way round the rules for values": Attack(
+        INFER, started({"_target_": "Dataset", "data": "@_meta_::references"}), "a module or the metadata"
+    ),
+    "card of another form": Attack(CARD, new('{"format": 1, "weights": [1]}'), "says nothing of"),
     "expression in the metadata": meta("task", "$open('canary', 'w')", "builtins.open"),
     "import in the metadata": meta("task", "$import this", "read it differently"),
     "macro in the metadata": meta("task", "%/etc/x.json", "the macro"),
@@ -270,7 +274,7 @@ FILES = {
     "YAML date": Attack(PAPER, added("other: 2024-01-01\n"), "no plain value"),
     "line hidden in a comment": Attack(PAPER, added("# \u0085width: 3\n"), "not ASCII"),
     "look-alike key": Attack(PAPER, added("w\u0456dth: 3\n"), "not ASCII"),
-    "too large": Attack(PAPER, added("# " + "x" * 2**18), "bytes where"),
+    "too large": Attack(PAPER, added("# " + "x" * 2**17), "bytes where"),
     "terminal's escapes": Attack("docs/README.md", added("\x1b[2Jclean\n"), "could rewrite what a terminal shows"),
     "card of other weights": Attack(CARD, lambda data: data.replace(b'"sha256": "', b'"sha256": "0'), "is of weights"),
     "card of another kind": Attack(CARD, replaced('"simulated"', '"anonymous"'), "kinds are simulated", at='"seen"'),

@@ -11,7 +11,7 @@ from tofgan_monai.exchange.allowed import allowed, harm, is_builtin
 from tofgan_monai.exchange.expressions import Found, check_constant, check_expression
 from tofgan_monai.exchange.problems import Problem, shown
 from tofgan_monai.exchange.reading import Document, Path
-from tofgan_monai.exchange.scope import Scope, import_of, may_import
+from tofgan_monai.exchange.scope import Scope, as_written, import_of, leaves_the_settings, may_import
 
 _ID = re.compile(r"\+?[A-Za-z_]\w*((#|::)\w+)*", re.ASCII)
 _UNREADABLE_KEY = re.compile(r"::|#|^[$@%+]|[^ -~]")
@@ -110,19 +110,15 @@ class _Check:
         elif value.startswith("$"):
             yield from check_expression(value, self.scope, self._node_problems)
         elif _REFERENCE.fullmatch(value):
-            if value.startswith("@imports"):
-                yield f"{value} is a module", "could reach anything in it"
+            if leaves_the_settings(value[1:].replace("#", "::")):
+                yield f"{value}, a module or the metadata", "could reach anything in it"
         elif not self.is_metadata:
             yield from check_constant(value)
 
     def _node_problems(self, name: str, node: ast.expr) -> Iterator[Found]:
         """An argument within an expression, by the same rules as one that stands in a component."""
-        value = node.value if isinstance(node, ast.Constant) else "$" + self._as_written(node)
+        value = node.value if isinstance(node, ast.Constant) else "$" + as_written(node)
         yield from _argument_problems(name, value, self.scope)
-
-    @staticmethod
-    def _as_written(node: ast.expr) -> str:
-        return re.sub(r"__local_refs\['([\w:]+)'\]", r"@\1", ast.unparse(node))
 
 
 def _target_problems(value: Any) -> Iterator[Found]:

@@ -85,7 +85,8 @@ def check_card(data: bytes, weights: bytes) -> list[Problem]:
     if document is None:
         return problems
     lines = document.lines
-    entry = dict(document.content.get("weights") or {}).get(WEIGHTS)
+    cards = document.content.get("weights")
+    entry = cards.get(WEIGHTS) if isinstance(cards, dict) else None
     if document.content.get("format") != 1 or not isinstance(entry, dict):
         return [Problem(CARD, 1, f"says nothing of {WEIGHTS}", _MEND)]
     path = ("weights", WEIGHTS)

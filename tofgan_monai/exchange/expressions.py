@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from tofgan_monai.exchange.allowed import allowed, harm
 from tofgan_monai.exchange.problems import shown
-from tofgan_monai.exchange.scope import MAX_BITS, Scope, is_tail, parsed, reference
+from tofgan_monai.exchange.scope import MAX_BITS, Scope, as_written, is_tail, leaves_the_settings, parsed, reference
 
 MAX_NUMBER = 2**40
 LEAVES_THE_BUNDLE = re.compile(r"(?i)^\s*([/\\~]|[a-z]:[/\\]|[a-z][a-z0-9+.-]*:/)|(^|[/\\])\.\.([/\\]|$)|\$\{|\0")
@@ -42,8 +42,8 @@ def _check(node: ast.expr, scope: Scope, check_argument: CheckArgument) -> Itera
                 yield from _check(child, scope, check_argument)
 
     if (name := reference(node)) is not None:
-        if name.split("::")[0] == "imports":
-            yield f"@{name} is a module", "could reach anything in it"
+        if leaves_the_settings(name):
+            yield f"@{name}, a module or the metadata", "could reach anything in it"
     elif isinstance(node, ast.Constant):
         yield from check_constant(node.value)
     elif isinstance(node, ast.Name | ast.Attribute):
@@ -52,7 +52,7 @@ def _check(node: ast.expr, scope: Scope, check_argument: CheckArgument) -> Itera
         yield from _check_call(node, scope, check_argument, below)
     elif isinstance(node, ast.Subscript):
         if not _is_plain_index(node.slice):
-            yield f"an index {shown(ast.unparse(node.slice))}, no plain number or name", "could be any code"
+            yield f"an index {shown(as_written(node.slice))}, no plain number or name", "could be any code"
         yield from below(node.value)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, _OPERATORS):
         yield from _check_arithmetic(node, scope)
@@ -66,7 +66,7 @@ def _check(node: ast.expr, scope: Scope, check_argument: CheckArgument) -> Itera
         yield from below(*(child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)))
     else:
         what = getattr(node, "op", node)
-        yield f"{type(what).__name__} in {shown(ast.unparse(node))}", "could run code of its own or fill the memory"
+        yield f"{type(what).__name__} in {shown(as_written(node))}", "could run code of its own or fill the memory"
 
 
 def check_constant(value: object) -> Iterator[Found]:
@@ -99,7 +99,7 @@ def _check_call(node: ast.Call, scope: Scope, check_argument: CheckArgument, bel
     if name is not None and parameters is None:
         yield f"{shown(name)[1:-1]} is not on the list", harm(name)
     elif name is None and not isinstance(node.func, ast.Attribute):
-        yield f"a call of {shown(ast.unparse(node.func))}", "could call any function"
+        yield f"a call of {shown(as_written(node.func))}", "could call any function"
     elif name is None:
         yield from below(node.func)
     if any(isinstance(argument, ast.Starred) for argument in node.args) or any(k.arg is None for k in node.keywords):
@@ -114,7 +114,7 @@ def _check_call(node: ast.Call, scope: Scope, check_argument: CheckArgument, bel
 
 
 def _check_arithmetic(node: ast.BinOp, scope: Scope) -> Iterator[Found]:
-    text = shown(ast.unparse(node))
+    text = shown(as_written(node))
     if not isinstance(node.op, ast.Add) and not (scope.is_number(node.left) and scope.is_number(node.right)):
         yield f"{text}, which may be of no numbers", "could repeat or format a text until the memory is full"
     elif (bits := scope.bits(node)) is None or bits > MAX_BITS:

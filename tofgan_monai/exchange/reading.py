@@ -15,7 +15,7 @@ from monai.utils.misc import CheckKeyDuplicatesYamlLoader
 
 from tofgan_monai.exchange.problems import Problem, shown
 
-MAX_BYTES, MAX_ITEMS, MAX_DEPTH = 2**18, 20_000, 32
+MAX_BYTES, MAX_ITEMS, MAX_DEPTH = 2**16, 10_000, 32
 _PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null")}
 
 Path = tuple[str | int, ...]

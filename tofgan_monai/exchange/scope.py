@@ -228,6 +228,16 @@ def reference(node: ast.AST) -> str | None:
     return None
 
 
+def as_written(node: ast.AST) -> str:
+    """A part of an expression as it stands in the file, `@id` and all."""
+    return re.sub(rf"{REFERENCES}\['([\w:]+)'\]", r"@\1", ast.unparse(node))
+
+
+def leaves_the_settings(name: str) -> bool:
+    """Whether an id is not a setting of the configuration: a module that it imports, or the metadata."""
+    return name.split("::")[0] in ("imports", "_meta_")
+
+
 def is_tail(node: ast.AST) -> bool:
     """Whether a part of an expression is '/...' below a folder: no way up, no hidden file, nothing that is run."""
     text = node.value if isinstance(node, ast.Constant) else None
