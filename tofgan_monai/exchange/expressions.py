@@ -81,15 +81,14 @@ def check_constant(value: object) -> Iterator[Found]:
 
 def _check_name(node: ast.Name | ast.Attribute, scope: Scope, below: Callable) -> Iterator[Found]:
     name = scope.dotted(node)
-    if name is None:
-        assert isinstance(node, ast.Attribute)
+    if name is None and isinstance(node, ast.Attribute):
         if node.attr not in allowed().attributes:
             yield (
                 f"the attribute .{shown(node.attr)[1:-1]} is not on the list",
                 "could reach any object from there",
             )
         yield from below(node.value)
-    elif name not in allowed().values and (name not in allowed().calls or name.startswith("builtins.")):
+    elif name and name not in allowed().values and (name not in allowed().calls or name.startswith("builtins.")):
         yield f"{shown(name)[1:-1]} is not on the list", harm(name)
 
 
