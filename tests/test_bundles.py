@@ -20,7 +20,7 @@ from tofgan_monai.networks import Generator, HalfUNet
 from tofgan_monai.pairs import StackWriter, open_stack
 
 ROOT = Path(__file__).parents[1]
-SCHEMA = Path(__file__).parent / "data" / "meta_schema_20240725.json"
+SCHEMA = ROOT / "tofgan_monai" / "exchange" / "meta_schema_20240725.json"
 BUNDLES = ROOT / "bundles"
 GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn"]
 UNET = "tof_mra_vessel_segmentation"

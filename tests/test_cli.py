@@ -13,7 +13,21 @@ from tofgan_monai.cli import app
 from tofgan_monai.errors import InputError
 
 VERBS = [
-    *("phantom", "check", "prepare", "extract", "train", "adopt", "generate", "segment", "evaluate", "frechet"),
+    *(
+        "phantom",
+        "check",
+        "prepare",
+        "extract",
+        "train",
+        "adopt",
+        "pack",
+        "verify",
+        "install",
+        "generate",
+        "segment",
+        "evaluate",
+        "frechet",
+    ),
     *("study", "report"),
 ]
 

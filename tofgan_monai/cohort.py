@@ -21,7 +21,7 @@ from tofgan_monai.files import write_json
 from tofgan_monai.scans import Scan, find_scans
 from tofgan_monai.splits import SPLITS, Split, split_by_counts, split_by_fractions, split_by_lists, with_patients
 from tofgan_monai.volume_checks import check_scan
-from tofgan_monai.volumes import parse_label_values
+from tofgan_monai.volumes import is_simulated, parse_label_values
 
 FRACTIONS = (0.6, 0.15, 0.25)
 UNSPLIT = "unsplit"
@@ -170,6 +170,8 @@ def _shown(path: Path, folder: Path) -> str:
 def _item(scan: Scan, mapping: Mapping[str, int]) -> dict[str, Any]:
     item: dict[str, Any] = {"subject": scan.subject, "patient": scan.patient}
     item |= {name: os.fspath(getattr(scan, name)) for name in _FILES if getattr(scan, name)}
+    if is_simulated(scan.image):
+        item["simulated"] = True
     if scan.label and mapping:
         item["label_values"] = dict(mapping)
     return item

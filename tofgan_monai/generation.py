@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from tofgan_monai.engine import GaussianLatents
 from tofgan_monai.errors import InputError
+from tofgan_monai.exchange.data_card import seen_by, write_card
 from tofgan_monai.files import sha256, written_whole
 from tofgan_monai.metrics.thresholds import choose_label_threshold
 from tofgan_monai.networks import Generator
@@ -99,6 +100,7 @@ def adopt(
 ) -> tuple[Path, float | None]:
     """Puts a training's weights into a bundle's `models/model.pt`, and a GAN's label threshold into its inference.yaml.
 
+    What the weights have seen, as far as the training's records tell, goes into `docs/data_card.json`.
     The weights must fit the network that the bundle's own inference.yaml declares.
 
     Args:
@@ -131,7 +133,9 @@ def adopt(
         if "label_threshold" not in parser:
             raise InputError(f"{config}: has no label_threshold to choose; leave the validation pairs out")
         threshold = choose_label_threshold(raw_labels(network), validation_pairs)
+    seen = seen_by(run, bundle)
     save_weights(weights, target)
+    write_card(bundle, seen)
     if threshold is not None:
         text = re.sub(r"(?m)^label_threshold: \S+", f"label_threshold: {threshold:.3f}", config.read_text("utf-8"))
         with written_whole(config) as temporary:

@@ -91,6 +91,7 @@ def sample_pairs(
     volumes: list[dict[str, Any]] = []
     described: dict[str, Any] = {
         "kind": "real",
+        **({"simulated": True} if all(item.get("simulated") for item in items) else {}),
         **(manifest or {}),
         "fingerprint": fingerprint(items, transform),
         "volumes": volumes,

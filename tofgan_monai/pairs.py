@@ -27,6 +27,7 @@ from tofgan_monai.files import write_json, written_whole
 
 PATCH_SIZE = 96
 PAIR_SHAPE = (2, PATCH_SIZE, PATCH_SIZE)
+KINDS = ("simulated", "synthetic", "real")  # of data: by `tofgan phantom`, by a generator, of patients
 
 
 def normalise_patch(image: np.ndarray) -> np.ndarray:
@@ -147,8 +148,18 @@ def patients_of_pairs(path: str | os.PathLike, manifest: dict[str, Any]) -> np.n
     return np.array(patients)
 
 
+def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a stack's manifest tells of whose data it is; of patients, where it tells nothing."""
+    if manifest.get("kind") == "synthetic":
+        return {"kind": "synthetic", "weights_sha256": manifest.get("weights_sha256")}
+    patients = {volume.get("patient") for volume in manifest.get("volumes", ())}
+    return {"kind": "simulated" if manifest.get("simulated") is True else "real", "patients": len(patients) or None}
+
+
 class PairDataset(Dataset):
     """Pairs of one stack, or of several pooled, as dictionaries of tensors.
+
+    `provenance` says of each stack which kind of data it is, and of how many patients or of which generator.
 
     Each item holds `reals` (2, 96, 96) in [-1, 1] for a GAN, and for a segmentation network `image` (1, 96, 96) in
     [-1, 1] and `label` (1, 96, 96) in {0, 1}; all float32.
@@ -159,7 +170,9 @@ class PairDataset(Dataset):
 
     def __init__(self, paths: str | os.PathLike | Sequence[str | os.PathLike]) -> None:
         paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-        self.stacks = [open_stack(path)[0] for path in paths]
+        opened = [open_stack(path) for path in paths]
+        self.stacks = [pairs for pairs, _ in opened]
+        self.provenance = [_provenance(manifest) for _, manifest in opened]
         self.ends = np.cumsum([len(stack) for stack in self.stacks])
 
     @property

@@ -78,7 +78,7 @@ def prepare(
     if problems:
         raise InputError(problems)
     prepared = {
-        item["subject"]: {"subject": item["subject"], "patient": item["patient"], **files}
+        item["subject"]: {key: item[key] for key in ("subject", "patient", "simulated") if key in item} | files
         for item, (files, _) in zip(items, results, strict=True)
     }
     present = json.loads(cohort_path(cohort).read_text(encoding="utf-8"))

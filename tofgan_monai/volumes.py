@@ -17,6 +17,9 @@ COSINE_TOLERANCE = 0.001
 """Of the axes' direction cosines: 0.2 mm over the width of a head."""
 ORIGIN_TOLERANCE_MM = 0.05
 
+SIMULATED = b"simulated by tofgan phantom"
+"""The description in the headers of simulated heads, by which they are told from patients."""
+
 _SHOWN = 6
 
 
@@ -112,6 +115,16 @@ def load_volume(path: str | os.PathLike) -> Volume:
         raise InputError("the header's affine cannot be inverted; mend its qform or sform")
     problems, warnings = _doubts_of(*forms, voxels.shape)
     return Volume(voxels, affine, problems, warnings)
+
+
+def is_simulated(path: str | os.PathLike) -> bool:
+    """Whether a NIfTI file is a head that `tofgan phantom` made, as its header says."""
+    import nibabel
+
+    if os.path.isdir(path):
+        return False
+    header: Any = nibabel.load(path).header
+    return bytes(header.get("descrip", b"")).rstrip(b"\0") == SIMULATED
 
 
 def _forms_of(header: Any) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tofgan_monai.files import written_whole
 from tofgan_monai.phantom.head import Head, simulate_head
+from tofgan_monai.volumes import SIMULATED
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def write_head(folder: str | os.PathLike, head: Head) -> None:
         nifti.set_qform(head.affine, code=1)
         nifti.set_sform(nifti.get_qform(), code=1)  # the quaternion's own rounding, so that both say the same
         nifti.header.set_xyzt_units("mm", "sec")
+        nifti.header["descrip"] = SIMULATED
         with written_whole(Path(folder) / f"{name}.nii.gz") as temporary:
             nibabel.save(nifti, temporary)
 

@@ -1,0 +1,135 @@
+"""The data card: which kind of data a bundle's weights have seen, and what audit stands behind them.
+
+It stands in `docs/data_card.json` and holds for the weights whose SHA-256 it names, and for no others:
+
+    {"format": 1, "weights": {"models/model.pt": {
+        "sha256": "...",
+        "seen": [{"kind": "real", "patients": 41}],
+        "known_from": "the training's records",
+        "audit": null}}}
+
+A kind is `simulated` (made by `tofgan phantom`), `synthetic` (made by a generator, named by the SHA-256 of its weights)
+or `real`; what no record says is taken for real. `audit` is null until an audit has been made; then its summary.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tofgan_monai.bundle_paths import known_bundles
+from tofgan_monai.errors import InputError
+from tofgan_monai.exchange.layout import CARD, WEIGHTS
+from tofgan_monai.exchange.problems import Problem, shown
+from tofgan_monai.exchange.reading import read_document
+from tofgan_monai.files import write_json
+from tofgan_monai.pairs import KINDS
+from tofgan_monai.training import load_weights
+
+RECORDED, DECLARED = "the training's records", "declared by whoever packed it"
+Seen = list[dict[str, Any]]
+
+
+def card(weights: bytes, seen: Seen, known_from: str) -> dict[str, Any]:
+    """The data card of a bundle's weights."""
+    entry = {"sha256": hashlib.sha256(weights).hexdigest(), "seen": seen, "known_from": known_from, "audit": None}
+    return {"format": 1, "weights": {WEIGHTS: entry}}
+
+
+def as_text(content: dict[str, Any]) -> bytes:
+    """The card as its file has it."""
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def write_card(bundle: Path, seen: Seen) -> None:
+    """Writes the card of weights that a training's records tell about into a bundle's folder."""
+    write_json(bundle / CARD, card((bundle / WEIGHTS).read_bytes(), seen, RECORDED))
+
+
+def seen_by(run: str | os.PathLike, bundle: Path) -> Seen:
+    """What the weights of a training have seen, by its own records and by the cards of what it started from.
+
+    Args:
+        run: output folder of the training.
+        bundle: the bundle whose card, too, is asked about the weights that it started from.
+    """
+    unknown: Seen = [{"kind": "real", "patients": None}]
+    try:
+        recipe = load_weights(Path(run) / "checkpoint.pt")["recipe"]
+        seen = list(ast.literal_eval(recipe["data"]))
+        start = recipe["pretrained"]
+    except (InputError, KeyError, TypeError, ValueError, SyntaxError):
+        return unknown  # made before such records were kept, or elsewhere
+    if start != "None":
+        seen += next((found for path in [bundle, *known_bundles()] if (found := _seen_in(path, start))), unknown)
+    return [entry for index, entry in enumerate(seen) if entry not in seen[:index]]
+
+
+def _seen_in(bundle: Path, sha256: str) -> Seen:
+    """What a bundle's card says of weights; empty if it is about others."""
+    try:
+        entries = json.loads((bundle / CARD).read_text("utf-8"))["weights"].values()
+        return next((list(entry["seen"]) for entry in entries if entry["sha256"] == sha256), [])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def check_card(data: bytes, weights: bytes) -> list[Problem]:
+    """What is wrong with a card, and whether it is about these weights."""
+    document, problems = read_document(CARD, data)
+    if document is None:
+        return problems
+    lines = document.lines
+    cards = document.content.get("weights")
+    entry = cards.get(WEIGHTS) if isinstance(cards, dict) else None
+    if document.content.get("format") != 1 or not isinstance(entry, dict):
+        return [Problem(CARD, 1, f"says nothing of {WEIGHTS}", _MEND)]
+    path = ("weights", WEIGHTS)
+    sha256 = hashlib.sha256(weights).hexdigest()
+    if entry.get("sha256") != sha256:
+        what = f"is of weights {shown(entry.get('sha256'))}, not of {WEIGHTS} ({sha256})"
+        problems.append(Problem(CARD, lines.get((*path, "sha256"), lines[path]), what, _MEND))
+    if not _is_seen(entry.get("seen")):
+        what = f"seen {shown(entry.get('seen'))}"
+        problems.append(Problem(CARD, lines.get((*path, "seen"), lines[path]), what, f"kinds are {', '.join(KINDS)}"))
+    if not isinstance(entry.get("known_from"), str):
+        problems.append(Problem(CARD, lines[path], "not said from where it is known", "could be a guess"))
+    if not isinstance(entry.get("audit", 0), dict | None):
+        problems.append(Problem(CARD, lines[path], "no audit, not even null", "leaves open whether one was made"))
+    return problems
+
+
+_MEND = (
+    "adopt the weights again from the training's folder (`tofgan adopt`), or say which data they have seen "
+    "(`tofgan pack --data`)"
+)
+
+
+def _is_seen(seen: Any) -> bool:
+    return isinstance(seen, list) and bool(seen) and all(isinstance(e, dict) and e.get("kind") in KINDS for e in seen)
+
+
+def declared(folder: Path, data: str, weights: bytes) -> dict[str, Any]:
+    """The card of weights of which who packs them says what they have seen.
+
+    Raises:
+        InputError: the bundle's own card says more.
+    """
+    said = _seen_in(folder, hashlib.sha256(weights).hexdigest())
+    if said and (more := {entry["kind"] for entry in said} - {data}):
+        raise InputError(f"{folder / CARD}: says {kinds(said)}; leave --data {data} out, or {', '.join(more)} is lost")
+    return card(weights, [{"kind": data, "patients": None}], DECLARED)
+
+
+def kinds(seen: Iterable[dict[str, Any]]) -> str:
+    """The entries in words: `real (41 patients), synthetic`."""
+    words = []
+    for entry in seen:
+        patients = entry.get("patients")
+        words.append(entry["kind"] + (f" ({patients} patients)" if isinstance(patients, int) else ""))
+    return ", ".join(words)
