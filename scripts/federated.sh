@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv=$PWD/.venv-federated
 requirements=scripts/federated-requirements.txt
+unset TOFGAN_PYTHON
 source scripts/environment.sh
 export OMP_NUM_THREADS=1 # the clinics train side by side, and tiny networks gain nothing from threads
 
