@@ -295,7 +295,7 @@ def test_metadata_names_the_pinned_versions(name):
 @pytest.mark.parametrize("name", ALL)
 def test_has_what_a_bundle_of_the_zoo_has(name):
     files = ["LICENSE", "configs/metadata.json", "configs/logging.conf", "docs/README.md"]
-    for file in files + [f"configs/{kind}.yaml" for kind in ("train", "inference", "paper")]:
+    for file in files + [f"configs/{kind}.yaml" for kind in ("train", "multi_gpu_train", "inference", "paper")]:
         assert (BUNDLES / name / file).is_file(), file
     assert (BUNDLES / name / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
@@ -444,14 +444,15 @@ def test_epoch_of_so_many_pairs(stack, tmp_path):
 @pytest.mark.parametrize("name", ALL)
 def test_every_command_of_the_readme_is_one_of_monais(name):
     text = (BUNDLES / name / "docs" / "README.md").read_text("utf-8")
-    lines = [line for line in text.splitlines() if line.startswith("python -m monai.bundle")]
+    lines = [line for line in text.splitlines() if line.startswith(("python -m monai.bundle", "torchrun "))]
     assert len(lines) >= 5
     for line in lines:
         words = line.replace("[", "").replace("]", "").replace(",", "").replace('"', "").replace("'", "").split()
         for word in words:
             if word.startswith("configs/"):
                 assert (BUNDLES / name / word).is_file(), line
-        if words[3] == "run":
+        verb, *words = words[words.index("monai.bundle") + 1 :]
+        if verb == "run":
             files = [Path(word).name for word in words if word.endswith(".yaml")]
             parser = parsed(name, *files)
             ids = [word[2:] for word in words if word.startswith("--") and word != "--config_file"]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tofgan_monai.networks import Critic
 from tofgan_monai.objectives import Objective
+from tofgan_monai.ranks import averaged, n_ranks, own_rows
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -22,7 +23,10 @@ class TrainingDivergedError(RuntimeError):
 
 
 class Player(Generic[Network]):
-    """A network and the optimiser that moves it, and nothing else, down a loss."""
+    """A network and the optimiser that moves it, and nothing else, down a loss.
+
+    Where several ranks share the training, each gives the loss of its own samples, and all move down the mean.
+    """
 
     def __init__(self, network: Network, optimizer: torch.optim.Optimizer) -> None:
         self.network = network
@@ -38,7 +42,9 @@ class Player(Generic[Network]):
         name = type(self.network).__name__.lower()
         if not torch.isfinite(loss):
             raise TrainingDivergedError(f"the loss of the {name} became {loss.item()}")
-        for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters), strict=True):
+        # By hand: DistributedDataParallel does not know the inner torch.autograd.grad of a gradient penalty.
+        gradients = averaged(torch.autograd.grad(loss, self.parameters))
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         norm = nn.utils.clip_grad_norm_(self.parameters, float("inf"))  # measures, clips nothing
         if not torch.isfinite(norm):
@@ -104,11 +110,11 @@ class AdversarialStep:
         with torch.autocast(device.type, torch.bfloat16, enabled=self.amp and device.type == "cuda"):
             for _ in range(self.critic_steps):
                 with torch.no_grad():
-                    fakes = generator(self.latents(len(reals)).to(device))
+                    fakes = generator(self._latents(reals))
                 critic_loss, critic_figures = self.objective.critic_loss(critic, self._seen(reals), self._seen(fakes))
                 figures["critic_gradient"] = self.critic.descend(critic_loss)
                 figures.update(critic_figures)
-            fakes = generator(self.latents(len(reals)).to(device))
+            fakes = generator(self._latents(reals))
             generator_loss, generator_figures = self.objective.generator_loss(
                 critic, self._seen(reals), self._seen(fakes)
             )
@@ -116,5 +122,10 @@ class AdversarialStep:
         figures.update(generator_figures, critic_loss=critic_loss.detach(), generator_loss=generator_loss.detach())
         return {name: float(value) for name, value in figures.items()}
 
+    def _latents(self, reals: Tensor) -> Tensor:
+        return own_rows(self.latents(len(reals) * n_ranks())).to(reals.device)
+
     def _seen(self, pairs: Tensor) -> Tensor:
-        return pairs + self.noise * torch.randn_like(pairs) if self.noise else pairs
+        if not self.noise:
+            return pairs
+        return pairs + self.noise * own_rows(torch.randn_like(torch.cat([pairs] * n_ranks())))

@@ -14,6 +14,7 @@ from tofgan_monai.engine import GaussianLatents
 from tofgan_monai.files import written_whole
 from tofgan_monai.metrics.sliced_wasserstein import sliced_wasserstein
 from tofgan_monai.metrics.thresholds import choose_label_threshold
+from tofgan_monai.ranks import rank
 
 
 def pair_grid(pairs: np.ndarray, columns: int = 8) -> np.ndarray:
@@ -68,8 +69,9 @@ class PairMonitor:
         return sliced_wasserstein(self.reals, fakes)
 
     def attach(self, trainer: Engine) -> None:
-        """Draws when an epoch is complete."""
-        trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
+        """Draws when an epoch is complete, on the first rank."""
+        if not rank():
+            trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, trainer: Engine) -> None:
         """Draws the grid."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from tofgan_monai.networks import Critic
+from tofgan_monai.ranks import batch_mean, n_ranks, own_rows
 
 
 class Objective(Protocol):
@@ -29,7 +30,7 @@ def gradient_penalty(critic: torch.nn.Module, reals: Tensor, fakes: Tensor) -> T
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028, eq. 3; Kossen et al. 2021, eq. 3.
     """
-    epsilon = torch.rand(len(reals), 1, 1, 1, device=reals.device, dtype=reals.dtype)
+    epsilon = own_rows(torch.rand(len(reals) * n_ranks(), 1, 1, 1, device=reals.device, dtype=reals.dtype))
     mixtures = (epsilon * reals.detach() + (1 - epsilon) * fakes.detach()).requires_grad_()
     (gradients,) = torch.autograd.grad(critic(mixtures).sum(), mixtures, create_graph=True)
     return (gradients.flatten(1).norm(dim=1) - 1).square().mean()
@@ -105,12 +106,13 @@ class NonSaturating:
         if not self.matching_weight:
             return self.adversarial_weight * adversarial, {}
         with torch.no_grad():
-            wanted = critic.features(reals).mean(0)
-        matching = F.l1_loss(features.mean(0), wanted)
+            wanted = batch_mean(critic.features(reals))
+        matching = F.l1_loss(batch_mean(features), wanted)
         loss = self.adversarial_weight * adversarial + self.matching_weight * matching
         return loss, {"feature_matching": matching.detach()}
 
 
 def _cross_entropy(logits: Tensor, targets: tuple[float, float]) -> Tensor:
     """BCE against targets drawn uniformly from a range; on logits, targets above 1 are legal."""
-    return F.binary_cross_entropy_with_logits(logits, torch.empty_like(logits).uniform_(*targets))
+    drawn = logits.new_empty(len(logits) * n_ranks(), *logits.shape[1:]).uniform_(*targets)
+    return F.binary_cross_entropy_with_logits(logits, own_rows(drawn))

@@ -21,6 +21,7 @@ from tofgan_monai.cohort import read_cohort
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
 from tofgan_monai.pairs import PairDataset, StackWriter, manifest_path
+from tofgan_monai.ranks import first_goes_ahead
 from tofgan_monai.volumes import load_volume
 
 Item = Mapping[str, Any]
@@ -58,8 +59,9 @@ class PairSource(PairDataset):
     ) -> None:
         if not pairs:
             items = read_cohort(dataset_dir, split)
-            if not _is_current(Path(cache), fingerprint(items, transform)):
-                sample_pairs(items, transform, cache, manifest={"split": split})
+            with first_goes_ahead():  # of several ranks it samples, and the others find what it has made
+                if not _is_current(Path(cache), fingerprint(items, transform)):
+                    sample_pairs(items, transform, cache, manifest={"split": split})
             pairs = cache
         super().__init__(pairs)
 

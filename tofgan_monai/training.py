@@ -30,6 +30,7 @@ from tqdm import tqdm
 from tofgan_monai.engine import TrainingDivergedError
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
+from tofgan_monai.ranks import averaged_figures, from_first, n_ranks, rank, require_joined
 
 _logger = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ def fit_weights(network: nn.Module, weights: Any, path: str | os.PathLike) -> No
 class History:
     """Ignite handler that keeps the means of an epoch's iteration outputs, one dictionary of figures per epoch.
 
-    Attach it before the handlers that add figures of their own. Its state belongs into the checkpoint.
+    Where several ranks share the training the means are over all of them. Attach it before the handlers that add
+    figures of their own. Its state belongs into the checkpoint.
 
     Raises:
         TrainingDivergedError: a figure became NaN or infinite.
@@ -108,7 +110,7 @@ class History:
                 self._sums.setdefault(str(name), []).append(figure)  # MONAI's keys are enums: no weights_only load
 
     def _finish(self, trainer: Engine) -> None:
-        means = {name: float(np.mean(values)) for name, values in self._sums.items()}
+        means = averaged_figures({name: float(np.mean(values)) for name, values in self._sums.items()})
         seconds = time.monotonic() - self._began
         self.epochs.append(
             {"epoch": trainer.state.epoch, "iteration": trainer.state.iteration, **means, "seconds": seconds}
@@ -132,11 +134,14 @@ class History:
 
 
 def seed_epoch(seed: int, epoch: int, loader: DataLoader) -> None:
-    """Seeds torch, NumPy and the loader's random transforms from the seed and the epoch's number."""
+    """Seeds torch, NumPy and the loader's random transforms from the seed and the epoch's number.
+
+    Several ranks have torch and NumPy seeded alike, and their transforms each in its own way.
+    """
     number = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
     torch.manual_seed(number)
     np.random.seed(number)
-    set_rnd(loader.dataset, seed=number)
+    set_rnd(loader.dataset, seed=(number + rank()) % 2**32)
 
 
 class KeepBest:
@@ -168,8 +173,9 @@ class KeepBest:
         self.path = Path(output_dir) / "best.pt"
 
     def attach(self, trainer: Engine) -> None:
-        """Runs when an epoch is complete."""
-        trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
+        """Runs when an epoch is complete, on the first rank."""
+        if not rank():
+            trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, trainer: Engine) -> None:
         """Measures and keeps."""
@@ -213,8 +219,15 @@ def run_resumable(
     loader: Any = trainer.data_loader
     max_epochs = trainer.state.max_epochs or 0
 
-    if checkpoint.exists():
-        content = load_weights(checkpoint)
+    def now() -> dict[str, Any]:
+        states = {name: value.state_dict() for name, value in saved.items()}
+        return {"epoch": trainer.state.epoch, "recipe": texts, "state": states}
+
+    require_joined()
+    content = load_weights(checkpoint) if not rank() and checkpoint.exists() else None
+    if n_ranks() > 1:  # all begin with the first one's weights, on the same pairs
+        content = from_first(content or now())
+    if content:
         _refuse_another_recipe(content["recipe"], texts, checkpoint)
         for name, value in saved.items():
             value.load_state_dict(content["state"][name])
@@ -222,18 +235,22 @@ def run_resumable(
         if content["epoch"] >= max_epochs:
             _logger.info(f"{folder}: finished already ({content['epoch']} epochs); nothing to do")
             return
-        _logger.info(f"{folder}: going on after epoch {content['epoch']} of {max_epochs}")
+        if content["epoch"]:
+            _logger.info(f"{folder}: going on after epoch {content['epoch']} of {max_epochs}")
 
     def save(engine: Engine) -> None:
-        states = {name: value.state_dict() for name, value in saved.items()}
         with written_whole(folder / "losses.jsonl") as temporary:
             temporary.write_text("".join(json.dumps(epoch) + "\n" for epoch in history.epochs), encoding="utf-8")
-        save_weights({"epoch": engine.state.epoch, "recipe": texts, "state": states}, checkpoint)
+        save_weights(now(), checkpoint)
 
     trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine: seed_epoch(seed, engine.state.epoch, loader))
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, save)
+    if not rank():
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, save)
     total = max_epochs * len(loader)
-    with tqdm(total=total, initial=trainer.state.iteration, desc=folder.name, unit="step", mininterval=1) as bar:
+    quiet = rank() > 0
+    with tqdm(
+        total=total, initial=trainer.state.iteration, desc=folder.name, unit="step", mininterval=1, disable=quiet
+    ) as bar:
         trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: bar.update() and None)
         try:
             trainer.run()

@@ -1,0 +1,114 @@
+"""Two simulated clinics: a U-Net that each trains alone, one by federated averaging, one of both clinics' pairs pooled.
+
+All take the same number of steps. What is scored are both clinics' test patients, by `tofgan evaluate`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+
+from nvflare.app_opt.pt.recipes.fedavg import FedAvgRecipe
+from nvflare.recipe import SimEnv
+
+from tofgan_monai.cli import app
+from tofgan_monai.training import load_weights, save_weights
+
+UNET = "tof_mra_vessel_segmentation"
+CLINICS = ("A", "B")
+N_TRAINING, N_VALIDATION, N_TEST = 4, 1, 4
+N_ROUNDS, EPOCHS_PER_ROUND = 3, 2
+WIDTH = 8
+RECIPE = {"width": WIDTH, "lr": 0.002}  # what else the bundle's train.yaml says holds
+
+
+def main(folder: Path) -> None:
+    """Makes the clinics' data, trains, scores and prints the table."""
+    if folder.exists():
+        sys.exit(f"{folder}: is there already; remove it or name another folder")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    began = time.monotonic()
+    for clinic in CLINICS:
+        make_data(folder / clinic, clinic)
+    models = {f"{clinic} alone": train(folder, f"alone_{clinic}", [clinic]) for clinic in CLINICS}
+    models["federated"] = federate(folder)
+    models["pooled"] = train(folder, "pooled", CLINICS)
+    for name, weights in models.items():
+        for clinic in CLINICS:
+            words = ["--model", name, "--cohort", clinic, "--weights", weights, "--width", WIDTH]
+            tofgan("evaluate", folder / clinic / "prepared", folder / "results" / f"{name}_{clinic}", *words)
+    print(table(folder / "results"))
+    print(f"done in {(time.monotonic() - began) / 60:.1f} min")
+
+
+def tofgan(*words: object) -> None:
+    """Runs a verb, printed as it would be typed."""
+    print(shlex.join(["tofgan", *map(str, words)]), flush=True)
+    app([str(word) for word in words], standalone_mode=False)
+
+
+def make_data(folder: Path, clinic: str) -> None:
+    """The clinic's prepared patients, and stacks of the pairs of those for training and validation."""
+    counts = f"{N_TRAINING},{N_VALIDATION},{N_TEST}"
+    n_patches = ("--n-vessel", 250, "--n-random", 250)
+    n = N_TRAINING + N_VALIDATION + N_TEST
+    tofgan("phantom", folder / "heads", "--site", clinic, "--n", n, "--small", "--workers", 2)
+    tofgan("check", folder / "heads", "--counts", counts, "--n-vessel", 250)
+    tofgan("prepare", folder / "heads", folder / "prepared")
+    for split in ("training", "validation"):
+        tofgan("extract", folder / "prepared", folder / f"{split}.npy", "--split", split, *n_patches)
+
+
+def train(folder: Path, name: str, clinics: tuple[str, ...] | list[str]) -> Path:
+    """The last weights of a training on pairs of these clinics, of as many steps as the federated one has at each."""
+    output = folder / name
+    pairs = [word for clinic in clinics for word in ("--pairs", folder / clinic / "training.npy")]
+    validation = [word for clinic in clinics for word in ("--validation-pairs", folder / clinic / "validation.npy")]
+    recipe = [word for key, value in RECIPE.items() for word in (f"--{key}", value)]
+    epochs = N_ROUNDS * EPOCHS_PER_ROUND // len(clinics)
+    tofgan("train", UNET, "--output-dir", output, *pairs, *validation, *recipe, "--max_epochs", epochs)
+    weights = load_weights(output / "checkpoint.pt")["state"]["network"]
+    save_weights(weights, output / "last.pt")  # the federated one has no best epoch either
+    return output / "last.pt"
+
+
+def federate(folder: Path) -> Path:
+    """The weights that the server has after the last round."""
+    given = {"folder": str(folder.resolve()), "epochs": EPOCHS_PER_ROUND, "rounds": N_ROUNDS, **RECIPE}
+    recipe = FedAvgRecipe(
+        name="vessels",
+        model={"class_path": "tofgan_monai.networks.HalfUNet", "args": {"width": WIDTH}},
+        min_clients=len(CLINICS),
+        num_rounds=N_ROUNDS,
+        train_script=str(Path(__file__).with_name("federated_clinic.py")),
+        train_args=shlex.join(f"{key}={value}" for key, value in given.items()),
+    )
+    run = recipe.execute(SimEnv(clients=list(CLINICS), workspace_root=str((folder / "simulator").resolve())))
+    found = sorted(Path(run.get_result()).rglob("FL_global_model.pt"))
+    if len(found) != 1:
+        sys.exit(f"{folder}/simulator: no global model came out; look at the logs there")
+    save_weights(load_weights(found[0])["model"], folder / "federated.pt")
+    return folder / "federated.pt"
+
+
+def table(folder: Path) -> str:
+    """Markdown: mean DSC and 95HD of each model on each clinic's test patients."""
+    scores = defaultdict(list)
+    for path in sorted(folder.rglob("results.jsonl")):
+        for line in map(json.loads, path.read_text("utf-8").splitlines()):
+            scores[line["model"], line["cohort"]].append((line["dsc"], line["hd95_mm"]))
+    rows = ["| U-Net | " + " | ".join(f"DSC, {c} | 95HD mm, {c}" for c in CLINICS) + " |", "|---" * 5 + "|"]
+    for model in dict.fromkeys(model for model, _ in scores):
+        cells = [f"{mean(column):.3f}" for c in CLINICS for column in zip(*scores[model, c], strict=True)]
+        rows.append(f"| {model} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
