@@ -28,6 +28,7 @@ from tofgan_monai.error_maps import (
 from tofgan_monai.errors import InputError
 from tofgan_monai.evaluation import ResultsWriter, score_threshold
 from tofgan_monai.metrics.calibre import dsc_by_calibre
+from tofgan_monai.metrics.distances import average_hausdorff_mm, average_surface_distance_mm
 from tofgan_monai.metrics.overlap import Overlap, dice, overlap
 from tofgan_monai.metrics.thresholds import (
     PROBABILITIES,
@@ -36,6 +37,7 @@ from tofgan_monai.metrics.thresholds import (
     dice_at,
     vessel_share,
 )
+from tofgan_monai.metrics.topology import betti_errors, cl_dice
 from tofgan_monai.results import read_results, result_lines, write_results
 
 SHAPE = (12, 14, 10)
@@ -172,6 +174,11 @@ def test_the_threshold_row_lands_among_the_results(cohort: Path, tmp_path: Path)
         small, large = dsc_by_calibre(image >= baseline.threshold, label, SPACING_MM)
         assert line["dsc_small"] == pytest.approx(small, abs=1e-5)
         assert line["dsc_large"] is large is None  # single voxels
+        prediction = image >= baseline.threshold
+        assert line["cl_dice"] == pytest.approx(cl_dice(prediction, label), abs=1e-5)
+        assert line["betti_errors"] == list(betti_errors(prediction, label))
+        for name, distance in (("asd_mm", average_surface_distance_mm), ("avd_mm", average_hausdorff_mm)):
+            assert line[name] == pytest.approx(distance(prediction, label, spacing_mm=SPACING_MM), abs=1e-4)
 
 
 def test_a_threshold_may_be_chosen_on_another_split(cohort: Path, tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from tofgan_monai.cohort import read_cohort
 from tofgan_monai.error_maps import save_error_map
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.calibre import dsc_by_calibre
+from tofgan_monai.metrics.distances import average_hausdorff_mm, average_surface_distance_mm
 from tofgan_monai.metrics.overlap import Overlap, overlap, spacing_of
 from tofgan_monai.metrics.thresholds import ThresholdBaseline, best_threshold, dice_at
+from tofgan_monai.metrics.topology import betti_errors, cl_dice
 from tofgan_monai.results import BASELINE_MODEL, result_lines, summaries, write_results
 
 logger = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ def score_threshold(
         spacing_mm = _spacing_mm(nibabel.load(item["label"]))
         prediction, truth = _loader(item["image"])() >= baseline.threshold, _loader(item["label"])() > 0
         scores.append(overlap(prediction, truth, spacing_mm=spacing_mm))
-        more.append(_by_calibre(prediction, truth, spacing_mm))
+        more.append(_further_scores(prediction, truth, spacing_mm))
     write_results(output, result_lines(scores, model=model, cohort=cohort, split=split, more=more))
     return baseline
 
@@ -127,7 +129,7 @@ class ResultsWriter:
                 )
             if self.error_maps and len(self.scores) < self.n_error_maps:
                 self._draw(output)
-            fields = {**_by_calibre(prediction[0], truth[0], spacing_mm), **self._by_threshold(output)}
+            fields = {**_further_scores(prediction[0], truth[0], spacing_mm), **self._by_threshold(output)}
             self.scores.append(overlap(prediction[0], truth[0], spacing_mm=spacing_mm))
             self.more.append(fields)
 
@@ -181,12 +183,18 @@ class ResultsWriter:
         )
 
 
-def _by_calibre(
+def _further_scores(
     prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Tensor, spacing_mm: Sequence[float]
-) -> dict[str, float | None]:
-    scores = dsc_by_calibre(prediction, truth, spacing_mm)
-    names = ("dsc_small", "dsc_large")
-    return {name: None if dsc is None else round(dsc, 5) for name, dsc in zip(names, scores, strict=True)}
+) -> dict[str, Any]:
+    small, large = dsc_by_calibre(prediction, truth, spacing_mm)
+    return {
+        "dsc_small": None if small is None else round(small, 5),
+        "dsc_large": None if large is None else round(large, 5),
+        "cl_dice": round(cl_dice(prediction, truth), 5),
+        "betti_errors": list(betti_errors(prediction, truth)),
+        "asd_mm": round(average_surface_distance_mm(prediction, truth, spacing_mm=spacing_mm), 4),
+        "avd_mm": round(average_hausdorff_mm(prediction, truth, spacing_mm=spacing_mm), 4),
+    }
 
 
 def _same_geometry(volume: torch.Tensor, truth: MetaTensor) -> bool:

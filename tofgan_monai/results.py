@@ -4,14 +4,15 @@ One line is one patient under one model:
 
     {"model": "U-Net on real pairs", "cohort": "A", "split": "test", "patient": "test-03",
      "dsc": 0.87, "hd95_mm": 3.2, "empty": "", "dsc_small": 0.71, "dsc_large": 0.93,
-     "dsc_at": [0.62, ... 0.58], "n": 14}
+     "cl_dice": 0.84, "betti_errors": [7, 2, 0], "asd_mm": 0.4, "avd_mm": 0.3, "dsc_at": [0.62, ... 0.58], "n": 14}
 
 `patient` is the split's name and the position in that split's list in cohort.json, from 00; a line never holds a
 subject's name or a path. `n` is the number of patients in that evaluation; for `empty` see
 `tofgan_monai.metrics.overlap`. `dsc_small` and `dsc_large` are the DSC of the vessels below 1.5 mm in diameter and of
-the others (see `tofgan_monai.metrics.calibre`), null where the truth has none of them. `dsc_at`, where the vessels'
-probability was kept, holds the DSC at its thresholds 0.05, 0.10, ... 0.95 (`thresholds.PROBABILITIES`). These three may
-be missing: older files have none of them.
+the others (see `tofgan_monai.metrics.calibre`), null where the truth has none of them. `cl_dice` and the errors in the
+number of components, loops and cavities are of `metrics.topology`, the average surface distance and the average
+Hausdorff distance in mm of `metrics.distances`. `dsc_at`, where the vessels' probability was kept, holds the DSC at its
+thresholds 0.05, 0.10, ... 0.95 (`thresholds.PROBABILITIES`). All these may be missing: older files have none of them.
 
 Lines of the same model, cohort and split are replaced, all others are kept, so several evaluations may share one file
 and each may be repeated. Lines that hold no `patient` but a `measure` are other results of a study: they are kept and
