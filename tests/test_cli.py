@@ -13,22 +13,10 @@ from tofgan_monai.cli import app
 from tofgan_monai.errors import InputError
 
 VERBS = [
-    *(
-        "phantom",
-        "check",
-        "prepare",
-        "extract",
-        "train",
-        "adopt",
-        "pack",
-        "verify",
-        "install",
-        "generate",
-        "segment",
-        "evaluate",
-        "frechet",
-    ),
-    *("study", "report"),
+    *("phantom", "check", "prepare", "extract"),
+    *("train", "adopt", "generate", "segment", "evaluate"),
+    *("pack", "verify", "install"),
+    *("frechet", "study", "report"),
 ]
 
 
