@@ -1,0 +1,63 @@
+"""The README's way from clinic to clinic, its commands as they stand there, on volumes as small as can be."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from test_bundles import write_patient
+from typer.testing import CliRunner
+
+from tofgan_monai.cli import app
+from tofgan_monai.cohort import write_cohort
+from tofgan_monai.pairs import open_stack
+from tofgan_monai.results import read_results
+
+ROOT = Path(__file__).parents[1]
+SHORT = {
+    "train": ["--max_epochs", "1", "--n_vessel", "8", "--n_random", "8"],
+    "extract": ["--n-vessel", "8", "--n-random", "8"],
+    "generate": ["-n", "24"],  # the last one given counts
+}
+
+
+def commands() -> list[list[str]]:
+    """The words of each command in the README's section."""
+    section = re.split(r"^## ", (ROOT / "README.md").read_text("utf-8"), flags=re.MULTILINE)
+    (text,) = (part for part in section if part.startswith("From clinic to clinic"))
+    return [shlex.split(line, comments=True) for line in text.splitlines() if line.startswith("    ")]
+
+
+@pytest.fixture
+def clinics(tmp_path, monkeypatch):
+    """A working directory with the prepared patients of two clinics."""
+    for clinic, seed in (("A", 0), ("B", 10)):
+        folder = tmp_path / f"PATIENTS_{clinic}"
+        items = [write_patient(folder / f"sub-{clinic}{i}", "RAS", seed + i) for i in range(4)]
+        write_cohort(folder, {"training": items[:2], "validation": items[2:3], "test": items[3:]})
+    monkeypatch.setenv("TOFGAN_BUNDLES", str(tmp_path / "installed"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_readme_leads_from_one_clinic_to_the_other(clinics):
+    told = ""
+    for program, *words in commands():
+        if program == "cp":
+            shutil.copytree(ROOT / words[1], clinics / words[2])
+            continue
+        assert program == "tofgan"
+        ran = CliRunner().invoke(app, [*words, *SHORT.get(words[0], [])])
+        assert ran.exit_code == 0, (words, ran.output, ran.exception)
+        told += ran.output
+    assert "passed" in told and "real" in told
+    pairs, manifest = open_stack("synthetic.npy")
+    assert len(pairs) == 24 and manifest["kind"] == "synthetic"
+    (entry,) = json.loads((clinics / "b_unet/docs/data_card.json").read_text("utf-8"))["weights"].values()
+    assert [seen["kind"] for seen in entry["seen"]] == ["real", "real"]  # its own patient; b_start's are not known here
+    (line,) = read_results("b_scores/results.jsonl")
+    assert 0 <= line["dsc"] <= 1
