@@ -1,6 +1,6 @@
-"""Two simulated clinics: a U-Net that each trains alone, one by federated averaging, one of both clinics' pairs pooled.
+"""Two simulated clinics: a U-Net that each trains alone, and one that they train together by federated averaging.
 
-All take the same number of steps. What is scored are both clinics' test patients, by `tofgan evaluate`.
+Both take the same number of steps. What is scored are both clinics' test patients, by `tofgan evaluate`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ def main(folder: Path) -> None:
     began = time.monotonic()
     for clinic in CLINICS:
         make_data(folder / clinic, clinic)
-    models = {f"{clinic} alone": train(folder, f"alone_{clinic}", [clinic]) for clinic in CLINICS}
+    models = {f"{clinic} alone": train_alone(folder, clinic) for clinic in CLINICS}
     models["federated"] = federate(folder)
-    models["pooled"] = train(folder, "pooled", CLINICS)
     for name, weights in models.items():
         for clinic in CLINICS:
             words = ["--model", name, "--cohort", clinic, "--weights", weights, "--width", WIDTH]
@@ -65,14 +64,12 @@ def make_data(folder: Path, clinic: str) -> None:
         tofgan("extract", folder / "prepared", folder / f"{split}.npy", "--split", split, *n_patches)
 
 
-def train(folder: Path, name: str, clinics: tuple[str, ...] | list[str]) -> Path:
-    """The last weights of a training on pairs of these clinics, of as many steps as the federated one has at each."""
-    output = folder / name
-    pairs = [word for clinic in clinics for word in ("--pairs", folder / clinic / "training.npy")]
-    validation = [word for clinic in clinics for word in ("--validation-pairs", folder / clinic / "validation.npy")]
+def train_alone(folder: Path, clinic: str) -> Path:
+    """The last weights of a training on this clinic's pairs, of as many steps as the federated one has here."""
+    output = folder / f"alone_{clinic}"
+    pairs = ("--pairs", folder / clinic / "training.npy", "--validation-pairs", folder / clinic / "validation.npy")
     recipe = [word for key, value in RECIPE.items() for word in (f"--{key}", value)]
-    epochs = N_ROUNDS * EPOCHS_PER_ROUND // len(clinics)
-    tofgan("train", UNET, "--output-dir", output, *pairs, *validation, *recipe, "--max_epochs", epochs)
+    tofgan("train", UNET, "--output-dir", output, *pairs, *recipe, "--max_epochs", N_ROUNDS * EPOCHS_PER_ROUND)
     weights = load_weights(output / "checkpoint.pt")["state"]["network"]
     save_weights(weights, output / "last.pt")  # the federated one has no best epoch either
     return output / "last.pt"

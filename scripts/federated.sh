@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Two simulated clinics train one segmentation network without sharing data, by NVIDIA FLARE's simulator; about 10 minutes on two cores.
+# Two simulated clinics train one segmentation network without sharing data, by NVIDIA FLARE's simulator.
 #   bash scripts/federated.sh [FOLDER]      (default: federated)
-# In an environment of its own (.venv-federated), as NVIDIA FLARE brings thirty packages that nothing else here needs.
+# In an environment of its own (.venv-federated), as NVIDIA FLARE brings two dozen packages that nothing else here needs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
