@@ -57,6 +57,10 @@ def _check_texts(files: Mapping[str, bytes]) -> Iterator[Problem]:
 
 @cache
 def _schema() -> Any:
+    """MONAI's own schema of metadata, Apache-2.0.
+
+    Source: github.com/Project-MONAI/MONAI-extra-test-data, release 0.8.1.
+    """
     text = (package_files(__package__) / "meta_schema_20240725.json").read_text("utf-8")
     return jsonschema.Draft201909Validator(json.loads(text))
 

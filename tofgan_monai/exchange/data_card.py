@@ -131,5 +131,6 @@ def kinds(seen: Iterable[dict[str, Any]]) -> str:
     words = []
     for entry in seen:
         patients = entry.get("patients")
-        words.append(entry["kind"] + (f" ({patients} patients)" if isinstance(patients, int) else ""))
+        of = "patient" if patients == 1 else "patients"
+        words.append(entry["kind"] + (f" ({patients} {of})" if isinstance(patients, int) else ""))
     return ", ".join(words)
