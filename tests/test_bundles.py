@@ -282,7 +282,16 @@ def test_metadata_fits_the_schema(name, tmp_path):
     schema.write_bytes(SCHEMA.read_bytes())  # found there, MONAI downloads nothing
     verify_metadata(meta_file=configs(name, "metadata.json")[0], filepath=str(schema))
     assert metadata(name)["schema"].endswith(SCHEMA.name)
-    assert metadata(name)["version"] in metadata(name)["changelog"]
+    assert metadata(name)["version"] == next(iter(metadata(name)["changelog"])), "the newest stands first"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_metadata_tells_what_the_zoo_shows(name):
+    content = metadata(name)
+    for key in ("name", "task", "description", "authors", "copyright", "data_source", "intended_use", "references"):
+        assert content[key], key
+    for tensors in content["network_data_format"].values():
+        assert all(tensor["channel_def"] for tensor in tensors.values())
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -303,6 +312,24 @@ def test_has_what_a_bundle_of_the_zoo_has(name):
     for file in files + [f"configs/{kind}.yaml" for kind in ("train", "inference", "paper")]:
         assert (BUNDLES / name / file).is_file(), file
     assert (BUNDLES / name / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    headings = ["# Model Overview", "## Data", "## Training configuration", "### Input", "### Output", "## Performance"]
+    headings += ["## MONAI Bundle Commands", "# References", "# License"]
+    lines = (BUNDLES / name / "docs" / "README.md").read_text("utf-8").splitlines()
+    assert [line for line in lines if line in headings] == headings
+
+
+ZOO_IDS = {  # as its CONTRIBUTING.md names them; `docs/bundles.md` tells which of validate's are left out
+    "inference.yaml": ["bundle_root", "device", "network_def", "inferer", "output_dir"],
+    "train.yaml": ["bundle_root", "device", "dataset_dir", "output_dir", "validate#dataset"]
+    + [f"train#{key}" for key in ("trainer", "trainer#max_epochs", "dataset", "preprocessing", "inferer", "handlers")],
+}
+
+
+@pytest.mark.parametrize("file", ZOO_IDS)
+@pytest.mark.parametrize("name", ALL)
+def test_ids_have_the_names_that_the_zoo_gives_them(name, file):
+    parser = parsed(name, file)
+    assert [key for key in ZOO_IDS[file] if key not in parser] == []
 
 
 @pytest.mark.parametrize(
