@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import fire
+import monai.bundle
 import nibabel as nib
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, run, verify_metadata, verify_net_in_out
@@ -277,7 +282,16 @@ def test_metadata_fits_the_schema(name, tmp_path):
     schema.write_bytes(SCHEMA.read_bytes())  # found there, MONAI downloads nothing
     verify_metadata(meta_file=configs(name, "metadata.json")[0], filepath=str(schema))
     assert metadata(name)["schema"].endswith(SCHEMA.name)
-    assert metadata(name)["version"] in metadata(name)["changelog"]
+    assert metadata(name)["version"] == next(iter(metadata(name)["changelog"])), "the newest stands first"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_metadata_tells_what_the_zoo_shows(name):
+    content = metadata(name)
+    for key in ("name", "task", "description", "authors", "copyright", "data_source", "intended_use", "references"):
+        assert content[key], key
+    for tensors in content["network_data_format"].values():
+        assert all(tensor["channel_def"] for tensor in tensors.values())
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -294,10 +308,28 @@ def test_metadata_names_the_pinned_versions(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_has_what_a_bundle_of_the_zoo_has(name):
-    files = ["LICENSE", "configs/metadata.json", "configs/logging.conf", "docs/README.md"]
+    files = ["LICENSE", "configs/metadata.json", "configs/logging.conf", "docs/README.md", "models/model.pt"]
     for file in files + [f"configs/{kind}.yaml" for kind in ("train", "multi_gpu_train", "inference", "paper")]:
         assert (BUNDLES / name / file).is_file(), file
     assert (BUNDLES / name / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    headings = ["# Model Overview", "## Data", "## Training configuration", "### Input", "### Output", "## Performance"]
+    headings += ["## MONAI Bundle Commands", "# References", "# License"]
+    lines = (BUNDLES / name / "docs" / "README.md").read_text("utf-8").splitlines()
+    assert [line for line in lines if line in headings] == headings
+
+
+ZOO_IDS = {  # as its CONTRIBUTING.md names them; `docs/bundles.md` tells which of validate's are left out
+    "inference.yaml": ["bundle_root", "device", "network_def", "inferer", "output_dir"],
+    "train.yaml": ["bundle_root", "device", "dataset_dir", "output_dir", "validate#dataset"]
+    + [f"train#{key}" for key in ("trainer", "trainer#max_epochs", "dataset", "preprocessing", "inferer", "handlers")],
+}
+
+
+@pytest.mark.parametrize("file", ZOO_IDS)
+@pytest.mark.parametrize("name", ALL)
+def test_ids_have_the_names_that_the_zoo_gives_them(name, file):
+    parser = parsed(name, file)
+    assert [key for key in ZOO_IDS[file] if key not in parser] == []
 
 
 @pytest.mark.parametrize(
@@ -325,16 +357,91 @@ def test_network_does_what_the_metadata_says(name):
     verify_net_in_out("network_def", device="cpu", **files)
 
 
+def shipped(name, net_id="network_def"):
+    network = parsed(name, "inference.yaml").get_parsed_content(net_id)
+    network.load_state_dict(torch.load(BUNDLES / name / "models" / "model.pt", weights_only=True))
+    return network.eval()
+
+
 @pytest.mark.parametrize("name", ALL)
-def test_exported_network_gives_the_same(name, weights, tmp_path):
+def test_network_is_exported_as_the_zoo_does_it(name, tmp_path):
+    """Its `verify_torchscript`, the same arguments: scripted, not traced."""
     files = {"meta_file": configs(name, "metadata.json")[0], "config_file": configs(name, "inference.yaml")[0]}
-    how = {"width": 2, "use_trace": name != UNET}  # Generator calls super().forward, which TorchScript cannot compile
-    ckpt_export("network_def", filepath=str(tmp_path / "net.ts"), ckpt_file=weights[name], **how, **files)
-    network = HalfUNet(2) if name == UNET else Generator(width=2)
-    network.load_state_dict(torch.load(weights[name], weights_only=True))
+    files |= {"ckpt_file": str(BUNDLES / name / "models" / "model.pt"), "bundle_root": str(BUNDLES / name)}
+    ckpt_export(net_id="network_def", filepath=str(tmp_path / "verify_model.ts"), **files)
     given = torch.randn(3, 1, 96, 96) if name == UNET else torch.randn(3, 100)
     with torch.no_grad():
-        torch.testing.assert_close(torch.jit.load(tmp_path / "net.ts").eval()(given), network.eval()(given))
+        torch.testing.assert_close(torch.jit.load(tmp_path / "verify_model.ts")(given), shipped(name)(given))
+
+
+# ---- what is exported serves alone
+
+DEPLOYED = dict.fromkeys(GANS, ("network_def", "latents", "pairs"))
+DEPLOYED[UNET] = ("probability_def", "image", "probability")
+NOT_INSTALLED = "import sys\nsys.modules['tofgan_monai'] = sys.modules['monai'] = None\n"  # importing them now fails
+NO_TORCH_EITHER = NOT_INSTALLED + "sys.modules['torch'] = None\n"
+
+
+def export(name, function, folder):
+    """Runs the command of the bundle's README as it stands there, but into another folder; the file's path."""
+    text = (BUNDLES / name / "docs" / "README.md").read_text("utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith(f"python -m monai.bundle {function} ")]
+    words = shlex.split(line)[3:]
+    at = words.index("--filepath") + 1
+    words[at] = str(folder / words[at])
+    with contextlib.chdir(BUNDLES / name):
+        fire.Fire(monai.bundle, command=words)
+    return words[at]
+
+
+def check_snippet(name, before, which, folder):
+    """Runs the `which`th Python block of the bundle's README in `folder`, and compares what it got with PyTorch."""
+    net_id, given, answer = DEPLOYED[name]
+    text = (BUNDLES / name / "docs" / "README.md").read_text("utf-8")
+    block = text.split("```python\n")[which + 1].split("```")[0]
+    after = f"import numpy\nnumpy.savez('alone.npz', given={given}, answer={answer})"
+    code = f"{before}{block}{after}"
+    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with np.load(folder / "alone.npz") as alone, torch.no_grad():
+        expected = shipped(name, net_id)(torch.from_numpy(alone["given"]))
+        np.testing.assert_allclose(alone["answer"], expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_torchscript_serves_where_this_package_is_not(name, tmp_path):
+    export(name, "ckpt_export", tmp_path)
+    check_snippet(name, NOT_INSTALLED, 0, tmp_path)
+
+
+@pytest.mark.parametrize("package", ["tofgan_monai", "monai"])
+def test_nothing_can_be_imported_where_it_is_said_not_to_be_installed(package):
+    code = f"{NOT_INSTALLED}import {package}.networks"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    assert "ModuleNotFoundError" in done.stderr
+
+
+def test_onnx_unet_serves_without_pytorch(tmp_path):
+    export(UNET, "onnx_export", tmp_path)
+    check_snippet(UNET, NO_TORCH_EITHER, 1, tmp_path)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_onnx_gives_what_pytorch_gives(name, tmp_path):
+    session = onnxruntime.InferenceSession(export(name, "onnx_export", tmp_path))
+    net_id, given, answer = DEPLOYED[name]
+    assert ([port.name for port in session.get_inputs()], session.get_outputs()[0].name) == ([given], answer)
+    torch.manual_seed(0)
+    network, latents = shipped(name, net_id), torch.randn(5, 100)
+    with torch.no_grad():
+        windows = (shipped(GANS[2])(latents)[:, :1] + 1) * 300  # they look like real ones
+        constant = torch.zeros(2, 1, 96, 96) + torch.tensor([0.0, 7.0]).reshape(2, 1, 1, 1)
+        batches = [latents, latents[:1]]
+        if name == UNET:
+            batches = [windows, windows[:1], torch.randn(3, 1, 96, 96), constant]
+        for batch in batches:
+            (got,) = session.run(None, {given: batch.numpy()})
+            np.testing.assert_allclose(got, network(batch), atol=1e-4, rtol=0)
 
 
 # ---- what the files promise one another

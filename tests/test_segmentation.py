@@ -52,6 +52,16 @@ def test_only_windows_inside_the_box_are_computed():
 
 
 @torch.no_grad()
+def test_each_slice_has_a_box_of_its_own():
+    image = torch.zeros(1, 1, 200, 200, 3)
+    image[..., 4:194, 4:194, 0], image[..., 150:180, 20:60, 2] = volume(190, 190, 1)[..., 0], volume(30, 40, 1)[..., 0]
+    network = Counter()
+    logits = BrainWindowInferer()(image, network)
+    assert network.n_windows == 3 * 3 + 1
+    torch.testing.assert_close(logits[image > 0], image[image > 0])
+
+
+@torch.no_grad()
 def test_constant_windows_and_slices_of_the_box_are_skipped():
     image = torch.zeros(1, 1, 288, 96, 6)
     image[..., :90, :, 0], image[..., 198:, :, 5] = volume(90, 96, 1)[..., 0], volume(90, 96, 1)[..., 0]

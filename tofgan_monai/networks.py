@@ -87,7 +87,10 @@ class Generator(nn.Sequential):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Pairs (B, 2, 96, 96) of the latents (B, latent_dim[, 1, 1])."""
-        return super().forward(latents.reshape(latents.shape[0], -1, 1, 1))
+        x = latents.reshape(latents.shape[0], -1, 1, 1)
+        for layer in self:  # not super().forward, which TorchScript cannot compile
+            x = layer(x)
+        return x
 
 
 class MinibatchDiscrimination(nn.Module):
@@ -177,11 +180,13 @@ class HalfUNet(nn.Module):
     Args:
         width: channels of the first level, w; 32 in the paper (half of Ronneberger's 64).
         dropout: rate between the two convolutions of each level.
+        activation: of the logits, a module without weights; `nn.Sigmoid()` for an exported network that answers
+            probabilities.
 
     Source: Livne et al. 2019, doi:10.3389/fnins.2019.00097; Ronneberger et al. 2015, arXiv:1505.04597.
     """
 
-    def __init__(self, width: int = 32, dropout: float = 0.0) -> None:
+    def __init__(self, width: int = 32, dropout: float = 0.0, activation: nn.Module | None = None) -> None:
         super().__init__()
         channels = [width * 2**level for level in range(5)]
         self.normalise = nn.InstanceNorm2d(1)
@@ -190,9 +195,10 @@ class HalfUNet(nn.Module):
         self.pool = nn.MaxPool2d(2)
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
         self.head = nn.Conv2d(width, 1, 1)
+        self.activation = activation or nn.Identity()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, 1, H, W) of the image (B, 1, H, W)."""
+        """Logits (B, 1, H, W), or what the activation makes of them, of the image (B, 1, H, W)."""
         low, high = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
         # The range first: beside it the 1e-5 in the norm is small, whatever the image's unit.
         x = self.normalise((image - low) / (high - low).clamp_min(1e-30))
@@ -203,4 +209,4 @@ class HalfUNet(nn.Module):
         skips.pop()
         for block in self.up:
             x = block(torch.cat([skips.pop(), self.upsample(x)], dim=1))
-        return self.head(x)
+        return self.activation(self.head(x))

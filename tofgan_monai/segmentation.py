@@ -22,8 +22,8 @@ BACKGROUND_LOGIT = -20.0
 class BrainWindowInferer(SliceInferer):
     """Logits (1, 1, X, Y, Z) of a volume in RAS order, from 96x96 windows of its axial slices.
 
-    Only windows in the box round all voxels above the volume's minimum are computed, and of these only such as are not
-    constant: outside a skull-stripped brain the logit is -20.
+    Only windows in the box round the voxels of each slice above the volume's minimum are computed, and of these only
+    such as are not constant: outside a skull-stripped brain the logit is -20.
 
     Args:
         overlap: share of a window that it has in common with its neighbour, 0 to 0.9.
@@ -37,14 +37,16 @@ class BrainWindowInferer(SliceInferer):
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         """The network's logits on `inputs` (1, 1, X, Y, Z)."""
-        low = float(inputs.min())
-        start, end = generate_spatial_bounding_box(inputs[0], select_fn=lambda volume: volume > low)
+        self.cval = low = float(inputs.min())  # what a slice narrower than a window is padded with
         logits = torch.full_like(inputs, BACKGROUND_LOGIT)
-        if all(stop > begin for begin, stop in zip(start, end, strict=True)):
-            box: Any = (..., *map(slice, start, end))
-            self.cval = low  # what a slice narrower than a window is padded with
-            inside: Any = super().__call__(inputs[box], lambda windows: _on_varied(network, windows), *args, **kwargs)
-            logits[box] = inside
+        for z in range(inputs.shape[-1]):  # a box for each: near its top a brain is narrow
+            start, end = generate_spatial_bounding_box(inputs[0, :, :, :, z], select_fn=lambda pixels: pixels > low)
+            if all(stop > begin for begin, stop in zip(start, end, strict=True)):
+                box: Any = (..., *map(slice, start, end), slice(z, z + 1))
+                inside: Any = super().__call__(
+                    inputs[box], lambda windows: _on_varied(network, windows), *args, **kwargs
+                )
+                logits[box] = inside
         return logits
 
 

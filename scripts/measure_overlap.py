@@ -1,0 +1,64 @@
+"""What the overlap of the shipped half U-Net's windows costs and gains, on whole labelled volumes.
+
+    python scripts/measure_overlap.py PREPARED [PREPARED ...] [--overlaps 0 0.25 0.5]
+
+PREPARED are folders with a cohort.json, as `tofgan prepare` leaves one. Prints a table: windows computed, seconds by
+the clock and of the processor (which other work on the machine moves less), DSC and 95HD at a probability of 0.5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tofgan_monai.bundle_paths import bundle_path
+from tofgan_monai.cohort import read_cohort
+from tofgan_monai.metrics.overlap import overlap as overlap_of
+from tofgan_monai.networks import HalfUNet
+from tofgan_monai.segmentation import BrainWindowInferer
+from tofgan_monai.training import start_from
+from tofgan_monai.volumes import load_volume, to_ras
+
+WEIGHTS = bundle_path("tof_mra_vessel_segmentation") / "models" / "model.pt"
+
+
+@torch.inference_mode()
+def segment(image: Tensor, overlap: float) -> tuple[Tensor, str]:
+    """Vessels (X, Y, Z) of an image (X, Y, Z), and what they cost: windows, seconds, processor seconds."""
+    network, n_windows = start_from(HalfUNet(), WEIGHTS).eval().to(memory_format=torch.channels_last), 0
+
+    def counted(windows: Tensor) -> Tensor:
+        nonlocal n_windows
+        n_windows += len(windows)
+        return network(windows)
+
+    began, worked = time.perf_counter(), time.process_time()
+    logits = BrainWindowInferer(overlap)(image[None, None], counted)
+    seconds, cpu = time.perf_counter() - began, time.process_time() - worked
+    return logits[0, 0] > 0, f"{n_windows} | {seconds:.1f} | {cpu:.1f}"
+
+
+def main(folders: list[Path], overlaps: list[float]) -> None:
+    """Prints the table."""
+    print(f"{torch.get_num_threads()} threads\n")
+    print("| volume | overlap | windows | s | CPU s | DSC | 95HD mm |\n|---|---|---|---|---|---|---|")
+    for item in (item for folder in folders for item in read_cohort(folder, "all", labelled=True)):
+        image, label = (to_ras(load_volume(item[key])) for key in ("image", "label"))
+        spacing_mm = np.linalg.norm(image.affine[:3, :3], axis=0)
+        for overlap in overlaps:
+            found, cost = segment(torch.from_numpy(image.voxels).float(), overlap)
+            score = overlap_of(found, label.voxels > 0, spacing_mm=spacing_mm)
+            print(f"| {item['subject']} | {overlap:g} | {cost} | {score.dsc:.4f} | {score.hd95_mm:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="PREPARED")
+    parser.add_argument("--overlaps", type=float, nargs="+", default=[0, 0.25, 0.5])
+    given = parser.parse_args()
+    main(given.folders, given.overlaps)
