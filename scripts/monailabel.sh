@@ -39,6 +39,4 @@ fi
 
 # Scoring runs the network several times on every study: on request, not by itself beside a radiologist's clicks.
 export MONAI_LABEL_AUTO_UPDATE_SCORING=false
-# Otherwise any web page that somebody on this machine opens could ask the server for studies.
-export MONAI_LABEL_CORS_ORIGINS='["http://127.0.0.1"]'
 exec "$PYTHON" -m monailabel.main start_server --app "$app" --studies "$studies" --host 127.0.0.1 "${options[@]}" "$@"

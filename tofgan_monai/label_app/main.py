@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from fastapi import HTTPException
 from monai.transforms import AsDiscreted, Invertd, SaveImaged
 from monailabel.interfaces.app import MONAILabelApp
@@ -38,7 +39,9 @@ class VesselInfer(BundleInferTask):
         self.dimension = 3  # the network sees windows, the client volumes
 
     def writer(self, data: dict[str, Any], extension: str | None = None, dtype: Any = np.uint8) -> tuple[Any, Any]:
-        """The label's file, in bytes rather than in floating point."""
+        """The label's file, in bytes rather than in floating point; NIfTI for a DICOM folder, which names no format."""
+        if os.path.isdir(data["image_path"]) and not data.get("result_extension"):
+            extension = extension or ".nii.gz"
         return super().writer(data, extension, dtype)
 
     def _get_network(self, device: str, data: Any) -> Any:
@@ -123,6 +126,10 @@ class VesselApp(MONAILabelApp):
                 404, f"{image}: none of the {len(known)} studies in {self.studies}; look at its name there"
             )
         return _explained(super().infer, request, datastore)
+
+    def batch_infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
+        """MONAI Label's, which takes it for granted that there are GPUs."""
+        return super().batch_infer({"multi_gpu": torch.cuda.device_count() > 1, **request}, datastore)
 
     def next_sample(self, request: dict[str, Any]) -> Any:
         """MONAI Label's, with errors that reach the client."""
