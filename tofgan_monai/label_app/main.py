@@ -1,4 +1,4 @@
-"""What a MONAI Label server runs: MONAI Label's tasks for bundles, on the copy of the vessel segmentation beside it."""
+"""What a MONAI Label server runs: MONAI Label's tasks for bundles, on a copy of the vessel segmentation."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class VesselTrain(BundleTrainTask):
         return split_by_patient(datalist, float(request.get("val_split", 0.2)))
 
     def _load_checkpoint(self, model_pytorch: str, pretrained: bool, train_handlers: list) -> None:
-        self.start = model_pytorch if pretrained else None
+        self.start = model_pytorch if pretrained else ""  # MONAI takes None as not given
 
     def _update_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:
         overrides["pretrained"] = self.start

@@ -39,7 +39,7 @@ def place_app(folder: str | os.PathLike) -> Path:
     require_writable(folder)
     bundle = folder / "model" / BUNDLE
     if not (folder / "main.py").exists():
-        shutil.copy(Path(__file__).with_name("main.py"), folder)
+        (folder / "main.py").write_text("from tofgan_monai.label_app.main import VesselApp\n")
     if not bundle.exists():
         with written_whole(bundle) as temporary:
             shutil.copytree(bundle_path(BUNDLE), temporary)
