@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 
+from tofgan_monai.cohort import read_cohort
 from tofgan_monai.errors import InputError
 from tofgan_monai.pair_source import PairSource, sample_pairs
 from tofgan_monai.pairs import open_stack
@@ -137,6 +138,12 @@ def test_volumes_without_labels_are_refused(cohort, tmp_path):
     (cohort / "cohort.json").write_text(json.dumps(datalist))
     with pytest.raises(InputError, match="sub-02: has no label"):
         extract(cohort, tmp_path / "real.npy")
+
+
+def test_source_takes_a_list_of_items(cohort, tmp_path):
+    items = read_cohort(cohort, "training")[:2]
+    source = PairSource(items, transform(), tmp_path / "cache.npy")
+    assert len(source) == 24
 
 
 def test_source_samples_once_and_again_when_something_changed(cohort, tmp_path):

@@ -38,10 +38,10 @@ class PairSource(PairDataset):
     transforms are the same, by content, and sampled anew when they are not.
 
     Args:
-        dataset_dir: the prepared folder (or the cohort.json) whose volumes are sampled.
+        dataset_dir: the prepared folder (or the cohort.json) whose volumes are sampled, or a list of items.
         transform: from an item of the cohort to a list of patches: loading ... `VesselPatchesd`.
         cache: the `.npy` to keep the pairs in.
-        split: whose volumes: `training`, `validation`, `test`.
+        split: whose volumes: `training`, `validation`, `test`; of a list all are taken.
         pairs: a stack or several to take instead; then neither `dataset_dir` nor `cache` is looked at.
 
     Raises:
@@ -50,7 +50,7 @@ class PairSource(PairDataset):
 
     def __init__(
         self,
-        dataset_dir: str | os.PathLike,
+        dataset_dir: str | os.PathLike | Sequence[Item],
         transform: Callable[[Item], Patches],
         cache: str | os.PathLike,
         *,
@@ -58,7 +58,7 @@ class PairSource(PairDataset):
         pairs: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
     ) -> None:
         if not pairs:
-            items = read_cohort(dataset_dir, split)
+            items = read_cohort(dataset_dir, split) if isinstance(dataset_dir, str | os.PathLike) else dataset_dir
             with first_goes_ahead():  # of several ranks it samples, and the others find what it has made
                 if not _is_current(Path(cache), fingerprint(items, transform)):
                     sample_pairs(items, transform, cache, manifest={"split": split})

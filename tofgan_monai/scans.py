@@ -95,7 +95,7 @@ def find_scans(
         scan_label = _one(subject, "label", labels, _filled_in(labels, parts, paths), found.problems)
         scan_mask = _one(subject, "mask", masks, _filled_in(masks, parts, paths), found.problems)
         if scan_image:
-            patient = _default_patient(parts["subject"])
+            patient = default_patient(parts["subject"])
             rest = {"label": scan_label, "mask": scan_mask}
             below = {kind: folder / name for kind, name in rest.items() if name}
             found.scans.append(Scan(subject, patient, folder / scan_image, **below))
@@ -215,7 +215,7 @@ def _orphans(labels: str | None, scans: list[Scan], folder: Path, paths: list[st
     return [f"{path}: a label without an image; left out" for path in sorted(every) if folder / path not in used]
 
 
-def _default_patient(subject: str) -> str:
+def default_patient(subject: str) -> str:
     """`sub-01` of `sub-01_ses-02_run-1`, as BIDS names are built; any other name is a patient of its own."""
     match = re.match(r"sub-[^_]+", subject)
     return match[0] if match else subject

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# A MONAI Label server on 127.0.0.1 for a folder of studies (NIfTI), in an environment of its own (.venv-monailabel), offline:
+#   bash scripts/monailabel.sh STUDIES [monailabel's options, such as --port 8001]
+#   bash scripts/monailabel.sh --test        drives the server over its REST API, the stock app's too
+#
+#   TOFGAN_LABEL_APP=FOLDER   where the app and its weights, which learn, live; monailabel-app if unset.
+#                             A folder named monaibundle makes it MONAI Label's stock app of that name.
+set -euo pipefail
+caller=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+
+[ $# -gt 0 ] || { sed -n '2,7s/^# \{0,1\}//p' "scripts/monailabel.sh"; exit 1; }
+
+if [ "$1" = --test ]; then
+    shift
+    source scripts/environment.sh
+    exec "$PYTHON" -m pytest -p no:cacheprovider tests/monailabel_server.py "$@"
+fi
+
+venv=$root/.venv-monailabel
+requirements=scripts/requirements-monailabel.txt
+unset TOFGAN_PYTHON
+export PIP_NO_DEPS=1
+source scripts/environment.sh
+export PYTHONPATH="$root/scripts/monailabel:$PYTHONPATH"
+
+cd "$caller"
+studies=$1
+shift
+[ -d "$studies" ] || { echo "$studies: no such folder; name the one that holds the studies" >&2; exit 1; }
+app=${TOFGAN_LABEL_APP:-monailabel-app}
+options=()
+if [ "$(basename "$app")" = monaibundle ]; then
+    [ -e "$app/main.py" ] || "$PYTHON" -m monailabel.main apps --download --name monaibundle --output "$(dirname "$app")"
+    options=(--conf models tof_mra_vessel_segmentation --conf zoo_source local --conf sam2 false)
+fi
+"$PYTHON" -m tofgan_monai.label_app "$app"
+
+# Scoring runs the network several times on every study: on request, not by itself beside a radiologist's clicks.
+export MONAI_LABEL_AUTO_UPDATE_SCORING=false
+exec "$PYTHON" -m monailabel.main start_server --app "$app" --studies "$studies" --host 127.0.0.1 "${options[@]}" "$@"

@@ -1,0 +1,155 @@
+"""What a MONAI Label server runs: MONAI Label's tasks for bundles, on a copy of the vessel segmentation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fastapi import HTTPException
+from monai.transforms import AsDiscreted, Invertd, SaveImaged
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.exception import MONAILabelException
+from monailabel.tasks.activelearning.epistemic import Epistemic
+from monailabel.tasks.activelearning.random import Random
+from monailabel.tasks.infer.bundle import BundleInferTask
+from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring
+from monailabel.tasks.train.bundle import BundleTrainTask
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.label_app.working_copy import BUNDLE, place_app, split_by_patient
+from tofgan_monai.pair_source import unwrapped
+from tofgan_monai.scans import default_patient
+from tofgan_monai.training import fit_weights, load_weights
+
+EPISTEMIC_DROPOUT = 0.2
+
+
+class VesselInfer(BundleInferTask):
+    """Segments a study; weights of another network are refused."""
+
+    def __init__(self, path: str, conf: dict[str, str], **options: Any) -> None:
+        super().__init__(path, conf, load_strict=True, **options)
+        self.labels = {"vessel": 1}  # the bundle's channel 0, but the value 1 in the label
+        self.dimension = 3  # the network sees windows, the client volumes
+
+    def writer(self, data: dict[str, Any], extension: str | None = None, dtype: Any = np.uint8) -> tuple[Any, Any]:
+        """The label's file, in bytes rather than in floating point; NIfTI for a DICOM folder, which names no format."""
+        if os.path.isdir(data["image_path"]) and not data.get("result_extension"):
+            extension = extension or ".nii.gz"
+        return super().writer(data, extension, dtype)
+
+    def _get_network(self, device: str, data: Any) -> Any:
+        try:
+            return super()._get_network(device, data)
+        except RuntimeError:
+            fit_weights(self.network, load_weights(self.get_path()), self.get_path())  # says it better
+            raise
+
+
+class VesselTrain(BundleTrainTask):
+    """Fine-tunes on the corrected labels of all patients but those that it holds out."""
+
+    def _fetch_datalist(self, request: Mapping[str, Any], datastore: Datastore) -> list[dict[str, str]]:
+        items = super()._fetch_datalist(request, datastore)
+        subjects = [Path(item["image"]).name.split(".")[0] for item in items]
+        return [
+            {**item, "subject": subject, "patient": default_patient(subject)}
+            for item, subject in zip(items, subjects, strict=True)
+        ]
+
+    def _partition_datalist(self, datalist: list, request: Mapping[str, Any], shuffle: bool = False) -> Any:
+        return split_by_patient(datalist, float(request.get("val_split", 0.2)))
+
+    def _load_checkpoint(self, model_pytorch: str, pretrained: bool, train_handlers: list) -> None:
+        self.start = model_pytorch if pretrained else ""  # MONAI takes None as not given
+
+    def _update_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        overrides["pretrained"] = self.start
+        return overrides
+
+
+class VesselApp(MONAILabelApp):
+    """Segmentation, training, batch inference and active learning for TOF-MRA studies.
+
+    Args:
+        app_dir: the working folder; see `tofgan_monai.label_app.working_copy`.
+        studies: the clinic's.
+        conf: the server's `--conf`.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self.bundle = str(place_app(app_dir))
+        super().__init__(
+            app_dir,
+            studies,
+            conf,
+            name="tofgan_monai",
+            description="Vessels of the brain in TOF-MRA. For research only.",
+            version=version("tofgan-monai"),
+        )
+
+    def init_infers(self) -> dict[str, VesselInfer]:
+        """The one model."""
+        return {BUNDLE: VesselInfer(self.bundle, self.conf)}
+
+    def init_trainers(self) -> dict[str, VesselTrain]:
+        """Its training."""
+        return {BUNDLE: VesselTrain(self.bundle, self.conf)}
+
+    def init_strategies(self) -> dict[str, Any]:
+        """Which study to label next: any, or that on which the network is least sure of itself."""
+        return {"random": Random(), "epistemic": Epistemic()}
+
+    def init_scoring_methods(self) -> dict[str, EpistemicScoring]:
+        """How unsure the network is: the entropy of several predictions, each with other channels dropped out."""
+        unsure = VesselInfer(
+            self.bundle,
+            self.conf,
+            train_mode=True,
+            skip_writer=True,
+            dropout=EPISTEMIC_DROPOUT,
+            post_filter=[SaveImaged, Invertd, AsDiscreted],
+        )
+        return {"epistemic": EpistemicScoring(unsure, simulation_size=3)}
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
+        """MONAI Label's, with errors that reach the client."""
+        image, known = request["image"], (datastore or self.datastore()).list_images()
+        if isinstance(image, str) and image not in known and not os.path.exists(image):
+            raise HTTPException(
+                404, f"{image}: none of the {len(known)} studies in {self.studies}; look at its name there"
+            )
+        return _explained(super().infer, request, datastore)
+
+    def batch_infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
+        """MONAI Label's, which takes it for granted that there are GPUs."""
+        return super().batch_infer({"multi_gpu": torch.cuda.device_count() > 1, **request}, datastore)
+
+    def next_sample(self, request: dict[str, Any]) -> Any:
+        """MONAI Label's, with errors that reach the client."""
+        return _explained(super().next_sample, request)
+
+    def bundle_path(self, model: str | None) -> str | None:
+        """MONAI Label's, asked before a task goes to the background: an unknown model is refused at once."""
+        if model and model not in self._infers:
+            raise HTTPException(404, f"{model}: no such model; there is {BUNDLE}")
+        return super().bundle_path(model)
+
+
+def _explained(task: Callable[..., Any], *args: Any) -> Any:
+    """What the task returns; MONAI Label's server would turn its errors into a bare 'Internal Server Error'."""
+    try:
+        return task(*args)
+    except MONAILabelException as error:
+        raise HTTPException(404, error.msg) from error
+    except (RuntimeError, InputError) as error:  # MONAI wraps what its transforms raise
+        cause = unwrapped(error)
+        if isinstance(cause, InputError):
+            raise HTTPException(422, str(cause)) from error
+        raise

@@ -1,0 +1,130 @@
+"""The folder that MONAI Label works in: an app with a copy of the segmentation bundle, whose weights it may change."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from torch import nn
+
+from tofgan_monai.bundle_paths import bundle_path
+from tofgan_monai.errors import InputError
+from tofgan_monai.files import require_writable, written_whole
+from tofgan_monai.training import load_weights
+
+BUNDLE = "tof_mra_vessel_segmentation"
+WEIGHTS = Path("models/model.pt")
+INFERENCE = {"skull_strip": "computed", "overlap": 0.1}
+"""What inference.yaml is set to: studies are whole heads, and somebody waits for the answer."""
+
+_logger = logging.getLogger(__name__)
+
+
+def place_app(folder: str | os.PathLike) -> Path:
+    """The bundle in the folder's `model/`, a copy of the shipped one; put there, and `main.py`, where they are missing.
+
+    A `main.py` that is there, that of the stock app monaibundle say, stays, and so does a copy, which may have learnt.
+
+    Raises:
+        InputError: the folder cannot be written to, or the weights there do not fit the bundle's network.
+    """
+    folder = Path(folder)
+    require_writable(folder)
+    bundle = folder / "model" / BUNDLE
+    if not (folder / "main.py").exists():
+        (folder / "main.py").write_text("from tofgan_monai.label_app.main import VesselApp\n")
+    if not bundle.exists():
+        with written_whole(bundle) as temporary:
+            shutil.copytree(bundle_path(BUNDLE), temporary)
+            _write_configs(temporary / "configs")
+    network = _parsed(bundle / "configs/inference.json").get_parsed_content("network_def")
+    load_weights(bundle / WEIGHTS, network)
+    return bundle
+
+
+def _write_configs(configs: Path) -> None:
+    """The configurations as studies need them, in JSON, which MONAI Label prefers to YAML."""
+    inference, training = (
+        _parsed(configs / "inference.yaml"),
+        _parsed(configs / "train.yaml", configs / "monailabel.yaml"),
+    )
+    inference.update(INFERENCE)
+    for parser, name in ((inference, "inference.json"), (training, "train.json")):
+        ConfigParser.export_config_file(parser.get(), os.fspath(configs / name), indent=4)
+
+
+def _parsed(*configs: Path) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config([os.fspath(config) for config in configs])
+    return parser
+
+
+def training_folder(bundle_root: str | os.PathLike) -> str:
+    """A folder for a new training, named after the time of day to the microsecond."""
+    return os.path.join(bundle_root, "trainings", f"{datetime.now():%Y%m%d-%H%M%S-%f}")
+
+
+def take_into_use(
+    bundle_root: str | os.PathLike, output_dir: str | os.PathLike, network: nn.Module, measure: Callable[[], float]
+) -> bool:
+    """Whether a training's best weights became the bundle's: if they are as good on the held-out patients, or better.
+
+    The weights they replace are kept as `models/until_FOLDER.pt`, FOLDER being the training's.
+
+    Args:
+        bundle_root: of the copy.
+        output_dir: of the training, with its `best.pt`.
+        network: takes both weights in turn.
+        measure: its figure on the held-out patients, the higher the better.
+    """
+    best, used = Path(output_dir) / "best.pt", Path(bundle_root) / WEIGHTS
+    figures = []
+    for weights in (used, best):
+        load_weights(weights, network)
+        figures.append(measure())
+    better = figures[1] >= figures[0]
+    if better:
+        os.replace(used, used.with_name(f"until_{best.parent.name}.pt"))
+        with written_whole(used) as temporary:
+            shutil.copy(best, temporary)
+    _logger.info(
+        "Dice on the held-out patches: %.4f before this training, %.4f after it; the %s weights are in use",
+        *figures,
+        "new" if better else "old",
+    )
+    return better
+
+
+def split_by_patient(
+    items: Sequence[Mapping[str, Any]], fraction: float
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Items to train on and items held out, no patient in both; a patient's place depends on the names alone.
+
+    Args:
+        items: with a `patient` each.
+        fraction: of the patients to hold out, rounded, one at least.
+
+    Raises:
+        InputError: fewer than two patients, or a fraction that is none.
+    """
+    if not 0 < fraction < 1:
+        raise InputError(f"val_split {fraction}: give the share of patients to hold out, such as 0.2")
+    patients = sorted({item["patient"] for item in items}, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    if len(patients) < 2:
+        raise InputError(
+            f"corrected labels of {len(patients)} patient(s); a training needs two at least, to hold one out: "
+            "submit more labels first"
+        )
+    n_held_out = min(max(1, round(fraction * len(patients))), len(patients) - 1)
+    held_out = set(patients[:n_held_out])
+    return (
+        [item for item in items if item["patient"] not in held_out],
+        [item for item in items if item["patient"] in held_out],
+    )
