@@ -5,12 +5,13 @@
 #
 #   TOFGAN_LABEL_APP=FOLDER   where the app and its weights, which learn, live; monailabel-app if unset.
 #                             A folder named monaibundle makes it MONAI Label's stock app of that name.
+#   TOFGAN_LABEL_BUNDLE=FOLDER   a segmentation bundle of your own to begin with, instead of the shipped one.
 set -euo pipefail
 caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
 
-[ $# -gt 0 ] || { sed -n '2,7s/^# \{0,1\}//p' "scripts/monailabel.sh"; exit 1; }
+[ $# -gt 0 ] || { sed -n '2,8s/^# \{0,1\}//p' "scripts/monailabel.sh"; exit 1; }
 
 if [ "$1" = --test ]; then
     shift
@@ -35,7 +36,7 @@ if [ "$(basename "$app")" = monaibundle ]; then
     [ -e "$app/main.py" ] || "$PYTHON" -m monailabel.main apps --download --name monaibundle --output "$(dirname "$app")"
     options=(--conf models tof_mra_vessel_segmentation --conf zoo_source local --conf sam2 false)
 fi
-"$PYTHON" -m tofgan_monai.label_app "$app"
+"$PYTHON" -m tofgan_monai.label_app "$app" "${TOFGAN_LABEL_BUNDLE:-tof_mra_vessel_segmentation}"
 
 # Scoring runs the network several times on every study: on request, not by itself beside a radiologist's clicks.
 export MONAI_LABEL_AUTO_UPDATE_SCORING=false

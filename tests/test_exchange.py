@@ -68,7 +68,8 @@ def tree(folder):
 @pytest.mark.parametrize("name", ALL)
 def test_own_bundles_pass_with_no_exception_made(name, tmp_path):
     path = pack(bundle_path(name), tmp_path)
-    assert path.name == f"{name}-0.1.0.zip"
+    version = json.loads((bundle_path(name) / "configs/metadata.json").read_text("utf-8"))["version"]
+    assert path.name == f"{name}-{version}.zip"
     found = verify(path)
     assert found.lines[1].startswith("models/model.pt ") and "has seen simulated (" in found.lines[1]
     assert found.lines[1].endswith("audit: none")
@@ -362,7 +363,12 @@ def test_refused_archive_is_not_installed(clinic, tmp_path, installed):
 def test_verbs_say_what_they_did(clinic, tmp_path):
     assert tofgan("pack", clinic, tmp_path / "a.zip").output == f"{tmp_path / 'a.zip'}\n"
     shown = tofgan("verify", tmp_path / "a.zip").output.splitlines()
-    assert shown[:2] == ["passed: nothing in it is beyond the list", "clinic_gan 0.1.0, 10 files"] and len(shown) == 4
+    files, version = (
+        len(tree(clinic)) + 1,
+        json.loads((clinic / "configs/metadata.json").read_text("utf-8"))["version"],
+    )  # and the manifest
+    assert shown[:2] == ["passed: nothing in it is beyond the list", f"clinic_gan {version}, {files} files"]
+    assert len(shown) == 4
     with pytest.raises(InputError, match="cannot be read"):
         verify(tmp_path / "none.zip")
 

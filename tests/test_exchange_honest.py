@@ -261,7 +261,7 @@ HONEST = {
         GAN,
         add("configs/small.json", '{\n\t"batch_size": 4,\n\t"train::step::critic_steps": 2\n}\n'),
     ),
-    "several GPUs": (UNET, add("configs/multi_gpu_train.yaml", ON_MANY)),
+    "several GPUs": (UNET, add("configs/many_gpus.yaml", ON_MANY)),
     "names with umlauts": (
         UNET,
         lambda files: files.update(

@@ -219,7 +219,7 @@ def torchrun(*words, cwd):
         cwd=cwd,
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
         timeout=100,
     )

@@ -1,4 +1,4 @@
-"""`python -m tofgan_monai.label_app APP`: makes the folder APP one that a MONAI Label server can take."""
+"""`python -m tofgan_monai.label_app APP [BUNDLE]`: makes the folder APP one that a MONAI Label server can take."""
 
 import sys
 
@@ -6,9 +6,9 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.label_app.working_copy import place_app
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m tofgan_monai.label_app APP")
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python -m tofgan_monai.label_app APP [BUNDLE]")
     try:
-        place_app(sys.argv[1])
+        place_app(*sys.argv[1:])
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -27,13 +27,17 @@ INFERENCE = {"skull_strip": "computed", "overlap": 0.1}
 _logger = logging.getLogger(__name__)
 
 
-def place_app(folder: str | os.PathLike) -> Path:
-    """The bundle in the folder's `model/`, a copy of the shipped one; put there, and `main.py`, where they are missing.
+def place_app(folder: str | os.PathLike, source: str | os.PathLike = BUNDLE) -> Path:
+    """The bundle in the folder's `model/`, a copy of another; put there, and `main.py`, where they are missing.
 
     A `main.py` that is there, that of the stock app monaibundle say, stays, and so does a copy, which may have learnt.
 
+    Args:
+        folder: the app's.
+        source: which bundle is copied, by its name or folder: the shipped segmentation, or one made of it.
+
     Raises:
-        InputError: the folder cannot be written to, or the weights there do not fit the bundle's network.
+        InputError: no such bundle, the folder cannot be written to, or the weights do not fit the bundle's network.
     """
     folder = Path(folder)
     require_writable(folder)
@@ -42,7 +46,7 @@ def place_app(folder: str | os.PathLike) -> Path:
         (folder / "main.py").write_text("from tofgan_monai.label_app.main import VesselApp\n")
     if not bundle.exists():
         with written_whole(bundle) as temporary:
-            shutil.copytree(bundle_path(BUNDLE), temporary)
+            shutil.copytree(bundle_path(source), temporary)
             _write_configs(temporary / "configs")
     network = _parsed(bundle / "configs/inference.json").get_parsed_content("network_def")
     load_weights(bundle / WEIGHTS, network)
@@ -66,32 +70,32 @@ def _parsed(*configs: Path) -> ConfigParser:
     return parser
 
 
-def training_folder(bundle_root: str | os.PathLike) -> str:
-    """A folder for a new training, named after the time of day to the microsecond."""
-    return os.path.join(bundle_root, "trainings", f"{datetime.now():%Y%m%d-%H%M%S-%f}")
+def training_folder(folder: str | os.PathLike) -> str:
+    """A new training's own folder within that of all, named after the time of day to the microsecond."""
+    return os.path.join(folder, f"{datetime.now():%Y%m%d-%H%M%S-%f}")
 
 
 def take_into_use(
-    bundle_root: str | os.PathLike, output_dir: str | os.PathLike, network: nn.Module, measure: Callable[[], float]
+    weights: str | os.PathLike, output_dir: str | os.PathLike, network: nn.Module, measure: Callable[[], float]
 ) -> bool:
     """Whether a training's best weights became the bundle's: if they are as good on the held-out patients, or better.
 
-    The weights they replace are kept as `models/until_FOLDER.pt`, FOLDER being the training's.
+    The weights they replace are kept beside them as `until_FOLDER.pt`, FOLDER being the training's.
 
     Args:
-        bundle_root: of the copy.
+        weights: those in use.
         output_dir: of the training, with its `best.pt`.
         network: takes both weights in turn.
         measure: its figure on the held-out patients, the higher the better.
     """
-    best, used = Path(output_dir) / "best.pt", Path(bundle_root) / WEIGHTS
+    best, used = Path(output_dir) / "best.pt", Path(weights)
     figures = []
-    for weights in (used, best):
-        load_weights(weights, network)
+    for path in (used, best):
+        load_weights(path, network)
         figures.append(measure())
     better = figures[1] >= figures[0]
     if better:
-        os.replace(used, used.with_name(f"until_{best.parent.name}.pt"))
+        shutil.copy(used, used.with_name(f"until_{best.parent.name}.pt"))
         with written_whole(used) as temporary:
             shutil.copy(best, temporary)
     _logger.info(
