@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from tofgan_monai.cli import app
 from tofgan_monai.cohort import write_cohort
+from tofgan_monai.label_app.working_copy import place_app
 from tofgan_monai.pairs import open_stack
 from tofgan_monai.results import read_results
 
@@ -47,6 +48,9 @@ def clinics(tmp_path, monkeypatch):
 def test_readme_leads_from_one_clinic_to_the_other(clinics):
     told = ""
     for program, *words in commands():
+        if program.startswith("TOFGAN_LABEL_BUNDLE="):  # serving has tests of its own, by scripts/monailabel.sh --test
+            assert place_app(clinics / "app", program.split("=")[1]).is_dir() and "scripts/monailabel.sh" in words
+            continue
         if program == "cp":
             shutil.copytree(ROOT / words[1], clinics / words[2])
             continue
