@@ -24,6 +24,7 @@ requirements=scripts/requirements-monailabel.txt
 unset TOFGAN_PYTHON
 export PIP_NO_DEPS=1
 source scripts/environment.sh
+"$PYTHON" -c 'import torch' || fail "PyTorch does not run in $venv, which has none of CUDA's libraries: let PIP_EXTRA_INDEX_URL name PyTorch's index of CPU builds, remove $venv and start again."
 export PYTHONPATH="$root/scripts/monailabel:$PYTHONPATH"
 
 cd "$caller"
