@@ -21,8 +21,8 @@ from tofgan_monai.training import load_weights
 
 BUNDLE = "tof_mra_vessel_segmentation"
 WEIGHTS = Path("models/model.pt")
-INFERENCE = {"skull_strip": "computed", "overlap": 0.1}
-"""What inference.yaml is set to: studies are whole heads, and somebody waits for the answer."""
+INFERENCE = {"skull_strip": "computed"}
+"""What inference.yaml is set to: studies are whole heads."""
 
 _logger = logging.getLogger(__name__)
 
