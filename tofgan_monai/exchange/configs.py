@@ -90,6 +90,8 @@ class _Check:
             for key, item in value.items():
                 if _UNREADABLE_KEY.search(key):
                     self._add((*path, key), (f"the key {shown(key)}", "could stand for another id than is read"))
+                if not self.is_metadata:
+                    self._add((*path, key), *check_constant(key))  # some name files
                 self._check_named(key, item, (*path, key))
         elif isinstance(value, list):
             for index, item in enumerate(value):

@@ -56,8 +56,7 @@ def _check(node: ast.expr, scope: Scope, check_argument: CheckArgument) -> Itera
         yield from below(node.value)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, _OPERATORS):
         yield from _check_arithmetic(node, scope)
-        is_path = is_tail(node.right) and scope.is_inside_node(node.left)
-        yield from below(node.left, None if is_path else node.right)
+        yield from below(node.left, None if is_tail(node.right) else node.right)
     elif isinstance(node, _NESTED) and all(
         isinstance(child, (ast.expr, ast.expr_context, *_OPERATORS)) for child in ast.iter_child_nodes(node)
     ):
@@ -114,8 +113,9 @@ def _check_call(node: ast.Call, scope: Scope, check_argument: CheckArgument, bel
 
 def _check_arithmetic(node: ast.BinOp, scope: Scope) -> Iterator[Found]:
     text = shown(as_written(node))
-    if not isinstance(node.op, ast.Add) and not (scope.is_number(node.left) and scope.is_number(node.right)):
-        yield f"{text}, which may be of no numbers", "could repeat or format a text until the memory is full"
+    is_path = isinstance(node.op, ast.Add) and is_tail(node.right) and scope.is_inside_node(node.left)
+    if not is_path and not (scope.is_number(node.left) and scope.is_number(node.right)):
+        yield f"{text}, which may be of no numbers", "could make any path out of pieces, or fill the memory with text"
     elif (bits := scope.bits(node)) is None or bits > MAX_BITS:
         yield f"{text}, whose size has no bound", "could fill the memory"
 

@@ -28,11 +28,14 @@ _KEYS = {
 def check_logging(file: str, data: bytes) -> list[Problem]:
     """What the file has beyond loggers that write to the terminal."""
     try:
-        text = data.decode("ascii")
+        text = data.decode("ascii").replace("\r\n", "\n")
         parser = configparser.RawConfigParser()
         parser.read_string(text)
     except (UnicodeDecodeError, configparser.Error) as error:
         return [Problem(file, 0, f"not readable as ASCII ({shown(str(error))})", "could be read in two ways")]
+    if "\r" in text:
+        line = text[: text.index("\r")].count("\n") + 1
+        return [Problem(file, line, "a carriage return", "ends a line for MONAI, and not for every reader")]
     problems = [
         Problem(file, _line(text, "DEFAULT", key), f"{shown(key)} for all sections", "could replace what they say")
         for key in parser.defaults()

@@ -17,6 +17,7 @@ GLOBALS = {"monai": "monai", "torch": "torch", "np": "numpy", "numpy": "numpy"} 
 MAX_BITS, MAX_DEPTH, MAX_LENGTH = 2**12, 50, 500
 _TAIL = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.=-]*)+/?")
 _RUNS_OR_CONFIGURES = re.compile(r"(?i)/configs(/|$)|\.(py[a-z]?|so|pth|dll|dylib|ya?ml|conf|sh|exe|bat)(/|$)")
+_PATH_MAKERS = ("tofgan_monai.label_app.working_copy.training_folder", "tofgan_monai.pair_source.PairSource")
 _NUMBERS = {f"builtins.{name}" for name in ("abs", "float", "int", "len", "max", "min", "round")}
 
 
@@ -89,7 +90,8 @@ class Scope:
         if isinstance(value, list):
             return all(self.is_inside(item, depth + 1) for item in value)
         if isinstance(value, dict):
-            return "_target_" in value
+            target = value.get("_target_")
+            return target in _PATH_MAKERS or (target == "Dataset" and self.is_inside(value.get("data"), depth + 1))
         if not isinstance(value, str):
             return False
         if value.startswith("$"):
@@ -124,8 +126,8 @@ class Scope:
         if isinstance(node, ast.List | ast.Tuple):
             return all(self.is_inside_node(item, depth) for item in node.elts)
         if isinstance(node, ast.Call):
-            return not (self.dotted(node.func) or "builtins.").startswith("builtins.")  # max('/a', '/b') is a path
-        return isinstance(node, ast.Attribute) and self.dotted(node) is None  # an object's, none of which is a path
+            return self.dotted(node.func) == "tofgan_monai.files.sha256"  # others may hand their argument back
+        return isinstance(node, ast.Attribute) and node.attr in ("digest", "provenance")
 
     # ---- sizes
 
@@ -143,7 +145,9 @@ class Scope:
         if isinstance(node, ast.Call) and self.dotted(node.func) in ("builtins.max", "builtins.min", "builtins.abs"):
             sides = [self.bits(side, depth) for side in node.args]
             return None if None in sides else max((side for side in sides if side), default=1)
-        return 64 if isinstance(node, ast.Call | ast.Attribute | ast.Compare) else None
+        if isinstance(node, ast.Call):
+            return 64 if self.is_number(node, depth) else None  # others may hand their argument back
+        return 64 if isinstance(node, ast.Compare) else None
 
     def _bits_of(self, name: str, depth: int) -> int | None:
         sizes = [self._bits_of_any(value, depth) for value in self.values(name)] or [None]
@@ -155,7 +159,9 @@ class Scope:
             return None if tree is None else self.bits(tree, depth)
         if isinstance(value, str) and value.startswith("@"):
             return self._once(self._bits_of, ReferenceResolver.normalize_id(value[1:]), depth, None)
-        return 64 if isinstance(value, dict) and "_target_" in value else _bits_of_value(value)
+        if isinstance(value, dict):
+            return MAX_BITS // 2 if value.get("_target_") in _PATH_MAKERS else None
+        return _bits_of_value(value)
 
     def is_number(self, node: ast.AST, depth: int = 0) -> bool:
         """Whether an expression can be nothing but a number."""
