@@ -86,7 +86,7 @@ def _pieces(entries: list[zipfile.ZipInfo], records: dict[str, bytes], data: byt
         name, content = entry.filename.encode("ascii"), records[entry.filename]
         (padding,) = struct.unpack_from("<H", data, entry.header_offset + 28)
         sizes = struct.pack("<3L", entry.CRC, len(content), len(content))
-        extra = struct.pack("<2sH", b"FB", padding - 4) + b"Z" * min(padding - 4, 64)
+        extra = struct.pack("<2sH", b"FB", max(padding - 4, 0)) + b"Z" * min(padding - 4, 64)
         yield struct.pack("<4s5H3L2H", b"PK\3\4", 0, 0x808, 0, 0, 0, 0, 0, 0, len(name), padding) + name + extra
         yield content
         yield b"PK\7\10" + sizes
