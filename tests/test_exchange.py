@@ -21,7 +21,8 @@ from tofgan_monai.bundle_runs import run_bundle
 from tofgan_monai.cli import app
 from tofgan_monai.cohort import check_cohort
 from tofgan_monai.errors import InputError
-from tofgan_monai.exchange import install, pack, packing, verify
+from tofgan_monai.exchange import install, leaks, pack, verify
+from tofgan_monai.exchange.archive import write
 from tofgan_monai.exchange.data_card import CARD, seen_by
 from tofgan_monai.exchange.signatures import signature_path
 from tofgan_monai.files import sha256
@@ -35,6 +36,7 @@ from tofgan_monai.training import save_weights
 ROOT = Path(__file__).parents[1]
 ALL = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"]
 GAN, UNET = "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"
+MODEL = "models/model.pt"
 
 
 @pytest.fixture(autouse=True)
@@ -139,15 +141,34 @@ def test_what_must_not_leave_is_refused_by_name(clinic, tmp_path, write_pairs):
         ("docs/README.md", "Trained on `/data/charite/tof`.\n", "tells the path"),
         ("docs/README.md", "Trained in C:\\Users\\x.\n", "tells the path"),
         ("configs/train.yaml", "# from /data/charite/tof\n", "tells the path"),
+        ("docs/README.md", "of |/home/jane/mri|\n", "tells the path"),
+        ("docs/README.md", "**/home/jane/mri**\n", "tells the path"),
+        ("docs/README.md", "<a href=file:///mri>\n", "tells the path"),
+        ("docs/README.md", "lies in \\\\nas\\mri\n", "tells the path"),
+        ("docs/README.md", "mounted at /data\n", "tells the path"),
+        ("LICENSE", "see /home/jane/licence\n", "tells the path"),
+        ("configs/train.yaml", '# from "/data/charite/tof"\n', "tells the path"),
+        ("configs/train.yaml", "# a,/data/charite/tof\n", "tells the path"),
+        ("configs/train.yaml", 'note: "of C:\\\\Users\\\\jane"\n', "tells the path"),
+        ("configs/train.yaml", "note: \"$@bundle_root or '/data/charite'\"\n", "tells the path"),
+        ("configs/more.json", '{"note": "of \\/home\\/jane"}', "tells the path"),
+        ("configs/more.json", '{"note": "of C:\\\\Users\\\\jane"}', "tells the path"),
+        ("configs/more.json", '{"sub_01": 1}', "tells the subject"),
         ("docs/notes.md", "sub-012 was left out\n", "tells the subject"),
+        ("docs/notes.md", "SUB-1 was left out\n", "tells the subject"),
+        ("docs/notes.md", "PAT-0001 was left out\n", "tells the subject"),
+        ("docs/notes.md", "the study 1.2.840.113619.2.55.3\n", "tells the study"),
+        ("docs/notes.md", "by jane@clinic.org\n", "tells the person"),
+        ("docs/notes.md", "born 1950-01-31\n", "tells the day"),
+        ("docs/notes.md", "born 31.1.1950\n", "tells the day"),
         ("docs/notes.md", "by jdoe on the ward's computer\n", "tells the user"),
         ("configs/paper.yaml", "# runs on ward-7\n", "tells the host"),
         ("configs/train.yaml", "tracking: /data/charite/runs\n", "leads out of the bundle"),
     ],
 )
 def test_paths_and_names_in_texts_are_refused_at_their_line(clinic, tmp_path, monkeypatch, file, text, told):
-    monkeypatch.setattr(packing.getpass, "getuser", lambda: "jdoe")
-    monkeypatch.setattr(packing.platform, "node", lambda: "ward-7.clinic.org")
+    monkeypatch.setattr(leaks.getpass, "getuser", lambda: "jdoe")
+    monkeypatch.setattr(leaks.platform, "node", lambda: "ward-7.clinic.org")
     path = clinic / file
     before = path.read_text("utf-8") if path.exists() else ""
     path.write_text(before + text, encoding="utf-8")
@@ -155,6 +176,43 @@ def test_paths_and_names_in_texts_are_refused_at_their_line(clinic, tmp_path, mo
         pack(clinic, tmp_path / "a.zip")
     line = before.count("\n") + 1
     assert any(p.startswith(f"clinic_gan/{file}:{line}: ") and told in p for p in caught.value.problems), caught.value
+
+
+def test_honest_texts_are_no_leaks(clinic, tmp_path):
+    (clinic / "docs" / "notes.md").write_text(
+        "See https://a.org/b/c, [here](docs/README.md) and/or `configs/train.yaml`; 1/2 of 24 patients, MONAI 1.6.1.\n"
+        "Write $DATA/prepared/x and <b>bold</b>; `@bundle_root + '/prepared'`; `train#dataset`; 192.168.0.1, 2026.\n"
+    )
+    (clinic / "configs" / "more.yaml").write_text("there: \"$@bundle_root + '/prepared/data'\"  # 1/2 of data/x\n")
+    (clinic / "LICENSE").write_text("Copyright 2026 Jane <jane@clinic.org>, https://www.apache.org/licenses/LICENSE\n")
+    verify(pack(clinic, tmp_path / "a.zip"))
+
+
+@pytest.mark.parametrize("name", ["CON", "nul", "Aux", "COM1"])
+def test_names_of_devices_are_refused(clinic, tmp_path, name):
+    (clinic / "docs" / f"{name}.md").write_text("x")
+    with pytest.raises(InputError, match=f"docs/{name}.md: a device of Windows"):
+        pack(clinic, tmp_path / "a.zip")
+    (clinic / "docs" / f"{name}.md").rename(clinic / "docs" / f"{name}1x.md")
+    verified = verify(pack(clinic, tmp_path / "a.zip"))
+    with pytest.raises(InputError, match="no device"):
+        install(verified, name=name)
+    with pytest.raises(InputError, match="no device"):
+        pack(clinic.rename(clinic.with_name(name)), tmp_path / "a.zip")
+    (tmp_path / "b.zip").write_bytes(write(verified.content._replace(name=name)))
+    with pytest.raises(InputError, match="a path that"):
+        verify(tmp_path / "b.zip")
+
+
+def test_version_is_the_metadatas(clinic, tmp_path):
+    content = verify(pack(clinic, tmp_path / "a.zip")).content
+    (tmp_path / "b.zip").write_bytes(write(content._replace(version="99.9")))
+    with pytest.raises(InputError, match=r"manifest\.json:1: version '99\.9', in configs/metadata\.json '0"):
+        verify(tmp_path / "b.zip")
+    path = clinic / "configs" / "metadata.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "version": "../1"}))
+    with pytest.raises(InputError, match=r"version '\.\./1'; give one like"):
+        pack(clinic, tmp_path)
 
 
 def test_names_that_no_archive_can_have(clinic, tmp_path):
@@ -247,6 +305,44 @@ def test_simulated_heads_are_told_from_patients_all_the_way(tmp_path):
         seen[folder] = PairDataset(tmp_path / f"{folder}.npy").provenance
     assert seen["simulated"] == [{"kind": "simulated", "patients": 1}]
     assert seen["mixed"] == [{"kind": "real", "patients": 2}]
+
+
+@pytest.mark.parametrize(
+    ("where", "key", "value", "told"),
+    [
+        (("weights",), "\x1b[2J\nsigned by clinic-a@example.org", {}, r"'\x1b[2J\nsigned"),
+        (("weights",), "zz", [1], "'zz', no part of a card"),
+        ((), "audited", True, "'audited', no part of a card"),
+        (("weights", MODEL), "signed", "by me", "'signed', no part of a card"),
+        (("weights", MODEL, "seen", 0), "patients", -5, "patients are null"),
+        (("weights", MODEL, "seen", 0), "patients", 10**4000, "patients are null"),
+        (("weights", MODEL, "seen", 0), "patients", True, "patients are null"),
+        (("weights", MODEL, "seen", 0), "names", ["x"], "patients are null"),
+        (("weights", MODEL, "seen", 0), "kind", ["real"], "kinds are"),
+        (("weights", MODEL, "seen", 0), "weights_sha256", "\n", "hexadecimal"),
+    ],
+)
+def test_card_says_what_a_card_says_and_no_more(clinic, tmp_path, where, key, value, told):
+    content = verify(pack(clinic, tmp_path / "a.zip")).content
+    card = json.loads(content.files[CARD])
+    part = card
+    for step in where:
+        part = part[step]
+    part[key] = value
+    files = {**content.files, CARD: json.dumps(card, indent=2).encode()}
+    (tmp_path / "b.zip").write_bytes(write(content._replace(files=files)))
+    with pytest.raises(InputError) as caught:
+        verify(tmp_path / "b.zip")
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"b.zip: {CARD}:") and told in problem and problem.isprintable()
+
+
+def test_what_a_card_says_is_printed_on_one_line(clinic, tmp_path):
+    content = json.loads((clinic / CARD).read_text())
+    content["weights"]["models/model.pt"].update(known_from="\x1b[2J\nsigned by x", audit={"\n": "\x1b"})
+    (clinic / CARD).write_text(json.dumps(content))
+    lines = verify(pack(clinic, tmp_path / "a.zip")).lines
+    assert len(lines) == 3 and all(line.isprintable() for line in lines)
 
 
 # ---- signatures

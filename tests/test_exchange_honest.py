@@ -290,7 +290,7 @@ def test_honest_change_passes(name, bundle_files, tmp_path):
     change(files)
     assert files != bundle_files(bundle)
     path = tmp_path / "bundle.zip"
-    path.write_bytes(write(Content("clinic", "0.1.0", files)))
+    path.write_bytes(write(Content("clinic", json.loads(files[META])["version"], files)))
     assert verify(path).content.files.items() >= files.items()
 
 

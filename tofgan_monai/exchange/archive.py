@@ -16,13 +16,13 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tofgan_monai.exchange.layout import MANIFEST
+from tofgan_monai.exchange.layout import DEVICE, MANIFEST
 from tofgan_monai.exchange.problems import Problem, shown
 from tofgan_monai.exchange.reading import read_document
 
 MAX_BYTES, MAX_FILES = 2**30, 64
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,31}")
+NAME = re.compile(rf"(?!{DEVICE}$)[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,31}")
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
@@ -108,7 +108,7 @@ def _checked(name: str, files: dict[str, bytes], data: bytes) -> tuple[Content |
         return None, problems
     said: dict[str, Any] = document.content
     content = Content(name, str(said.get("version")), files)
-    if not _VERSION.fullmatch(content.version) or said.get("format") != 1 or said.get("bundle") != name:
+    if not VERSION.fullmatch(content.version) or said.get("format") != 1 or said.get("bundle") != name:
         what = f"format {said.get('format')!r}, bundle {said.get('bundle')!r}, version {said.get('version')!r}"
         problems.append(Problem(MANIFEST, 1, shown(what)[1:-1], f"is not the manifest of {name}"))
     problems += _wrong_sums(said.get("files"), files, document.lines)

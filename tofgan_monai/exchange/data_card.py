@@ -18,6 +18,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from tofgan_monai.training import load_weights
 
 RECORDED, DECLARED = "the training's records", "declared by whoever packed it"
 Seen = list[dict[str, Any]]
+MAX_PATIENTS = 10**6
+_SUM = re.compile(r"[0-9a-f]{1,64}")
 
 
 def card(weights: bytes, seen: Seen, known_from: str) -> dict[str, Any]:
@@ -90,13 +93,18 @@ def check_card(data: bytes, weights: bytes) -> list[Problem]:
     if document.content.get("format") != 1 or not isinstance(entry, dict):
         return [Problem(CARD, 1, f"says nothing of {WEIGHTS}", _MEND)]
     path = ("weights", WEIGHTS)
+    for where, known in {(): {"format", "weights"}, path[:1]: {WEIGHTS}, path: _KEYS}.items():
+        for key in sorted({str(at[-1]) for at in lines if at and at[:-1] == where} - known):
+            problems.append(
+                Problem(CARD, lines[(*where, key)], f"{shown(key)}, no part of a card", "could pass for one")
+            )
     sha256 = hashlib.sha256(weights).hexdigest()
     if entry.get("sha256") != sha256:
         what = f"is of weights {shown(entry.get('sha256'))}, not of {WEIGHTS} ({sha256})"
         problems.append(Problem(CARD, lines.get((*path, "sha256"), lines[path]), what, _MEND))
     if not _is_seen(entry.get("seen")):
         what = f"seen {shown(entry.get('seen'))}"
-        problems.append(Problem(CARD, lines.get((*path, "seen"), lines[path]), what, f"kinds are {', '.join(KINDS)}"))
+        problems.append(Problem(CARD, lines.get((*path, "seen"), lines[path]), what, _FORM))
     if not isinstance(entry.get("known_from"), str):
         problems.append(Problem(CARD, lines[path], "not said from where it is known", "could be a guess"))
     if not isinstance(entry.get("audit", 0), dict | None):
@@ -110,8 +118,18 @@ _MEND = (
 )
 
 
+_KEYS = {"sha256", "seen", "known_from", "audit"}
+_FORM = f"kinds are {', '.join(KINDS)}, patients are null or 1 to {MAX_PATIENTS}, weights_sha256 null or hexadecimal"
+
+
 def _is_seen(seen: Any) -> bool:
-    return isinstance(seen, list) and bool(seen) and all(isinstance(e, dict) and e.get("kind") in KINDS for e in seen)
+    return isinstance(seen, list) and bool(seen) and all(isinstance(e, dict) and _is_entry(**e) for e in seen)
+
+
+def _is_entry(kind: Any = None, patients: Any = None, weights_sha256: Any = None, **more: Any) -> bool:
+    is_count = patients is None or (type(patients) is int and 0 < patients <= MAX_PATIENTS)
+    is_sum = weights_sha256 is None or (isinstance(weights_sha256, str) and bool(_SUM.fullmatch(weights_sha256)))
+    return kind in KINDS and is_count and is_sum and not more
 
 
 def declared(folder: Path, data: str, weights: bytes) -> dict[str, Any]:

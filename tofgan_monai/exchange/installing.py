@@ -28,7 +28,9 @@ def install(verified: Verified, *, folder: str | os.PathLike | None = None, name
     """
     name = name or verified.content.name
     if not NAME.fullmatch(name):
-        raise InputError(f"--name {name}: a bundle's name is of plain letters, digits, _ and -")
+        raise InputError(
+            f"--name {name}: a bundle's name is of plain letters, digits, _ and -, and no device of Windows"
+        )
     if name in bundle_names():
         raise InputError(f"{name}: a bundle of that name came with the package; give another: --name clinic_{name}")
     parent = Path(folder) if folder is not None else installed_dir()

@@ -11,11 +11,14 @@ METADATA, LOGGING, WEIGHTS = "configs/metadata.json", "configs/logging.conf", "m
 INFERENCE, CARD, MANIFEST = "configs/inference.yaml", "docs/data_card.json", "manifest.json"
 REQUIRED = (METADATA, INFERENCE, WEIGHTS, CARD, "LICENSE")
 
+DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])"  # which no file of Windows can be called
 _BELONGS = re.compile(
-    r"LICENSE|manifest\.json|models/model\.pt|docs/data_card\.json|docs/[A-Za-z0-9_-]+\.(md|txt)"
-    r"|configs/(logging\.conf|metadata\.json|[A-Za-z0-9_-]+\.(ya?ml|json))"
+    rf"(?!.*\b{DEVICE}\.)"
+    r"(LICENSE|manifest\.json|models/model\.pt|docs/data_card\.json|docs/[A-Za-z0-9_-]+\.(md|txt)"
+    r"|configs/(logging\.conf|metadata\.json|[A-Za-z0-9_-]+\.(ya?ml|json)))"
 )
 _STAYS = (
+    (rf"(^|/){DEVICE}\.", "a device of Windows", "could not be written there; rename it"),
     (r"(^|/)scripts/|\.(py[a-z]?|ipynb|sh|so|dll|exe|bat|pth)$", "code", "would run in the reader's name"),
     (r"\.(ts|torchscript|onnx|engine|plan)$", "a compiled network", "is code; give a state dict in models/model.pt"),
     (r"events\.out\.tfevents|(^|/)tensorboard/", "a TensorBoard log", "can show patients' patches"),

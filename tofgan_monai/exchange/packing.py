@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
-import platform
-import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.exchange.archive import NAME, Content, write
+from tofgan_monai.exchange.archive import NAME, VERSION, Content, write
 from tofgan_monai.exchange.checks import check_files
 from tofgan_monai.exchange.data_card import as_text, declared
 from tofgan_monai.exchange.layout import CARD, MANIFEST, METADATA, WEIGHTS, check_layout
+from tofgan_monai.exchange.leaks import leaks
 from tofgan_monai.exchange.problems import Problem, shown
 from tofgan_monai.exchange.signatures import sign, signature_path
 from tofgan_monai.files import written_whole
-
-_NOT_OF_ANYONE = {"root", "user", "admin", "localhost"}
-_PATH = r"(/[A-Za-z0-9_.~-]+){2,}|\b[A-Za-z]:\\[A-Za-z0-9_]+|~/[A-Za-z0-9_.]+"
-_PATH_IN_CONFIG = re.compile(rf"(?:^|(?<=[\s(=:]))({_PATH})")  # in quotes: looked at as a value, with what is before it
-_PATH_IN_TEXT = re.compile(rf"(?:^|(?<=[\s(=:\"'`\[]))({_PATH})")
-_SUBJECT = re.compile(r"\bsub-[A-Za-z]*[0-9]+")
 
 
 def pack(
@@ -45,14 +36,18 @@ def pack(
         InputError: everything that must not leave, or that the other side would refuse; then nothing is written.
     """
     if not NAME.fullmatch(bundle.name):
-        raise InputError(f"{bundle}: a bundle's name is of plain letters, digits, _ and -; rename the folder")
+        raise InputError(
+            f"{bundle}: a bundle's name is of plain letters, digits, _ and -, no device of Windows; rename the folder"
+        )
     files = _files(bundle)
     if data is not None and WEIGHTS in files:
         files[CARD] = as_text(declared(bundle, data, files[WEIGHTS]))
-    problems = [*check_files(files), *(leak for name, text in files.items() for leak in _leaks(name, text))]
+    problems = [*check_files(files), *(leak for name, text in files.items() for leak in leaks(name, text))]
     if problems:
         raise InputError([f"{bundle.name}/{problem}" for problem in dict.fromkeys(problems)])
     version = json.loads(files[METADATA])["version"]
+    if not VERSION.fullmatch(version):
+        raise InputError(f"{bundle.name}/{METADATA}: version {shown(version)}; give one like 0.1.0")
     target = Path(archive)
     if target.is_dir():
         target /= f"{bundle.name}-{version}.zip"
@@ -80,29 +75,3 @@ def _files(folder: Path) -> dict[str, bytes]:
     if problems:
         raise InputError([f"{folder.name}/{problem}" for problem in problems])
     return {name: path.read_bytes() for name, path in paths.items()}
-
-
-def _leaks(name: str, data: bytes) -> Iterator[Problem]:
-    """What of a text tells where it was written, and whose the data is."""
-    if name in (WEIGHTS, "LICENSE"):
-        return
-    paths = _PATH_IN_CONFIG if name.endswith((".yaml", ".yml", ".conf")) else _PATH_IN_TEXT
-    for number, line in enumerate(data.decode("utf-8", errors="replace").splitlines(), 1):
-        for what, pattern in {"path": paths, "subject": _SUBJECT, **_whose()}.items():
-            if found := pattern.search(line):
-                could = f"tells the {what} of this machine or cohort; take it out, or put a word for it"
-                yield Problem(name, number, shown(found[0]), could)
-
-
-def _whose() -> Mapping[str, re.Pattern]:
-    """The names of the user and of the machine."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        user = ""
-    names = {"user": user, "host": platform.node().split(".")[0]}
-    return {
-        what: re.compile(rf"(?i)(?<![A-Za-z0-9_-]){re.escape(word)}(?![A-Za-z0-9_-])")
-        for what, word in names.items()
-        if len(word) > 2 and word.lower() not in _NOT_OF_ANYONE
-    }

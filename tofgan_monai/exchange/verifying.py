@@ -11,8 +11,8 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.archive import MAX_BYTES, Content, read
 from tofgan_monai.exchange.checks import check_files
 from tofgan_monai.exchange.data_card import kinds
-from tofgan_monai.exchange.layout import CARD, MANIFEST
-from tofgan_monai.exchange.problems import shown
+from tofgan_monai.exchange.layout import CARD, MANIFEST, METADATA, WEIGHTS
+from tofgan_monai.exchange.problems import Problem, shown
 from tofgan_monai.exchange.signatures import check_signature, signature_path
 from tofgan_monai.files import sha256
 
@@ -27,12 +27,14 @@ class Verified(NamedTuple):
     @property
     def lines(self) -> list[str]:
         """What a person wants to know of it, line by line."""
-        seen = [
-            f"{name} {entry['sha256'][:16]} has seen {kinds(entry['seen'])} (known from: {shown(entry['known_from'])})"
-            + f", audit: {'none' if entry['audit'] is None else shown(entry['audit'])}"
-            for name, entry in self.card["weights"].items()
+        entry = self.card["weights"][WEIGHTS]
+        seen = f"{kinds(entry['seen'])} (known from: {shown(entry['known_from'])})"
+        audit = "none" if entry["audit"] is None else shown(entry["audit"])
+        return [
+            f"{self.content.name} {self.content.version}, {len(self.content.files)} files",
+            f"{WEIGHTS} {entry['sha256'][:16]} has seen {seen}, audit: {audit}",
+            self.signature,
         ]
-        return [f"{self.content.name} {self.content.version}, {len(self.content.files)} files", *seen, self.signature]
 
 
 def verify(archive: str | os.PathLike, signers: str | os.PathLike | None = None, signer: str | None = None) -> Verified:
@@ -59,6 +61,11 @@ def verify(archive: str | os.PathLike, signers: str | os.PathLike | None = None,
     content, problems = read(data)
     if content is not None:
         problems += check_files(content.files)
+    if content is not None and not problems:
+        said = json.loads(content.files[METADATA])["version"]
+        if said != content.version:
+            what = f"version {shown(content.version)}, in {METADATA} {shown(said)}"
+            problems.append(Problem(MANIFEST, 1, what, "could pass for another version"))
     if problems or content is None:
         raise InputError([f"{path.name}: {problem}" for problem in problems])
     return Verified(content, json.loads(content.files[CARD]), signature)

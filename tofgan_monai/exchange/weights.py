@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickletools
-import re
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,16 +14,13 @@ from torch.nn.modules import module as hooks
 
 from tofgan_monai.exchange.problems import Problem, shown
 from tofgan_monai.exchange.reading import Document, Path
+from tofgan_monai.exchange.torch_file import NotPlainError, StateDict, check_storages, described
 
 MAX_PARAMETERS, MAX_MODULES, MAX_DEPTH, MAX_NUMBER = 2**28, 10_000, 64, 2**16
 CRITICS = ("tofgan_monai.networks.Critic",)
-_RECORD = re.compile(r"[^/]+/(data\.pkl|data/\d+|version|byteorder|\.data/serialization_id|\.format_version"
-                     r"|\.storage_alignment)")  # fmt: skip
-_GLOBAL = re.compile(r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|torch \w+Storage")
-_IMPORTING = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"}
 
 
-class _NotPlainError(ValueError):
+class _ArgumentError(ValueError):
     """What a network may not be given, and where it stands."""
 
     def __init__(self, where: Path, what: str) -> None:
@@ -55,17 +49,17 @@ def declared_network(document: Document) -> tuple[nn.Module | None, list[Problem
         with torch.device("meta"), _bounded():
             return ConfigParser({"network": plain}, globals=False).get_parsed_content("network"), []
     except Exception as error:  # whatever a constructor makes of arguments that it does not know
-        where = error.where if isinstance(error, _NotPlainError) else where
+        where = error.where if isinstance(error, _ArgumentError) else where
         return refused(f"the network cannot be made ({shown(_first(error), 160)})", "could be one without end")
 
 
 def _plain(value: Any, config: dict[str, Any], where: Path, depth: int = 0) -> Any:
     """A network's argument with what it refers to in place."""
     if depth > MAX_DEPTH or (isinstance(value, dict | list) and len(value) > MAX_DEPTH):
-        raise _NotPlainError(where, f"more than {MAX_DEPTH} levels")
+        raise _ArgumentError(where, f"more than {MAX_DEPTH} levels")
     if isinstance(value, dict):
         if "_target_" in value:
-            raise _NotPlainError(where, f"{value['_target_']} within it; a network's arguments are plain values")
+            raise _ArgumentError(where, f"{value['_target_']} within it; a network's arguments are plain values")
         return {key: _plain(item, config, (*where, key), depth + 1) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item, config, (*where, index), depth + 1) for index, item in enumerate(value)]
@@ -77,9 +71,9 @@ def _plain(value: Any, config: dict[str, Any], where: Path, depth: int = 0) -> A
             found, where = found[step], (*where, step)
         return _plain(found, config, where, depth + 1)
     if isinstance(value, str) and value.startswith("$"):
-        raise _NotPlainError(where, f"{value}; a network's arguments are plain values or references to such")
+        raise _ArgumentError(where, f"{value}; a network's arguments are plain values or references to such")
     if isinstance(value, int) and abs(value) > MAX_NUMBER:
-        raise _NotPlainError(where, f"the argument {value}")
+        raise _ArgumentError(where, f"the argument {value}")
     return value
 
 
@@ -118,63 +112,30 @@ def _bounded() -> Iterator[None]:
 
 def check_weights(file: str, data: bytes, network: nn.Module | None) -> list[Problem]:
     """What is wrong with weights; `network`, if it could be made, is what they must fit."""
-    problems = [Problem(file, 0, *found) for found in _pickle_problems(data)]
-    if problems:
-        return problems
     try:
-        weights = torch.load(io.BytesIO(data), map_location="meta", weights_only=True)
-        if problem := _no_state_dict(weights) or (_misfit(weights, network) if network is not None else ""):
-            return [Problem(file, 0, *problem)]
-        weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        weights, records = described(data)
+        if network is not None and (odd := _misfit(weights, network)):
+            return [Problem(file, 0, odd, "is another network's, a critic's perhaps")]
+        check_storages(weights, records)
+        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except NotPlainError as error:
+        return [Problem(file, 0, *error.problem)]
     except Exception as error:  # torch raises a dozen kinds for a broken file
         return [Problem(file, 0, f"does not load with weights_only=True ({shown(str(error))})", "could be any code")]
-    broken = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
-    return [Problem(file, 0, f"{name} is not finite", "would make every prediction NaN") for name in broken]
-
-
-def _no_state_dict(weights: Any) -> tuple[str, str] | None:
-    if isinstance(weights, dict) and all(type(value) in (torch.Tensor, nn.Parameter) for value in weights.values()):
-        return None
-    return "not a bare state dict", "could hold an optimiser's state, a critic, or data; `tofgan adopt` takes it apart"
-
-
-def _misfit(weights: dict[str, torch.Tensor], network: nn.Module) -> tuple[str, str] | None:
-    """What of strict keys, shapes and types does not hold."""
-    expected = network.state_dict()
-    odd = [f"{shown(name)[1:-1]} is missing or one too many" for name in {*expected} ^ {*map(str, weights)}]
-    odd += [
-        f"{name} is {tuple(weights[name].shape)} of {weights[name].dtype}, not {tuple(tensor.shape)} of {tensor.dtype}"
-        for name, tensor in expected.items()
-        if name in weights and (tensor.shape, tensor.dtype) != (weights[name].shape, weights[name].dtype)
+    broken = [name for name, value in loaded.items() if value.is_floating_point() and not value.isfinite().all()]
+    return [
+        Problem(file, 0, f"{shown(name)[1:-1]} is not finite", "would make every prediction NaN") for name in broken
     ]
-    return (f"does not fit network_def: {min(odd)}", "is another network's, a critic's perhaps") if odd else None
 
 
-def _pickle_problems(data: bytes) -> list[tuple[str, str]]:
-    """What torch's file would run or hide, told without loading it."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = archive.infolist()
-            strangers = [entry.filename for entry in entries if not _RECORD.fullmatch(entry.filename)]
-            if strangers:
-                return [
-                    (f"{shown(strangers[0])} in it: TorchScript, or no file of torch.save", "could run code of its own")
-                ]
-            if len({entry.filename for entry in entries}) != len(entries):
-                return [("two records of one name", "could be read in two ways")]
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                return [("compressed", "could unpack to more than the memory holds")]
-            pickles = [archive.read(entry) for entry in entries if entry.filename.endswith("/data.pkl")]
-        (pickle,) = pickles
-        return [(f"a pickle that calls {shown(name)[1:-1]}", "would run it on loading") for name in _imports(pickle)]
-    except Exception as error:  # of a broken or forged file
-        return [(f"no zip file of torch.save ({shown(str(error))})", "could be a pickle of any code")]
-
-
-def _imports(pickle: bytes) -> Iterator[str]:
-    for opcode, argument, _ in pickletools.genops(pickle):
-        if opcode.name == "GLOBAL":
-            if not _GLOBAL.fullmatch(str(argument)):
-                yield str(argument)
-        elif opcode.name in _IMPORTING:
-            yield f"{opcode.name} {argument or ''}"
+def _misfit(weights: StateDict, network: nn.Module) -> str:
+    """What of strict keys, shapes and types does not hold."""
+    expected: Any = network.state_dict()
+    odd = [f"{shown(name)[1:-1]} is missing or one too many" for name in {*expected} ^ {*weights}]
+    odd += [f"a note on {shown(name)} is one too many" for name in {*weights.versions} - {*expected._metadata}]
+    odd += [
+        f"{name} is {shown(weights[name].shape)} of {weights[name].dtype}, not {tuple(tensor.shape)} of {tensor.dtype}"
+        for name, tensor in expected.items()
+        if name in weights and (tuple(tensor.shape), tensor.dtype) != (weights[name].shape, weights[name].dtype)
+    ]
+    return f"does not fit network_def: {min(odd)}" if odd else ""
