@@ -48,8 +48,8 @@ def check_files(files: Mapping[str, bytes]) -> list[Problem]:
 def _check_texts(files: Mapping[str, bytes]) -> Iterator[Problem]:
     for name, data in files.items():
         if name.endswith((".md", ".txt")) or name == "LICENSE":
-            text = data.decode("utf-8", errors="replace")
-            bad = next((char for char in text if not char.isprintable() and char not in "\n\t\r"), "")
+            text = data.decode("utf-8", errors="replace").replace("\r\n", "\n")
+            bad = next((char for char in text if not char.isprintable() and char not in "\n\t"), "")
             if bad or "\ufffd" in text:
                 line = text[: text.index(bad or "\ufffd")].count("\n") + 1
                 yield Problem(name, line, f"{shown(bad)}, no text", "could rewrite what a terminal shows")
