@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from tofgan_monai.exchange.allowed import allowed, harm
 from tofgan_monai.exchange.problems import shown
-from tofgan_monai.exchange.scope import MAX_BITS, Scope, as_written, is_tail, leaves_the_settings, parsed, reference
+from tofgan_monai.exchange.scope import MAX_BITS, Scope, as_written, leaves_the_settings, parsed, reference
 
 MAX_NUMBER = 2**40
 LEAVES_THE_BUNDLE = re.compile(r"(?i)^\s*([/\\~]|[a-z]:[/\\]|[a-z][a-z0-9+.-]*:/)|(^|[/\\])\.\.([/\\]|$)|\$\{|\0")
@@ -55,8 +55,9 @@ def _check(node: ast.expr, scope: Scope, check_argument: CheckArgument) -> Itera
             yield f"an index {shown(as_written(node.slice))}, no plain number or name", "could be any code"
         yield from below(node.value)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, _OPERATORS):
-        yield from _check_arithmetic(node, scope)
-        is_path = is_tail(node.right) and scope.is_inside_node(node.left)
+        is_path = scope.is_inside_node(node)
+        if not is_path:
+            yield from _check_arithmetic(node, scope)
         yield from below(node.left, None if is_path else node.right)
     elif isinstance(node, _NESTED) and all(
         isinstance(child, (ast.expr, ast.expr_context, *_OPERATORS)) for child in ast.iter_child_nodes(node)
@@ -114,9 +115,9 @@ def _check_call(node: ast.Call, scope: Scope, check_argument: CheckArgument, bel
 
 def _check_arithmetic(node: ast.BinOp, scope: Scope) -> Iterator[Found]:
     text = shown(as_written(node))
-    if not isinstance(node.op, ast.Add) and not (scope.is_number(node.left) and scope.is_number(node.right)):
-        yield f"{text}, which may be of no numbers", "could repeat or format a text until the memory is full"
-    elif (bits := scope.bits(node)) is None or bits > MAX_BITS:
+    if (bits := scope.bits(node)) is None:
+        yield f"{text}, neither of numbers nor a path within the bundle", "could name any file, or fill the memory"
+    elif bits > MAX_BITS:
         yield f"{text}, whose size has no bound", "could fill the memory"
 
 
