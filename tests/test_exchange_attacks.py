@@ -107,7 +107,7 @@ EXPRESSIONS = {
         "could call any function",
     ),
     "class of a reference": expression(
-        "$@bundle.__class__.__base__.__subclasses__()", "the attribute .__subclasses__", runs=False
+        "$@bundle.__class__.__base__.__subclasses__()", "the method .__subclasses__", runs=False
     ),
     "globals of a method": expression(
         "$@latents.__init__.__globals__['__builtins__']['open']('canary', 'w')", "could call any function"
@@ -161,8 +161,11 @@ EXPRESSIONS = {
         f"${' * '.join(['int(1.0e300)'] * 5)}", "whose size has no bound", runs=False
     ),
     "state by plain data": expression(
-        "$@latents.load_state_dict({'network': ''})", "the attribute .load_state_dict", runs=False
+        "$@latents.load_state_dict({'network': ''})", "the method .load_state_dict", runs=False
     ),
+    "function that is handed on": component("is not on the list", _target_="Compose", transforms="$torch.device"),
+    "call of an attribute": expression("$@latents.network('a')", "the method .network", runs=False),
+    "argument of a method": expression("$@evaluator.run('a')", "run takes nothing here", runs=False),
     "long expression": expression("$" + "-" * 5000 + "1", "too long", runs=False),
 }
 DOUBLING = "".join(f'd{i}: "$@d{i - 1} + @d{i - 1}"\n' for i in range(1, 40))
@@ -347,6 +350,7 @@ FILES = {
     "line end within a comment of logging": Attack(
         LOG, replaced("args=(sys.stdout,)", f"# no comment\rargs=('%(p)s',)\rp=',{PWN}"), "a lone carriage return"
     ),
+    "width in logging": Attack(LOG, replaced("%(message)s", "%(message)1000000000s"), "format ="),
     "interpolation in logging": Attack(LOG, replaced("(sys.stdout,)", f"('%(p)s',)\np=',{PWN}"), "args = ('%"),
     "YAML tag": Attack(INFER, added('x: !!python/object/apply:os.system ["touch canary"]\n'), "any Python object"),
     "YAML directive": Attack(PAPER, lambda data: b"%TAG !e! tag:e,2000:\n---\n" + data, "a directive"),

@@ -195,6 +195,10 @@ HONEST = {
     ),
     "volumes in the memory": (UNET, edit(INFER, "_target_: Dataset", "_target_: CacheDataset\n  cache_rate: 0.5")),
     "workers": (UNET, edit(INFER, "num_workers: 0", "num_workers: 4\n  pin_memory: true")),
+    "another collation": (
+        UNET,
+        edit(INFER, "num_workers: 0", 'num_workers: 0\n  collate_fn: "$monai.data.pad_list_data_collate"'),
+    ),
     "a fixed GPU": (
         UNET,
         edit(INFER, "\"$torch.device('cuda' if torch.cuda.is_available() else 'cpu')\"", "\"$torch.device('cuda:1')\""),

@@ -19,6 +19,7 @@ class Allowed(NamedTuple):
     values: frozenset[str]
     modules: frozenset[str]
     attributes: frozenset[str]
+    methods: dict[str, tuple[str, ...]]
     read: frozenset[str]
     written: frozenset[str]
     folders: frozenset[str]
@@ -42,6 +43,7 @@ def allowed() -> Allowed:
         frozenset(content["values"]),
         frozenset(content["modules"]),
         frozenset(content["attributes"]),
+        dict(map(_signature, content["methods"])),
         frozenset(arguments["read"]),
         frozenset(arguments["written"]),
         frozenset(arguments["folders"]),

@@ -89,25 +89,31 @@ def _check_name(node: ast.Name | ast.Attribute, scope: Scope, below: Callable) -
                 "could reach any object from there",
             )
         yield from below(node.value)
-    elif name and name not in allowed().values and (name not in allowed().calls or name.startswith("builtins.")):
+    elif name and name not in allowed().values:
         yield f"{shown(name)[1:-1]} is not on the list", harm(name)
 
 
 def _check_call(node: ast.Call, scope: Scope, check_argument: CheckArgument, below: Callable) -> Iterator[Found]:
     name = scope.dotted(node.func)
-    parameters = allowed().calls.get(name or "")
+    method = node.func if name is None and isinstance(node.func, ast.Attribute) else None
+    parameters = allowed().methods.get(method.attr) if method else allowed().calls.get(name or "")
     if name is not None and parameters is None:
         yield f"{shown(name)[1:-1]} is not on the list", harm(name)
-    elif name is None and not isinstance(node.func, ast.Attribute):
-        yield f"a call of {shown(as_written(node.func))}", "could call any function"
+    elif method:
+        if parameters is None:
+            yield f"the method .{shown(method.attr)[1:-1]} is not on the list", "could call any function"
+        yield from below(method.value)
     elif name is None:
-        yield from below(node.func)
+        yield f"a call of {shown(as_written(node.func))}", "could call any function"
     if any(isinstance(argument, ast.Starred) for argument in node.args) or any(k.arg is None for k in node.keywords):
         yield "* or ** in a call", "hides its arguments from whoever reads it"
         return
     named = [*zip(parameters or (), node.args, strict=False), *((k.arg or "", k.value) for k in node.keywords)]
     if parameters is not None and (len(node.args) > len(parameters) or {key for key, _ in named} - {*parameters}):
-        yield f"{name} takes {', '.join(parameters) or 'nothing'} here", "other arguments were not looked at"
+        yield (
+            f"{name or (method and method.attr)} takes {', '.join(parameters) or 'nothing'} here",
+            "other arguments were not looked at",
+        )
     for key, argument in named:
         yield from check_argument(key, argument)
     yield from below(*node.args, *(keyword.value for keyword in node.keywords))

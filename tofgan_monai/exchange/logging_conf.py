@@ -7,6 +7,7 @@ import re
 
 from tofgan_monai.exchange.problems import Problem, shown
 
+_FORMAT = r"(?!.*\d{4})[ -~]*"  # no width that fills the memory
 # `%` in the formats alone: elsewhere Python replaces %(key)s by another key's text before it evaluates a value.
 _KEYS = {
     r"loggers|handlers|formatters": {"keys": r"[A-Za-z0-9_, ]*"},
@@ -22,7 +23,7 @@ _KEYS = {
         "formatter": r"\w+",
         "args": r"\(\s*(sys\.std(out|err)\s*,?)?\s*\)",
     },
-    r"formatter_\w+": {"format": r"[ -~]*", "datefmt": r"[ -~]*"},
+    r"formatter_\w+": {"format": _FORMAT, "datefmt": _FORMAT},
 }
 _TWO_WAYS = "could be read in two ways"
 
