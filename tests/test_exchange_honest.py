@@ -195,6 +195,10 @@ HONEST = {
     ),
     "volumes in the memory": (UNET, edit(INFER, "_target_: Dataset", "_target_: CacheDataset\n  cache_rate: 0.5")),
     "workers": (UNET, edit(INFER, "num_workers: 0", "num_workers: 4\n  pin_memory: true")),
+    "another collation": (
+        UNET,
+        edit(INFER, "num_workers: 0", 'num_workers: 0\n  collate_fn: "$monai.data.pad_list_data_collate"'),
+    ),
     "a fixed GPU": (
         UNET,
         edit(INFER, "\"$torch.device('cuda' if torch.cuda.is_available() else 'cpu')\"", "\"$torch.device('cuda:1')\""),
@@ -334,7 +338,7 @@ SPEAKING = re.compile(
 )
 HARMLESS = {  # they take objects or numbers; a text has no effect there, or is an ending
     *("collate_fn", "hash_func", "loss_fn", "metric_cmp_fn", "metric_fn", "post_func", "scale_fn", "select_fn"),
-    *("epoch_event_writer", "iteration_event_writer", "summary_writer", "folder_layout", "output_name_formatter"),
+    *("epoch_event_writer", "iteration_event_writer", "summary_writer"),
     *("dropout_path_rate", "output_format", "savepath_in_metadict", "separate_folder"),
 }
 
@@ -342,7 +346,7 @@ HARMLESS = {  # they take objects or numbers; a text has no effect there, or is 
 def test_every_argument_that_speaks_of_files_or_code_has_a_rule():
     """Targets are harmless with plain data only if no such argument slips by."""
     known = allowed()
-    ruled = known.paths | known.file_names | known.classes.keys() | known.refused
+    ruled = known.read | known.written | known.file_names | known.classes.keys() | known.refused
     speaking = {
         (name, target)
         for target in known.targets

@@ -19,8 +19,13 @@ class Allowed(NamedTuple):
     values: frozenset[str]
     modules: frozenset[str]
     attributes: frozenset[str]
-    paths: frozenset[str]
+    methods: dict[str, tuple[str, ...]]
+    read: frozenset[str]
+    written: frozenset[str]
+    folders: frozenset[str]
+    datasets: frozenset[str]
     file_names: frozenset[str]
+    file_keys: frozenset[str]
     classes: dict[str, frozenset[str]]
     refused: frozenset[str]
 
@@ -38,8 +43,13 @@ def allowed() -> Allowed:
         frozenset(content["values"]),
         frozenset(content["modules"]),
         frozenset(content["attributes"]),
-        frozenset(arguments["paths"]),
+        dict(map(_signature, content["methods"])),
+        frozenset(arguments["read"]),
+        frozenset(arguments["written"]),
+        frozenset(arguments["folders"]),
+        frozenset(arguments["datasets"]),
         frozenset(arguments["file_names"]),
+        frozenset(arguments["file_keys"]),
         {name: frozenset(classes) for name, classes in arguments["classes"].items()},
         frozenset(arguments["refused"]),
     )

@@ -78,7 +78,7 @@ class _Check:
         if name.startswith("_") and name.endswith("_") and name not in _RESERVED:
             self._add(path, (f"{shown(name)}, which is MONAI's own", "could stop the run in a debugger"))
         elif name == "_target_":
-            self._add(path, *_target_problems(value))
+            self._add(path, *_target_problems(value), *_path_problems(_owner(path), {name: value}, self.scope))
         elif name == "_mode_" and value != "default":
             self._add(path, (f"the mode {shown(value)}", "could hand a function on, to be called with other arguments"))
         elif not self.is_metadata:
@@ -91,12 +91,12 @@ class _Check:
                 if _UNREADABLE_KEY.search(key):
                     self._add((*path, key), (f"the key {shown(key)}", "could stand for another id than is read"))
                 if not self.is_metadata:
-                    self._add((*path, key), *check_constant(key))  # some name files
+                    self._add((*path, key), *check_constant(key))
                 self._check_named(key, item, (*path, key))
         elif isinstance(value, list):
             for index, item in enumerate(value):
                 self._check(name, item, (*path, index))
-        elif isinstance(value, str) and not (name in allowed().paths and value == "."):
+        elif isinstance(value, str):
             self._add(path, *self._text_problems(value))
         elif not isinstance(value, str):
             self._add(path, *check_constant(value))
@@ -120,7 +120,13 @@ class _Check:
     def _node_problems(self, name: str, node: ast.expr) -> Iterator[Found]:
         """An argument within an expression, by the same rules as one that stands in a component."""
         value = node.value if isinstance(node, ast.Constant) else "$" + as_written(node)
-        yield from _argument_problems(name, value, self.scope)
+        yield from _argument_problems(name, value, self.scope, called=True)
+
+
+def _owner(path: Path) -> str:
+    """The name of the argument, or id, whose component or list of components an item at a path belongs to."""
+    names = [name for key in path for name in re.split("#|::", str(key)) if not name.isdecimal()]
+    return names[-2].lstrip("+") if len(names) > 1 else ""
 
 
 def _target_problems(value: Any) -> Iterator[Found]:
@@ -130,17 +136,30 @@ def _target_problems(value: Any) -> Iterator[Found]:
         yield f"the target {shown(value)[1:-1]} is not on the list", harm(value)
 
 
-def _argument_problems(name: str, value: Any, scope: Scope) -> Iterator[Found]:
+def _path_problems(name: str, value: Any, scope: Scope, *, called: bool = False) -> Iterator[Found]:
+    """What is wrong with an argument that names files; `called` is one of a call, of which none writes."""
+    known = allowed()
+    if name in known.written and not called:
+        if not scope.is_inside(value, written=True):
+            yield (
+                f"{name} {shown(value)}; give null or \"$@bundle_root + '/output'\", beside models, docs and configs",
+                _ANY_FILE,
+            )
+    elif name in known.read | known.written and not scope.is_inside(value) and (name, value) != ("dataset_dir", "."):
+        yield f"{name} {shown(value)}; give null or \"$@bundle_root + '/...'\"", _ANY_FILE
+
+
+def _argument_problems(name: str, value: Any, scope: Scope, *, called: bool = False) -> Iterator[Found]:
     known = allowed()
     if name in known.refused:
         if value is not None:
-            yield f"the argument {name}", "could load code or pickles, reach a server, or read objects' insides"
+            yield f"the argument {name}", "could load or compile code, reach a server, or name any file"
     elif name == "bundle_root":
         if value != ".":
             yield f"bundle_root {shown(value)}; it is '.' in the files and the user's on the command line", _ANY_FILE
-    elif name in known.paths:
-        if not (scope.is_inside(value) or (value == "." and name == "dataset_dir")):
-            yield f"{name} {shown(value)}; give null or \"$@bundle_root + '/...'\"", _ANY_FILE
+    elif name in known.file_keys:
+        if not (isinstance(value, dict) and all(map(_FILE_NAME.fullmatch, value))):
+            yield f"{name} {shown(value)}; give a mapping by plain file names", _ANY_FILE
     elif name in known.file_names:
         if not (value is None or (isinstance(value, str) and _FILE_NAME.fullmatch(value))):
             yield f"{name} {shown(value)}, no plain file name", _ANY_FILE
@@ -148,6 +167,8 @@ def _argument_problems(name: str, value: Any, scope: Scope) -> Iterator[Found]:
         items = value if isinstance(value, list) else [value]
         if any(item is not None and item not in known.classes[name] for item in map(_hashable, items)):
             yield f"{name} {shown(value)}; on the list are {', '.join(sorted(known.classes[name]))}", _ANY_CLASS
+    else:
+        yield from _path_problems(name, value, scope, called=called)
 
 
 _ANY_FILE = "could read or overwrite any file of whoever runs it"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from tofgan_monai.exchange.allowed import allowed, harm
 from tofgan_monai.exchange.problems import shown
-from tofgan_monai.exchange.scope import MAX_BITS, Scope, as_written, is_tail, leaves_the_settings, parsed, reference
+from tofgan_monai.exchange.scope import MAX_BITS, Scope, as_written, leaves_the_settings, parsed, reference
 
 MAX_NUMBER = 2**40
 LEAVES_THE_BUNDLE = re.compile(r"(?i)^\s*([/\\~]|[a-z]:[/\\]|[a-z][a-z0-9+.-]*:/)|(^|[/\\])\.\.([/\\]|$)|\$\{|\0")
@@ -55,8 +55,10 @@ def _check(node: ast.expr, scope: Scope, check_argument: CheckArgument) -> Itera
             yield f"an index {shown(as_written(node.slice))}, no plain number or name", "could be any code"
         yield from below(node.value)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, _OPERATORS):
-        yield from _check_arithmetic(node, scope)
-        yield from below(node.left, None if is_tail(node.right) else node.right)
+        is_path = scope.is_inside_node(node)
+        if not is_path:
+            yield from _check_arithmetic(node, scope)
+        yield from below(node.left, None if is_path else node.right)
     elif isinstance(node, _NESTED) and all(
         isinstance(child, (ast.expr, ast.expr_context, *_OPERATORS)) for child in ast.iter_child_nodes(node)
     ):
@@ -87,25 +89,31 @@ def _check_name(node: ast.Name | ast.Attribute, scope: Scope, below: Callable) -
                 "could reach any object from there",
             )
         yield from below(node.value)
-    elif name and name not in allowed().values and (name not in allowed().calls or name.startswith("builtins.")):
+    elif name and name not in allowed().values:
         yield f"{shown(name)[1:-1]} is not on the list", harm(name)
 
 
 def _check_call(node: ast.Call, scope: Scope, check_argument: CheckArgument, below: Callable) -> Iterator[Found]:
     name = scope.dotted(node.func)
-    parameters = allowed().calls.get(name or "")
+    method = node.func if name is None and isinstance(node.func, ast.Attribute) else None
+    parameters = allowed().methods.get(method.attr) if method else allowed().calls.get(name or "")
     if name is not None and parameters is None:
         yield f"{shown(name)[1:-1]} is not on the list", harm(name)
-    elif name is None and not isinstance(node.func, ast.Attribute):
-        yield f"a call of {shown(as_written(node.func))}", "could call any function"
+    elif method:
+        if parameters is None:
+            yield f"the method .{shown(method.attr)[1:-1]} is not on the list", "could call any function"
+        yield from below(method.value)
     elif name is None:
-        yield from below(node.func)
+        yield f"a call of {shown(as_written(node.func))}", "could call any function"
     if any(isinstance(argument, ast.Starred) for argument in node.args) or any(k.arg is None for k in node.keywords):
         yield "* or ** in a call", "hides its arguments from whoever reads it"
         return
     named = [*zip(parameters or (), node.args, strict=False), *((k.arg or "", k.value) for k in node.keywords)]
     if parameters is not None and (len(node.args) > len(parameters) or {key for key, _ in named} - {*parameters}):
-        yield f"{name} takes {', '.join(parameters) or 'nothing'} here", "other arguments were not looked at"
+        yield (
+            f"{name or (method and method.attr)} takes {', '.join(parameters) or 'nothing'} here",
+            "other arguments were not looked at",
+        )
     for key, argument in named:
         yield from check_argument(key, argument)
     yield from below(*node.args, *(keyword.value for keyword in node.keywords))
@@ -113,10 +121,9 @@ def _check_call(node: ast.Call, scope: Scope, check_argument: CheckArgument, bel
 
 def _check_arithmetic(node: ast.BinOp, scope: Scope) -> Iterator[Found]:
     text = shown(as_written(node))
-    is_path = isinstance(node.op, ast.Add) and is_tail(node.right) and scope.is_inside_node(node.left)
-    if not is_path and not (scope.is_number(node.left) and scope.is_number(node.right)):
-        yield f"{text}, which may be of no numbers", "could make any path out of pieces, or fill the memory with text"
-    elif (bits := scope.bits(node)) is None or bits > MAX_BITS:
+    if (bits := scope.bits(node)) is None:
+        yield f"{text}, neither of numbers nor a path within the bundle", "could name any file, or fill the memory"
+    elif bits > MAX_BITS:
         yield f"{text}, whose size has no bound", "could fill the memory"
 
 

@@ -7,6 +7,8 @@ import re
 
 from tofgan_monai.exchange.problems import Problem, shown
 
+_FORMAT = r"(?!.*\d{4})[ -~]*"  # no width that fills the memory
+# `%` in the formats alone: elsewhere Python replaces %(key)s by another key's text before it evaluates a value.
 _KEYS = {
     r"loggers|handlers|formatters": {"keys": r"[A-Za-z0-9_, ]*"},
     r"logger_\w+": {
@@ -21,21 +23,21 @@ _KEYS = {
         "formatter": r"\w+",
         "args": r"\(\s*(sys\.std(out|err)\s*,?)?\s*\)",
     },
-    r"formatter_\w+": {"format": r"[ -~]*", "datefmt": r"[ -~]*"},
+    r"formatter_\w+": {"format": _FORMAT, "datefmt": _FORMAT},
 }
+_TWO_WAYS = "could be read in two ways"
 
 
 def check_logging(file: str, data: bytes) -> list[Problem]:
     """What the file has beyond loggers that write to the terminal."""
     try:
         text = data.decode("ascii").replace("\r\n", "\n")
+        if "\r" in text:  # the end of a line to who opens the file, not to who reads its text
+            return [Problem(file, text[: text.index("\r")].count("\n") + 1, "a lone carriage return", _TWO_WAYS)]
         parser = configparser.RawConfigParser()
         parser.read_string(text)
     except (UnicodeDecodeError, configparser.Error) as error:
-        return [Problem(file, 0, f"not readable as ASCII ({shown(str(error))})", "could be read in two ways")]
-    if "\r" in text:
-        line = text[: text.index("\r")].count("\n") + 1
-        return [Problem(file, line, "a carriage return", "ends a line for MONAI, and not for every reader")]
+        return [Problem(file, 0, f"not readable as ASCII ({shown(str(error))})", _TWO_WAYS)]
     problems = [
         Problem(file, _line(text, "DEFAULT", key), f"{shown(key)} for all sections", "could replace what they say")
         for key in parser.defaults()

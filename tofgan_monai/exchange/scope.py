@@ -17,8 +17,12 @@ GLOBALS = {"monai": "monai", "torch": "torch", "np": "numpy", "numpy": "numpy"} 
 MAX_BITS, MAX_DEPTH, MAX_LENGTH = 2**12, 50, 500
 _TAIL = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.=-]*)+/?")
 _RUNS_OR_CONFIGURES = re.compile(r"(?i)/configs(/|$)|\.(py[a-z]?|so|pth|dll|dylib|ya?ml|conf|sh|exe|bat)(/|$)")
-_PATH_MAKERS = ("tofgan_monai.label_app.working_copy.training_folder", "tofgan_monai.pair_source.PairSource")
-_NUMBERS = {f"builtins.{name}" for name in ("abs", "float", "int", "len", "max", "min", "round")}
+_OWN = re.compile(r"(?i)/(models|docs|configs|license|manifest\.json)\.*(/|$)")  # what a bundle came with
+_AS_LARGE = {f"builtins.{name}" for name in ("abs", "int", "max", "min", "round")}  # as their arguments
+_SMALL = {
+    *("builtins.float", "builtins.len", "math.pi"),
+    *("torch.cuda.device_count", "torch.distributed.get_rank", "torch.distributed.get_world_size"),
+}
 
 
 class Scope:
@@ -30,15 +34,15 @@ class Scope:
     def __init__(self, documents: Iterable[Document], metadata: Document | None) -> None:
         self.names = dict(GLOBALS)
         self._values: dict[str, list[Any]] = {}
-        self._patches: list[tuple[str, Any]] = []  # of single items, by an overlay
+        self._patches: dict[str, list[Any]] = {}  # of single items below an id, by an overlay
         self._grown: set[str] = set()  # lists that an overlay adds to
         self._known: dict[tuple[Any, str], Any] = {}
         for document in documents:
             for key, value in document.content.items():
                 name = ReferenceResolver.normalize_id(key).removeprefix("+")
                 self._define(name, value)
-                if "::" in name:
-                    self._patches.append((name, value))
+                for at in re.finditer("::", name):
+                    self._patches.setdefault(name[: at.start()], []).append(value)
                 if key.startswith("+"):
                     self._grown.add(name)
         if metadata is not None:
@@ -56,7 +60,7 @@ class Scope:
         if any(name[: at.start()] in self._grown for at in re.finditer("::", name)):
             return []  # the indices of a list that is added to are not those that stand in the file
         if any(isinstance(value, list) for value in found):
-            found = found + [value for patched, value in self._patches if patched.startswith(f"{name}::")]
+            found = found + self._patches.get(name, [])
         return found
 
     def _once(self, question: Callable[[str, int], Any], name: str, depth: int, unknown: Any) -> Any:
@@ -81,73 +85,102 @@ class Scope:
 
     # ---- paths
 
-    def is_inside(self, value: Any, depth: int = 0) -> bool:
-        """Whether a value is null, or within the bundle, or an object that is no path."""
+    def is_inside(self, value: Any, depth: int = 0, *, written: bool = False) -> bool:
+        """Whether a value is null, or within the bundle, or an object that is no path.
+
+        Args:
+            value: as it stands in a file.
+            depth: of the references that led to it.
+            written: whether a file may come to lie there. What the bundle came with is then not enough.
+        """
         if value is None or value is False:
             return True
         if depth > MAX_DEPTH:
             return False
         if isinstance(value, list):
-            return all(self.is_inside(item, depth + 1) for item in value)
+            return all(self.is_inside(item, depth + 1, written=written) for item in value)
         if isinstance(value, dict):
-            target = value.get("_target_")
-            return target in _PATH_MAKERS or (target == "Dataset" and self.is_inside(value.get("data"), depth + 1))
+            return self._may_stand_for_path(value.get("_target_"), written)
         if not isinstance(value, str):
             return False
         if value.startswith("$"):
             tree = parsed(value)
-            return tree is not None and self.is_inside_node(tree, depth + 1)
-        if value.startswith("@"):
-            return self._once(self._refers_inside, ReferenceResolver.normalize_id(value[1:]), depth, False)
-        return False
+            return tree is not None and self.is_inside_node(tree, depth + 1, written=written)
+        return value.startswith("@") and self._refers(ReferenceResolver.normalize_id(value[1:]), depth, written)
+
+    def _refers(self, name: str, depth: int, written: bool) -> bool:
+        return self._once(self._refers_beside if written else self._refers_inside, name, depth, False)
 
     def _refers_inside(self, name: str, depth: int) -> bool:
-        if name == "bundle_root":  # "." in every file, or the user's
-            return True
-        values = self.values(name)
-        top_level = "::" not in name
-        return bool(values) and all(
-            (value == "." and top_level and name == "dataset_dir") or self.is_inside(value, depth) for value in values
+        return name == "bundle_root" or self._are_inside(name, depth, written=False)  # "." in every file, or the user's
+
+    def _refers_beside(self, name: str, depth: int) -> bool:
+        return self._are_inside(name, depth, written=True)
+
+    def _are_inside(self, name: str, depth: int, *, written: bool) -> bool:
+        values, patched = self.values(name), self._values.get(f"{name}::_target_", [])
+        return (
+            bool(values)
+            and all(
+                (value == "." and name == "dataset_dir" and not written)
+                or self.is_inside(value, depth, written=written)
+                for value in values
+            )
+            and all(self._may_stand_for_path(target, written) for target in patched)
         )
 
-    def is_inside_node(self, node: ast.AST, depth: int = 0) -> bool:
+    def _may_stand_for_path(self, target: Any, written: bool) -> bool:
+        known = allowed()
+        return str(target) in (known.folders if written else known.folders | known.datasets)
+
+    def is_inside_node(self, node: ast.AST, depth: int = 0, *, written: bool = False) -> bool:
         """The same of a part of an expression."""
         if (name := reference(node)) is not None:
-            return self._once(self._refers_inside, name, depth, False)
+            return self._refers(name, depth, written)
         if isinstance(node, ast.Constant):
             return node.value is None or node.value is False
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            return is_tail(node.right) and self.is_inside_node(node.left, depth)
+        if isinstance(node, ast.BinOp):  # only what certainly is a path, or null: '' + '/etc' is no place within
+            if not (isinstance(node.op, ast.Add) and is_tail(node.right)):
+                return False
+            if written and reference(node.left) == "bundle_root":
+                return not _OWN.match(ast.literal_eval(node.right))
+            is_path = reference(node.left) is not None or isinstance(node.left, ast.BinOp)
+            return is_path and self.is_inside_node(node.left, depth, written=written)
+        parts: list[ast.expr] = []
         if isinstance(node, ast.BoolOp):
-            operands = node.values if isinstance(node.op, ast.Or) else node.values[-1:]  # `a and b` is b, or empty
-            return all(self.is_inside_node(operand, depth) for operand in operands)
-        if isinstance(node, ast.IfExp):
-            return self.is_inside_node(node.body, depth) and self.is_inside_node(node.orelse, depth)
-        if isinstance(node, ast.List | ast.Tuple):
-            return all(self.is_inside_node(item, depth) for item in node.elts)
+            parts = node.values
+        elif isinstance(node, ast.IfExp):
+            parts = [node.body, node.orelse]
+        elif isinstance(node, ast.List | ast.Tuple):
+            parts = node.elts
+        else:
+            return not written and self._is_digest(node)
+        return all(self.is_inside_node(part, depth, written=written) for part in parts)
+
+    def _is_digest(self, node: ast.AST) -> bool:
+        """Whether an expression gives a digest, as a recipe has of a file or a data set under its name."""
         if isinstance(node, ast.Call):
-            return self.dotted(node.func) == "tofgan_monai.files.sha256"  # others may hand their argument back
-        return isinstance(node, ast.Attribute) and node.attr in ("digest", "provenance")
+            return self.dotted(node.func) == "tofgan_monai.files.sha256"
+        return isinstance(node, ast.Attribute) and node.attr == "digest" and reference(node.value) is not None
 
     # ---- sizes
 
     def bits(self, node: ast.AST, depth: int = 0) -> int | None:
-        """At most so many bits has what an expression makes of numbers and texts; None where that cannot be told."""
+        """At most so many bits has the number that an expression gives; None where it may be something else."""
         if (name := reference(node)) is not None:
             return self._once(self._bits_of, name, depth, None)
         if isinstance(node, ast.Constant):
             return _bits_of_value(node.value)
         if isinstance(node, ast.BinOp):
-            sides = [self.bits(side, depth) for side in (node.left, node.right)]
-            return None if None in sides else sum(side for side in sides if side) + 1
+            return _sum([self.bits(side, depth) for side in (node.left, node.right)])
         if isinstance(node, ast.UnaryOp):
             return self.bits(node.operand, depth)
-        if isinstance(node, ast.Call) and self.dotted(node.func) in ("builtins.max", "builtins.min", "builtins.abs"):
-            sides = [self.bits(side, depth) for side in node.args]
-            return None if None in sides else max((side for side in sides if side), default=1)
-        if isinstance(node, ast.Call):
-            return 64 if self.is_number(node, depth) else None  # others may hand their argument back
-        return 64 if isinstance(node, ast.Compare) else None
+        if isinstance(node, ast.Call) and self.dotted(node.func) in _AS_LARGE:
+            sizes = [self.bits(side, depth) for side in node.args]
+            return None if None in sizes else _sum([*sizes, 1024])  # of the largest float, as an int
+        if isinstance(node, ast.Call | ast.Attribute):
+            return 64 if self.dotted(node.func if isinstance(node, ast.Call) else node) in _SMALL else None
+        return None
 
     def _bits_of(self, name: str, depth: int) -> int | None:
         sizes = [self._bits_of_any(value, depth) for value in self.values(name)] or [None]
@@ -159,45 +192,17 @@ class Scope:
             return None if tree is None else self.bits(tree, depth)
         if isinstance(value, str) and value.startswith("@"):
             return self._once(self._bits_of, ReferenceResolver.normalize_id(value[1:]), depth, None)
-        if isinstance(value, dict):
-            return MAX_BITS // 2 if value.get("_target_") in _PATH_MAKERS else None
         return _bits_of_value(value)
 
-    def is_number(self, node: ast.AST, depth: int = 0) -> bool:
-        """Whether an expression can be nothing but a number."""
-        if (name := reference(node)) is not None:
-            return self._once(self._are_numbers, name, depth, False)
-        if isinstance(node, ast.Constant):
-            return isinstance(node.value, int | float)
-        if isinstance(node, ast.BinOp):
-            return self.is_number(node.left, depth) and self.is_number(node.right, depth)
-        if isinstance(node, ast.UnaryOp):
-            return self.is_number(node.operand, depth)
-        if isinstance(node, ast.Call) and (called := self.dotted(node.func)) in _NUMBERS:
-            compares = called in ("builtins.max", "builtins.min")
-            return not compares or all(self.is_number(argument, depth) for argument in node.args)
-        if isinstance(node, ast.Call):
-            return self.dotted(node.func) in ("torch.distributed.get_world_size", "torch.cuda.device_count")
-        return isinstance(node, ast.Attribute) and self.dotted(node) == "math.pi"
 
-    def _are_numbers(self, name: str, depth: int) -> bool:
-        values = self.values(name)
-        return bool(values) and all(self._is_number(value, depth) for value in values)
-
-    def _is_number(self, value: Any, depth: int) -> bool:
-        if isinstance(value, str) and value.startswith("$"):
-            tree = parsed(value)
-            return tree is not None and self.is_number(tree, depth)
-        if isinstance(value, str) and value.startswith("@"):
-            return self._once(self._are_numbers, ReferenceResolver.normalize_id(value[1:]), depth, False)
-        return value is None or isinstance(value, int | float)
+def _sum(sizes: list[int | None]) -> int | None:
+    known = [size for size in sizes if size is not None]
+    return sum(known) + 1 if len(known) == len(sizes) else None
 
 
 def _bits_of_value(value: Any) -> int | None:
     if isinstance(value, int):
         return max(value.bit_length(), 1)
-    if isinstance(value, str):
-        return 8 * len(value)
     return 64 if value is None or isinstance(value, float) else None
 
 
