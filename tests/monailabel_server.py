@@ -162,11 +162,9 @@ def server(request, heads, tmp_path_factory):
     running.stop()
 
 
-@pytest.fixture
-def ours(server):
-    if server.app.name == "monaibundle":
-        pytest.skip("the stock app has no such thing, or answers with a bare error")
-    return server
+ours = pytest.mark.parametrize(
+    "server", ["tofgan"], indirect=True
+)  # the stock app lacks it, or answers with a bare error
 
 
 def test_info_names_the_model_and_the_studies(server):
@@ -184,15 +182,17 @@ def test_label_lies_where_the_bundle_puts_it(server, by_bundle, subject):
     assert np.array_equal(found, np.asarray(expected.dataobj))  # Dice 1.0
 
 
-def test_dicom_folder_is_segmented_by_its_path(ours, heads, tmp_path):
+@ours
+def test_dicom_folder_is_segmented_by_its_path(server, heads, tmp_path):
     voxels = np.asarray(nib.load(heads / "image" / "sub-03.nii.gz").dataobj)
     for z in range(voxels.shape[2]):
         write_slice(tmp_path / f"{z}.dcm", np.ascontiguousarray(voxels[..., z].T), (0.0, 0.0, 0.7 * z))
-    label = ours.segment(str(tmp_path))
+    label = server.segment(str(tmp_path))
     assert label.shape == voxels.shape and np.asarray(label.dataobj).any()
     assert np.allclose(np.abs(label.affine).sum(0)[:3], (0.5, 0.6, 0.7))
 
 
+@ours
 @pytest.mark.parametrize(
     ("path", "words"),
     [
@@ -203,8 +203,8 @@ def test_dicom_folder_is_segmented_by_its_path(ours, heads, tmp_path):
         ("/activelearning/nope", "no such strategy 'nope'"),
     ],
 )
-def test_error_says_what_is_unknown(ours, path, words):
-    status, text = ours.error(path)
+def test_error_says_what_is_unknown(server, path, words):
+    status, text = server.error(path)
     assert status == 404
     assert words in text
 
@@ -222,19 +222,21 @@ def test_active_learning_offers_a_study(server):
     assert server.post("/activelearning/random")["id"] in STUDIES
 
 
-def test_active_learning_offers_what_the_network_is_least_sure_of(ours):
-    ours.post("/scoring/epistemic")
-    assert ours.wait("scoring")["status"] == "DONE"
-    objects = json.loads((ours.studies / "datastore_v2.json").read_text())["objects"]
+@ours
+def test_active_learning_offers_what_the_network_is_least_sure_of(server):
+    server.post("/scoring/epistemic")
+    assert server.wait("scoring")["status"] == "DONE"
+    objects = json.loads((server.studies / "datastore_v2.json").read_text())["objects"]
     entropies = {name: study["image"]["info"]["epistemic_entropy"] for name, study in objects.items()}
     assert len(set(entropies.values())) == len(STUDIES) and min(entropies.values()) > 0
-    assert ours.post("/activelearning/epistemic")["id"] == max(entropies, key=lambda name: entropies[name])
+    assert server.post("/activelearning/epistemic")["id"] == max(entropies, key=lambda name: entropies[name])
 
 
-def test_training_without_a_patient_to_hold_out_says_so(ours, heads):
-    ours.submit("sub-01", heads / "label" / "sub-01.nii.gz")
-    ours.post(f"/train/{BUNDLE}", max_epochs=1)
-    state = ours.wait("train")
+@ours
+def test_training_without_a_patient_to_hold_out_says_so(server, heads):
+    server.submit("sub-01", heads / "label" / "sub-01.nii.gz")
+    server.post(f"/train/{BUNDLE}", max_epochs=1)
+    state = server.wait("train")
     assert state["status"] == "ERROR"
     assert "a training needs two at least" in "".join(state["details"])
 
@@ -259,8 +261,9 @@ def test_training_takes_corrected_labels_and_inference_the_new_weights(server, h
     assert not np.array_equal(np.asarray(after.dataobj), np.asarray(before.dataobj))
 
 
-def test_weights_of_another_width_are_refused(ours):
-    save_weights(HalfUNet(width=8).state_dict(), ours.bundle / WEIGHTS)
-    status, text = ours.error(f"/infer/{BUNDLE}?image=sub-01")
+@ours
+def test_weights_of_another_width_are_refused(server):
+    save_weights(HalfUNet(width=8).state_dict(), server.bundle / WEIGHTS)
+    status, text = server.error(f"/infer/{BUNDLE}?image=sub-01")
     assert status == 422
     assert "model.pt: weights of another network" in text and "use the width" in text
