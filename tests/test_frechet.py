@@ -207,6 +207,37 @@ def test_the_cache_serves_the_same_question_only(write_pairs, tmp_path):
     assert extractor.seen == [10, 11, 10, 10]
 
 
+def test_labels_alone_and_both_jointly_are_other_questions(write_pairs, tmp_path):
+    path, extractor, cache = write_pairs(tmp_path / "a.npy", n=20), RowMeans(), tmp_path / "cache"
+    rows = np.load(path).astype(np.float32).mean(axis=3)  # (20, 2, 96)
+    expected = {"image": rows[:, 0], "label": rows[:, 1], "pair": rows.reshape(20, 192)}
+    for _ in ("computed", "kept"):
+        found = {channel: stack_stats(path, extractor, cache=cache, channel=channel) for channel in expected}
+        assert [stats.extractor for stats in found.values()] == ["FD(rows)", "FD(rows) of labels", "FD(rows) of pairs"]
+        for channel, stats in found.items():
+            assert np.allclose(stats.mean, expected[channel].mean(0), atol=1e-6)
+            assert np.allclose(stats.factor.T @ stats.factor, np.cov(expected[channel], rowvar=False), atol=1e-6)
+    assert extractor.seen == [20] * 4
+    with pytest.raises(InputError, match="fit both with the same"):
+        frechet_distance(found["image"], found["label"])
+    with pytest.raises(InputError, match="'both' is unknown; choose one of image, label, pair"):
+        compare_stacks(path, [path], extractor, channel="both")
+
+
+def test_images_of_other_labels_are_seen_by_the_joint_distance_only(write_pairs, tmp_path):
+    real, mixed = write_pairs(tmp_path / "real.npy", n=40), tmp_path / "mixed.npy"
+    pairs = np.array(open_stack(real)[0])
+    pairs[:, 1] = np.roll(pairs[:, 1], 1, axis=0)
+    with StackWriter(mixed, 40, {"kind": "trial"}) as stack:
+        stack.append(pairs)
+    lines = [compare_stacks(real, [mixed], RowMeans(), channel=channel)[0] for channel in ("image", "label", "pair")]
+    assert [line["value"] for line in lines[:2]] == pytest.approx([0, 0], abs=1e-5) and lines[2]["value"] > 0.1
+    assert [(line["measure"], line["dim"]) for line in lines[1:]] == [
+        ("FD(rows) of labels", 96),
+        ("FD(rows) of pairs", 192),
+    ]
+
+
 def test_stacks_are_compared_n_against_n(write_pairs, tmp_path):
     real, small = write_pairs(tmp_path / "real.npy", n=40), write_pairs(tmp_path / "small.npy", n=25, seed=1)
     lines = compare_stacks(real, [small, real], RowMeans(), output=tmp_path / "out.jsonl", cache=tmp_path / "cache")
@@ -273,3 +304,5 @@ def test_the_verb_prints_a_line_for_each_stack(write_pairs, tmp_path, monkeypatc
     assert [(line["stack"], line["measure"], line["n"]) for line in lines] == [("a", "FD(w)", 10), ("b", "FD(w)", 10)]
     printed = [line for line in done.output.splitlines() if "FD(w)" in line]
     assert printed == [f"{line['stack']}: FD(w) {line['value']:.5f} to real, n 10" for line in lines]
+    done = CliRunner().invoke(app, [*map(str, words), "--channel", "label"])
+    assert done.exit_code == 0 and done.output.count("FD(w) of labels ") == 2, done.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,14 @@ import typer
 
 from tofgan_monai.cli.app import OVERRIDES, app
 from tofgan_monai.errors import InputError
+
+
+class Channel(StrEnum):
+    """What of the pairs is compared."""
+
+    image = "image"
+    label = "label"
+    pair = "pair"
 
 
 @app.command()
@@ -24,14 +33,23 @@ def frechet(
     over_patients: Annotated[
         bool, typer.Option("--over-patients", help="a 95% interval over the real stack's patients, by jackknife")
     ] = False,
+    channel: Annotated[Channel, typer.Option(help="what is compared; pair: images and labels jointly")] = Channel.image,
 ) -> None:
-    """Frechet distance of stacks to a real one, n images against n."""
+    """Frechet distance of stacks to a real one, n pairs against n."""
     from tofgan_monai.metrics.features import load_extractor
     from tofgan_monai.metrics.frechet import compare_stacks
 
     extractor = load_extractor(inception_weights)
     for line in compare_stacks(
-        real, stacks, extractor, n=n, seed=seed, cache=cache, output=output, over_patients=over_patients
+        real,
+        stacks,
+        extractor,
+        n=n,
+        seed=seed,
+        cache=cache,
+        output=output,
+        over_patients=over_patients,
+        channel=channel,
     ):
         interval = " ({low:.5f} to {high:.5f})".format(**line) if over_patients else ""
         typer.echo("{stack}: {measure} {value:.5f}{interval} to {reference}, n {n}".format(interval=interval, **line))

@@ -1,4 +1,4 @@
-"""What turns images into features for a Frechet distance: a network trained on photographs, cut before its end.
+"""What turns pairs into features for a Frechet distance: a network trained on photographs, cut before its end.
 
 A distance carries its extractor's name. Only features of the original Inception weights give an "FID"; those of the
 EfficientNet-Lite0 that comes with the extra `study` give an "FD(EfficientNet-Lite0)". The two are on different scales.
@@ -7,14 +7,16 @@ EfficientNet-Lite0 that comes with the extra `study` give an "FD(EfficientNet-Li
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+from tqdm import tqdm
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
@@ -22,6 +24,7 @@ from tofgan_monai.metrics import inception
 
 CHUNK = 64  # images of a stack that are read at once
 N_AT_ONCE = 16  # that a network is shown: their maps stay in the cache; 64 take it twice as long or more
+CHANNELS = {"image": (0,), "label": (1,), "pair": (0, 1)}  # of a pair that the network is shown, each as a grey image
 INCEPTION_FILE, INCEPTION_SHA256 = "pt_inception-2015-12-05-6726825d.pth", "6726825d"
 
 
@@ -37,6 +40,45 @@ class Extractor(Protocol):
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (B, 1, 96, 96) float32 in [-1, 1] to features (B, dim)."""
+
+
+def measure_of(extractor: Extractor, channel: str) -> str:
+    """What a Frechet distance between features of "image", "label" or "pair" is called.
+
+    Raises:
+        InputError: another channel.
+    """
+    if channel not in CHANNELS:
+        raise InputError(f"channel {channel!r} is unknown; choose one of {', '.join(CHANNELS)}")
+    return extractor.name if channel == "image" else f"{extractor.name} of {channel}s"
+
+
+def pair_features(
+    pairs: np.ndarray, rows: np.ndarray, extractor: Extractor, channel: str = "image", *, name: str = "a stack"
+) -> Iterator[Tensor]:
+    """Features of some pairs of an array (n, 2, 96, 96), in chunks (B, dim); those of "pair" are (B, 2 dim).
+
+    Args:
+        pairs: a stack, or a memory map of one.
+        rows: which of the pairs, (m,) indices.
+        extractor: sees images and label maps alike as images in [-1, 1].
+        channel: "image", "label", or "pair": both one after the other, as they are.
+        name: of the stack, beside the progress.
+
+    Raises:
+        InputError: another channel.
+    """
+    described = measure_of(extractor, channel)
+    with tqdm(total=len(rows), desc=f"{described}, {name}", unit="pair", disable=None) as bar:
+        for start in range(0, len(rows), CHUNK):
+            chunk = torch.from_numpy(pairs[rows[start : start + CHUNK]].astype(np.float32))  # (B, 2, 96, 96)
+            yield torch.cat([extractor(chunk[:, index : index + 1]) for index in CHANNELS[channel]], dim=1)
+            bar.update(len(chunk))
+
+
+def drawn(size: int, n: int, seed: int) -> np.ndarray:
+    """Which n of `size` pairs the seed draws, without replacement and in order, (n,)."""
+    return np.sort(np.random.default_rng(seed).choice(size, n, replace=False))
 
 
 @dataclass(frozen=True, eq=False)

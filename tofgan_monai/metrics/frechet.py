@@ -16,12 +16,11 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from scipy import linalg
-from tqdm import tqdm
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import require_writable, written_whole
 from tofgan_monai.metrics.bootstrap import jackknife_interval
-from tofgan_monai.metrics.features import CHUNK, Extractor
+from tofgan_monai.metrics.features import CHANNELS, Extractor, drawn, measure_of, pair_features
 from tofgan_monai.pairs import PairDataset, open_stack, patients_of_pairs
 
 Features = np.ndarray | torch.Tensor
@@ -144,52 +143,50 @@ def frechet_distance(a: FeatureStats, b: FeatureStats) -> float:
 
 
 def stack_stats(
-    path: str | os.PathLike, extractor: Extractor, n: int | None = None, seed: int = 0, cache: Path | None = None
+    path: str | os.PathLike,
+    extractor: Extractor,
+    n: int | None = None,
+    seed: int = 0,
+    cache: Path | None = None,
+    channel: str = "image",
 ) -> FeatureStats:
-    """Mean and covariance of the features of a stack's images.
+    """Mean and covariance of the features of a stack's images, label maps, or both jointly.
 
     Args:
         path: the stack's `.npy`.
         extractor: see `tofgan_monai.metrics.features`.
         n: so many pairs, drawn without replacement by the seed; all by default.
-        cache: a folder that keeps the result: it is used again for the same extractor, n, seed and stack only.
+        cache: a folder that keeps the result: it is used again for the same extractor, channel, n, seed and stack only.
+        channel: "image", "label" or "pair".
 
     Raises:
-        InputError: the stack cannot be read or holds fewer pairs.
+        InputError: the stack cannot be read or holds fewer pairs; another channel.
     """
     dataset = PairDataset(path)
     n = _n_of_each([path], n)
-    key = json.dumps([extractor.name, extractor.sha256, n, seed, dataset.digest])
+    measure = measure_of(extractor, channel)
+    key = json.dumps([measure, extractor.sha256, n, seed, dataset.digest])
     kept = cache and Path(cache) / f"{Path(path).stem}_{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if kept and kept.exists():
         return FeatureStats.load(kept)
-    chosen = _drawn(len(dataset), n, seed)
-    stats = feature_stats(_image_features(dataset.stacks[0], chosen, extractor, Path(path).stem), extractor.name)
+    rows = drawn(len(dataset), n, seed)
+    stats = feature_stats(pair_features(dataset.stacks[0], rows, extractor, channel, name=Path(path).stem), measure)
     if kept:
         stats.save(kept)
     return stats
 
 
-def _stats_without_each_patient(path: Path, extractor: Extractor, n: int, seed: int) -> Iterator[FeatureStats]:
+def _stats_without_each_patient(
+    path: Path, extractor: Extractor, n: int, seed: int, channel: str
+) -> Iterator[FeatureStats]:
     """As `stack_stats`, each time without one of the patients that the manifest tells of."""
     stack, manifest = open_stack(path)
-    chosen = _drawn(len(stack), n, seed)
-    patients = patients_of_pairs(path, manifest)[chosen]
-    features = np.concatenate([part.numpy() for part in _image_features(stack, chosen, extractor, path.stem)])
+    rows = drawn(len(stack), n, seed)
+    patients = patients_of_pairs(path, manifest)[rows]
+    chunks = pair_features(stack, rows, extractor, channel, name=path.stem)
+    features = np.concatenate([chunk.numpy() for chunk in chunks])
     for patient in np.unique(patients):
-        yield feature_stats(features[patients != patient], extractor.name)
-
-
-def _drawn(size: int, n: int, seed: int) -> np.ndarray:
-    return np.sort(np.random.default_rng(seed).choice(size, n, replace=False))
-
-
-def _image_features(stack: np.ndarray, chosen: np.ndarray, extractor: Extractor, name: str) -> Iterator[torch.Tensor]:
-    with tqdm(total=len(chosen), desc=f"features of {name}", unit="pair", disable=None) as bar:
-        for start in range(0, len(chosen), CHUNK):
-            images = stack[chosen[start : start + CHUNK], :1]  # (B, 1, 96, 96)
-            yield extractor(torch.from_numpy(images.astype(np.float32)))
-            bar.update(len(images))
+        yield feature_stats(features[patients != patient], measure_of(extractor, channel))
 
 
 def _n_of_each(paths: Sequence[str | os.PathLike], n: int | None) -> int:
@@ -211,6 +208,7 @@ def compare_stacks(
     cache: Path | None = None,
     output: Path | None = None,
     over_patients: bool = False,
+    channel: str = "image",
 ) -> list[dict[str, Any]]:
     """The distance of each stack to the real one, n pairs against n (by default the smallest's), a line for each.
 
@@ -223,22 +221,24 @@ def compare_stacks(
         cache: see `stack_stats`.
         output: takes the lines as JSON, one each; they replace what it held.
         over_patients: adds the distance without each patient of the reference, and the 95% interval from these.
+        channel: what is compared: "image", "label", or "pair", both jointly.
 
     Raises:
         InputError: stacks that cannot be read or hold fewer than n pairs, all of them named; a reference that does not
-            tell of two patients, where they are asked for.
+            tell of two patients, where they are asked for; another channel.
     """
+    measure = measure_of(extractor, channel)
     n = _n_of_each([real, *stacks], n)
     for folder in filter(None, (cache, output and output.parent)):
         require_writable(folder)
-    facts = {"n": n, "dim": extractor.dim, "extractor_sha256": extractor.sha256}
-    without = list(_stats_without_each_patient(real, extractor, n, seed)) if over_patients else []
-    reference = stack_stats(real, extractor, n, seed, cache)
+    facts = {"n": n, "dim": extractor.dim * len(CHANNELS[channel]), "extractor_sha256": extractor.sha256}
+    without = list(_stats_without_each_patient(real, extractor, n, seed, channel)) if over_patients else []
+    reference = stack_stats(real, extractor, n, seed, cache, channel)
     lines = []
     for path in stacks:
-        stats = stack_stats(path, extractor, n, seed, cache)
+        stats = stack_stats(path, extractor, n, seed, cache, channel)
         value = frechet_distance(reference, stats)
-        names = {"measure": extractor.name, "stack": path.stem, "reference": real.stem}
+        names = {"measure": measure, "stack": path.stem, "reference": real.stem}
         lines.append({**names, "value": round(value, 5), **facts})
         if without:
             left = [frechet_distance(fewer, stats) for fewer in without]

@@ -1,0 +1,64 @@
+"""The kernel distance (KID) between two sets of features: unbiased at any n, unlike a Frechet distance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tofgan_monai.errors import InputError
+
+DEGREE = 3
+N_SUBSETS = 10
+
+
+@dataclass(frozen=True)
+class KernelDistance:
+    """A squared distance and its standard error; it may lie below 0 where the two sets are alike."""
+
+    value: float
+    standard_error: float
+
+
+def kernel_distance(a: np.ndarray, b: np.ndarray, *, n_subsets: int = N_SUBSETS, seed: int = 0) -> KernelDistance:
+    """Unbiased squared maximum mean discrepancy of features (n, d) and (m, d) under the kernel (x.y / d + 1)^3.
+
+    All features enter the value. The standard error is the jackknife's over random subsets, each left out in turn of
+    both sets; it takes the features as independent and is thus too small where one patient gave many. Takes some
+    24 (n^2 + m^2 + n m) bytes.
+
+    Args:
+        a: features, n of 3 or more.
+        b: features of as many dimensions, m of 3 or more.
+        n_subsets: of the jackknife.
+        seed: of the subsets.
+
+    Raises:
+        InputError: too few features, or of unequal dimensions.
+
+    Source: Binkowski et al. 2018, arXiv:1801.01401, section 4; Gretton et al. 2012, JMLR 13, eq. 3 (the estimate).
+    """
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 3:
+        raise InputError(f"features of shape {a.shape} and {b.shape}; (n, d) and (m, d) with 3 or more are needed")
+    kernels = _kernel(a, a), _kernel(b, b), _kernel(a, b)
+    rng = np.random.default_rng(seed)
+    n_subsets = min(n_subsets, len(a), len(b))
+    subsets = zip(*(np.array_split(rng.permutation(len(x)), n_subsets) for x in (a, b)), strict=True)
+    left = np.array([_estimate(*_without(kernels, *subset)) for subset in subsets])
+    error = np.sqrt((n_subsets - 1) * left.var())
+    return KernelDistance(_estimate(*kernels), float(error))
+
+
+def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a.astype(np.float64) @ b.astype(np.float64).T / a.shape[1] + 1) ** DEGREE
+
+
+def _without(kernels: tuple[np.ndarray, ...], rows_a: np.ndarray, rows_b: np.ndarray) -> tuple[np.ndarray, ...]:
+    aa, bb, ab = kernels
+    kept_a, kept_b = np.delete(np.arange(len(aa)), rows_a), np.delete(np.arange(len(bb)), rows_b)
+    return aa[np.ix_(kept_a, kept_a)], bb[np.ix_(kept_b, kept_b)], ab[np.ix_(kept_a, kept_b)]
+
+
+def _estimate(aa: np.ndarray, bb: np.ndarray, ab: np.ndarray) -> float:
+    within = sum((x.sum() - np.trace(x)) / (len(x) * (len(x) - 1)) for x in (aa, bb))
+    return float(within - 2 * ab.mean())
