@@ -24,8 +24,8 @@ def kernel_distance(a: np.ndarray, b: np.ndarray, *, n_subsets: int = N_SUBSETS,
     """Unbiased squared maximum mean discrepancy of features (n, d) and (m, d) under the kernel (x.y / d + 1)^3.
 
     All features enter the value. The standard error is the jackknife's over random subsets, each left out in turn of
-    both sets; it takes the features as independent and is thus too small where one patient gave many. Takes some
-    24 (n^2 + m^2 + n m) bytes.
+    both sets; it takes the features as independent and is thus too small where one patient gave many. Memory grows
+    with (n + m)^2.
 
     Args:
         a: features, n of 3 or more.

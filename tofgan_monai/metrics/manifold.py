@@ -21,8 +21,8 @@ def manifold(real: np.ndarray, synthetic: np.ndarray, *, n_nearest: int = N_NEAR
     synthetic features in some real ball, recall that of real ones in some synthetic ball, density how many real balls
     a synthetic feature lies in, over n_nearest, and coverage the share of real balls that hold a synthetic feature.
     All are higher for better and at most 1, but density, which is 1 where both sets are draws of one distribution.
-    Coverage then is about 1 - 2^-n_nearest. Copies of the real features reach the best of all four. A ball without
-    extent, where more than n_nearest features of its set are equal, holds nothing.
+    Coverage then is about 1 - 2^-n_nearest. Copies of the real features have 1 of all four. A ball without extent,
+    where more than n_nearest features of its set are equal, holds nothing.
 
     Raises:
         InputError: the package is missing; features that are not of the same dimensions or too few for the neighbours.
