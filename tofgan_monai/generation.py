@@ -149,3 +149,12 @@ def raw_labels(generator: Generator, n: int = 2048) -> np.ndarray:
     latents = GaussianLatents(generator.latent_dim).fixed(n, seed=0)
     device = next(generator.parameters()).device
     return torch.cat([generator.eval()(chunk.to(device))[:, 1].cpu() for chunk in latents.split(CHUNK)]).numpy()
+
+
+@torch.no_grad()
+def make_pairs(generator: Generator, n: int, *, threshold: float, seed: int = 0) -> np.ndarray:
+    """Synthetic pairs (n, 2, 96, 96), float16, in memory; the same that a stack of this seed and threshold holds."""
+    dataset = LatentDataset(GaussianLatents(generator.latent_dim), n, seed)
+    latents = torch.stack([dataset[index]["image"] for index in range(len(dataset))])
+    made = torch.cat([generator.eval()(chunk) for chunk in latents.split(CHUNK)])[:n]
+    return binarise_labels(made.numpy(), threshold)

@@ -1,0 +1,64 @@
+"""The training behind audited weights: on which pairs it was, its critic, its guarantee of differential privacy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tofgan_monai.audit.cohorts import Cohorts
+from tofgan_monai.audit.target import Target
+from tofgan_monai.errors import InputError
+from tofgan_monai.networks import Critic
+from tofgan_monai.privacy.model_attacks import run_critic
+from tofgan_monai.training import load_weights
+
+GUARANTEE = "guarantee.json"
+OF_ONE_RUN = {"pairs", "data", "seed", "validation_pairs"}  # of a recipe: what may differ where a training is repeated
+
+
+class Training:
+    """A training's output folder, checked to be that of the audited weights, on the members' pairs.
+
+    Args:
+        run: the folder.
+        target: what is audited.
+        cohorts: whose members it must have been trained on.
+
+    Raises:
+        InputError: no training, of other weights or on other pairs.
+    """
+
+    def __init__(self, run: Path, target: Target, cohorts: Cohorts) -> None:
+        content = load_weights(run / "checkpoint.pt")
+        self.recipe: dict[str, str] = content["recipe"]
+        problems = []
+        if self.recipe.get("pairs") != cohorts.members.digest:
+            problems.append(f"{run}: its training was on other pairs than the members'; give the very stack it was on")
+        if target.network is not None and not any(
+            _equal(target.network.state_dict(), w) for w in _weights(run, content)
+        ):
+            problems.append(f"{run}: not the training of the weights in {target.bundle}; adopt them, or give theirs")
+        if problems:
+            raise InputError(problems)
+        self.critic: Critic | None = run_critic(run) if "critic" in content["state"] else None
+        path = run / GUARANTEE
+        self.guarantee: dict[str, Any] | None = json.loads(path.read_text("utf-8")) if path.exists() else None
+
+    def differing(self, recipe: dict[str, str]) -> list[str]:
+        """In which settings another training's recipe is not this one's, whatever the pairs and the seed."""
+        keys = sorted({*self.recipe, *recipe} - OF_ONE_RUN)
+        return [key for key in keys if self.recipe.get(key) != recipe.get(key)]
+
+
+def _weights(run: Path, content: dict[str, Any]) -> list[dict[str, Any]]:
+    """All that `tofgan adopt` may have taken from the folder."""
+    state = content["state"]
+    best = [load_weights(run / "best.pt")] if (run / "best.pt").exists() else []
+    return [*best, *(state[name] for name in ("average", "network", "generator") if state.get(name))]
+
+
+def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
