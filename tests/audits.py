@@ -71,9 +71,10 @@ def audit(kind: str = "generator", sha256: str = SHA256) -> dict[str, Any]:
             "repeats": [{"above_all": True, "rank": 1, "of": 41, "attack": "nearest image"} for _ in range(3)],
         },
         "copies": {
-            "threshold": 0.93,
+            "threshold": {"image": 0.93, "label": 0.95},
             "n_near_copies": 2,
             "n_expected": 1.5,
+            "p": 0.4,
             "near_copies": [4, 60],
             "nndr": {"median": 0.9},
             "authenticity_pct": 91.2,

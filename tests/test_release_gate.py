@@ -106,7 +106,7 @@ def test_largest_audit_fits_the_file_that_travels(clinic, audited, tmp_path):
     ("path", "value", "told"),
     [
         (("cohorts", "members", "patients"), 24, "inconclusive for a release of the generator: 24 members, where 31"),
-        (("copies", "n_near_copies"), 40, "failed for a release of the generator: 40 near-copies"),
+        (("copies", "p"), 0.01, "failed for a release of the generator: 2 near-copies"),
         (("canary",), None, "inconclusive for a release of the generator: no training with a repeated patient"),
         (("target", "weights_sha256"), "cd" * 32, "an audit of weights 'cdcd.*audit the bundle itself"),
         (("target", "kind"), "stack", "an audit of a stack"),
@@ -126,7 +126,7 @@ def test_reason_of_a_person_is_written_down(clinic, audited, tmp_path):
     verified = verify(pack(folder, tmp_path / "a.zip", despite=REASON))
     assert said_of(verified) == {"overridden": True, "reason": REASON, "summary": None}
     assert f"audit: overridden by a person ('{REASON}'); audit: none" in verified.lines[1]
-    failed = audited(folder, "generator", "copies", "n_near_copies", to=40)
+    failed = audited(folder, "generator", "copies", "p", to=0.01)
     verified = verify(pack(folder, tmp_path / "b.zip", audit=failed, despite=REASON))
     assert said_of(verified)["summary"] == read_audit(failed).summary("generator")
     assert "audit: failed for the generator" in verified.lines[1] and AUDIT in verified.content.files
@@ -204,7 +204,7 @@ FORGED = {
         r"docs/data_card\.json:\d+: another summary than the figures",
     ),
     "other figures": (
-        lambda card, figures: (card, figures["copies"].update(n_near_copies=90)),
+        lambda card, figures: (card, figures["copies"].update(p=0.01)),
         r"docs/data_card\.json:\d+: another summary than the figures",
     ),
     "hidden failure": (
@@ -228,7 +228,7 @@ FORGED = {
         r"docs/audit\.json:\d+: .*note",
     ),
     "no number": (
-        lambda card, figures: (card, figures["copies"].update(threshold=float("nan"))),
+        lambda card, figures: (card, figures["copies"].update(p=float("nan"))),
         r"docs/audit\.json:1: .*NaN",
     ),
     "another rule": (lambda card, figures: (card.update(rule=2), figures), r"docs/data_card\.json:\d+: an audit with"),
@@ -313,7 +313,7 @@ def test_released_stack_is_the_first_of_the_audited_with_the_audit_in_its_manife
 @pytest.mark.parametrize(
     ("path", "value", "words", "told"),
     [
-        (("copies", "n_near_copies"), 40, {}, "failed for a release of the data: 40 near-copies"),
+        (("copies", "p"), 0.01, {}, "failed for a release of the data: 2 near-copies"),
         (("canary",), None, {}, "inconclusive for a release of the data"),
         (("target", "stack", "weights_sha256"), "0" * 64, {}, "is of pairs of other weights"),
         (("target", "stack"), None, {}, "audits no stack"),

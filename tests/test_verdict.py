@@ -53,9 +53,8 @@ def test_quiet_audit_of_enough_patients_passes_for_what_it_tried(kind, releases)
         ((*FIRST, "patch"), risk(0.6, 0.16), "passed", "no attack"),
         ((*FIRST, "patch"), FOUND, "passed", "no attack"),  # no more than strangers explain
         ((*FIRST, "strangers"), None, "passed", "no attack"),
-        (("copies", "n_near_copies"), 12, "failed", "12 near-copies of training pairs, where 1.5 are expected"),
-        (("copies", "n_near_copies"), 5, "passed", "5 near-copies"),
-        (("copies", "n_near_copies"), 0, "passed", "0 near-copies"),
+        (("copies", "p"), 0.049, "failed", "2 near-copies of training pairs, where 1.5 are chance (p 0.049)"),
+        (("copies", "p"), 0.05, "passed", "2 near-copies"),
         (("copies",), None, "passed", "no attack"),
     ],
 )
@@ -92,10 +91,10 @@ def told(verdict):
 
 
 def test_failed_wins_and_still_tells_the_doubts():
-    content = changed(audit(), "copies", "n_near_copies", to=40)
+    content = changed(audit(), "copies", "p", to=0.01)
     content = changed(content, "cohorts", "non_members", "patients", to=14)
     verdict = verdicts(content)["data"]
-    assert verdict["outcome"] == "failed" and "40 near-copies" in verdict["reasons"][0] and "14 non-" in told(verdict)
+    assert verdict["outcome"] == "failed" and "2 near-copies" in verdict["reasons"][0] and "14 non-" in told(verdict)
 
 
 def test_pairs_count_against_their_generator_and_not_the_other_way_round():
@@ -147,7 +146,7 @@ def test_figures_leave_without_what_points_at_patients(tmp_path):
 
 
 def test_written_verdict_is_not_believed(tmp_path):
-    content = changed(audit(), "copies", "n_near_copies", to=40) | {"verdicts": {"data": {"outcome": "passed"}}}
+    content = changed(audit(), "copies", "p", to=0.01) | {"verdicts": {"data": {"outcome": "passed"}}}
     assert read_audit(written(tmp_path / "a.json", content)).summary("data")["outcome"] == "failed"
 
 

@@ -79,7 +79,7 @@ def _audit(target: Schema, copies: Schema) -> Schema:
         attacks={**_list(ATTACK), "minItems": 1, "maxItems": 20},
         planted=_or_null(_closed(n=COUNT, attacks=PLANTED)),
         canary=_or_null(_closed(times=COUNT, repeats=_list(REPEAT))),
-        copies=_or_null(_closed(threshold=NUMBER, n_near_copies=COUNT, n_expected={**NUMBER, "minimum": 0}, **copies)),
+        copies=_or_null(_closed(n_near_copies=COUNT, n_expected=NUMBER, p=NUMBER, **copies)),
     )
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from scipy import stats
-from scipy.special import betainc
 
 from tofgan_monai.privacy.risk import required_patients
 
@@ -92,17 +91,9 @@ def _told_apart(attacks: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _copies(audit: dict[str, Any]) -> Iterator[str]:
-    """More near-copies of members than of non-members, by the conditional test of two Poisson counts.
-
-    Source: Przyborowski and Wilenski 1940, Biometrika 31, 313-323; a binomial tail, written so that a count scaled to
-    another number of pairs may be no integer.
-    """
     copies = audit.get("copies")
-    if copies is None:
-        return
-    found, expected = copies["n_near_copies"], copies["n_expected"]
-    if found and betainc(found, expected + 1, 0.5) < ERROR:
-        yield f"{found} near-copies of training pairs, where {expected:.3g} are expected by chance"
+    if copies is not None and copies["p"] < ERROR:
+        yield f"{_counted(copies)} (p {copies['p']:.2g})"
 
 
 def _too_few(cohorts: dict[str, Any]) -> Iterator[str]:
@@ -158,10 +149,13 @@ def _nothing_found(audit: dict[str, Any], release: str) -> list[str]:
         "over patients, where 0.5 is guessing",
         f"a patient repeated {audit['canary']['times']} times was caught: these attacks see what is memorised",
     ]
-    if "data" in BEARING[release] and (copies := audit.get("copies")):
-        found, expected = copies["n_near_copies"], copies["n_expected"]
-        reasons.append(f"{found} near-copies of training pairs, {expected:.3g} expected by chance")
+    if "data" in BEARING[release] and audit.get("copies"):
+        reasons.append(_counted(audit["copies"]))
     return [*reasons, "what these attacks miss is not known: this is evidence, no proof that nothing can be learnt"]
+
+
+def _counted(copies: dict[str, Any]) -> str:
+    return f"{copies['n_near_copies']} near-copies of training pairs, where {copies['n_expected']:.3g} are chance"
 
 
 def _shown(interval: dict[str, float]) -> str:
