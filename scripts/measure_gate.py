@@ -1,4 +1,4 @@
-"""How often the release gate's rule stops an audit in which there is nothing to find: docs/decisions/0003-release-gate.md.
+"""How often the release gate stops an audit in which there is nothing to find (docs/decisions/0003-release-gate.md).
 
     python scripts/measure_gate.py      # about 2 minutes
 
@@ -18,6 +18,7 @@ N_AUDITS, N_ATTACKS = 200, 6
 
 
 def main() -> None:
+    """Prints a row for each number of patients."""
     print("members  failed by an attack  AUC of 0.75 not excluded")
     for n in (31, 40, 60):
         shared, own = np.random.default_rng(n).normal(size=(2, N_AUDITS, N_ATTACKS, 2 * n))
