@@ -280,12 +280,23 @@ def _first_difference(before: str, now: str) -> str:
     return f"{old.strip()!r} then, {new.strip()!r} now"
 
 
-def start_from(network: nn.Module, weights: str | os.PathLike | None) -> nn.Module:
+def start_from(network: nn.Module, weights: str | os.PathLike | None, part: str | None = None) -> nn.Module:
     """The network, with the weights loaded strictly where a file is given.
 
+    Args:
+        network: takes the weights.
+        weights: a network's, or where `part` is given a training's `checkpoint.pt`.
+        part: which network of the training: `average` (of the generator's weights) or `critic`.
+
     Raises:
-        InputError: see `load_weights`.
+        InputError: see `load_weights`; or no checkpoint of a GAN's training.
     """
-    if weights:
-        load_weights(weights, network)
+    if not weights:
+        return network
+    content = load_weights(weights)
+    if part:
+        if part not in content.get("state", {}):
+            raise InputError(f"{weights}: holds no {part}; give the checkpoint.pt of a GAN's training")
+        content = content["state"][part]
+    fit_weights(network, content, weights)
     return network

@@ -1,0 +1,1 @@
+"""What synthetic data and networks give away of patients, and trainings that bound it."""
