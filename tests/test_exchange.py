@@ -34,7 +34,7 @@ from tofgan_monai.preparation import extract, prepare
 from tofgan_monai.training import save_weights
 
 ROOT = Path(__file__).parents[1]
-ALL = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"]
+ALL = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", "tof_mra_dp_wgan_gp", "tof_mra_vessel_segmentation"]
 GAN, UNET = "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"
 MODEL = "models/model.pt"
 

@@ -66,10 +66,11 @@ def seen_by(run: str | os.PathLike, bundle: Path) -> Seen:
         recipe = load_weights(Path(run) / "checkpoint.pt")["recipe"]
         seen = list(ast.literal_eval(recipe["data"]))
         start = recipe["pretrained"]
+        known = ast.literal_eval(recipe.get("pretrained_data", "None"))  # of a checkpoint, which no card knows
     except (InputError, KeyError, TypeError, ValueError, SyntaxError):
         return unknown  # made before such records were kept, or elsewhere
     if start != "None":
-        seen += next((found for path in [bundle, *known_bundles()] if (found := _seen_in(path, start))), unknown)
+        seen += known or next((found for path in [bundle, *known_bundles()] if (found := _seen_in(path, start))), unknown)
     return [entry for index, entry in enumerate(seen) if entry not in seen[:index]]
 
 

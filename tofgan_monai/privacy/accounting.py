@@ -39,11 +39,9 @@ def noise_for(
     target_epsilon: float, steps: int, *, sampling_rate: float, delta: float, accountant: AccountantName = "prv"
 ) -> float:
     """The smallest noise multiplier, to 0.01 in epsilon, with which so many steps cost at most `target_epsilon`."""
-    from opacus.accountants.utils import get_noise_multiplier
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return get_noise_multiplier(
+        return _accountants().utils.get_noise_multiplier(
             target_epsilon=target_epsilon,
             target_delta=delta,
             sample_rate=sampling_rate,
@@ -62,7 +60,7 @@ class PrivacyBudget:
         draws: the units and how they are drawn.
         delta: the probability with which epsilon may not hold; below one in the number of units.
         target_epsilon: never to be exceeded; None: whatever the noise gives.
-        noise_multiplier: None: as little as `max_epochs` need for the target; 0 protects nobody, for comparison.
+        noise_multiplier: None: as little as `max_epochs` need for the target; 0, for comparison: nothing is promised, the target is not looked at.
         max_epochs: epochs that are wanted.
         accountant: `prv`, the tighter, or `rdp`.
 
@@ -88,7 +86,7 @@ class PrivacyBudget:
                 raise InputError("neither target_epsilon nor noise_multiplier is given; give one of them")
             noise_multiplier = noise_for(target_epsilon, max_epochs * len(draws), **self._mechanism)
         self.noise_multiplier, self.epochs = float(noise_multiplier), max_epochs
-        if target_epsilon and self.epsilon(max_epochs * len(draws)) > target_epsilon:
+        if noise_multiplier and target_epsilon and self.epsilon(max_epochs * len(draws)) > target_epsilon:
             cost = lambda epoch: self.epsilon(epoch * len(draws))  # noqa: E731
             self.epochs = bisect_right(range(1, max_epochs), target_epsilon, key=cost)
         if not self.epochs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class PrivatePlayer(Player[Critic]):
         optimizer: of its parameters.
         budget: of the training; has the noise.
         max_grad_norm: C, to which the norm of each unit's gradient is clipped.
+        trains: names of the layers that move, the rest stays as it is; None: all. Noise grows with the
+            number of weights, and a network that has learned in public need not move them all.
         micro_batch: units whose gradients are in memory at once.
 
     Raises:
@@ -51,10 +53,12 @@ class PrivatePlayer(Player[Critic]):
         *,
         budget: PrivacyBudget,
         max_grad_norm: float,
-        micro_batch: int = 8,
+        trains: Sequence[str] | None = None,
+        micro_batch: int = 16,
     ) -> None:
-        super().__init__(network, optimizer)
         _refuse_what_joins_units(network)
+        _freeze_all_but(network, trains)
+        super().__init__(network, optimizer)
         self.budget, self.max_grad_norm, self.micro_batch = budget, max_grad_norm, micro_batch
 
     def descend(self, loss: UnitLoss, *units: Tensor) -> Tensor:  # type: ignore[override]  # a scalar hides whose it is
@@ -73,7 +77,7 @@ class PrivatePlayer(Player[Critic]):
 
     def clipped_sum(self, loss: UnitLoss, *units: Tensor) -> list[Tensor]:
         """The sum of the units' clipped gradients: with one unit more or less it is another by at most C."""
-        weights = {name: parameter.detach() for name, parameter in self.network.named_parameters()}
+        weights = {name: part.detach() for name, part in self.network.named_parameters() if part.requires_grad}
         total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
 
         def loss_at(weights: dict[str, Tensor], *unit: Tensor) -> Tensor:
@@ -88,6 +92,14 @@ class PrivatePlayer(Player[Critic]):
             for name, gradient in gradients.items():
                 total[name] += torch.tensordot(factors[known], gradient[known], 1)
         return list(total.values())
+
+
+def _freeze_all_but(network: nn.Module, trains: Sequence[str] | None) -> None:
+    names = {name.rsplit(".", 1)[0] for name, _ in network.named_parameters()}
+    if trains is not None and (unknown := [name for name in trains if name not in names]):
+        raise InputError(f"the critic has no layer {', '.join(unknown)}; it has {', '.join(sorted(names))}")
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(trains is None or name.rsplit(".", 1)[0] in trains)
 
 
 def _refuse_what_joins_units(network: nn.Module) -> None:
