@@ -33,6 +33,7 @@ GANS = [*OPEN_GANS, PRIVATE]
 UNET = "tof_mra_vessel_segmentation"
 ALL = [*GANS, UNET]
 TINY = {"width": 2, "max_epochs": 1, "batch_size": 4}
+OWN = {PRIVATE: {"critic_width": 2, "accountant": "rdp", "n_fakes": 4}}  # the private one's own sizes
 SHAPE = (112, 104, 6)
 
 
@@ -147,7 +148,7 @@ def check_training(output_dir, name):
 def test_trains_on_a_stack_from_elsewhere(name, stack, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = tree(BUNDLES / name)
-    run_bundle(name, "train.yaml", pairs=str(stack), output_dir=str(tmp_path / "out"), **TINY)
+    run_bundle(name, "train.yaml", pairs=str(stack), output_dir=str(tmp_path / "out"), **TINY, **OWN.get(name, {}))
     epoch = check_training(tmp_path / "out", name)
     assert {UNET: "val_dice", PRIVATE: "epsilon"}.get(name, "sliced_wasserstein") in epoch
     assert epoch["iteration"] == 3
@@ -156,7 +157,7 @@ def test_trains_on_a_stack_from_elsewhere(name, stack, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ALL)
 def test_trains_on_prepared_volumes(name, prepared, tmp_path):
-    sizes = {**TINY, "n_vessel": 3, "n_random": 2}
+    sizes = {**TINY, **OWN.get(name, {}), "n_vessel": 3, "n_random": 2}
     run_bundle(name, "train.yaml", dataset_dir=str(prepared), output_dir=str(tmp_path / "out"), **sizes)
     check_training(tmp_path / "out", name)
     pairs, manifest = open_stack(tmp_path / "out" / "pairs_training.npy")
@@ -170,7 +171,7 @@ def test_trains_on_prepared_volumes(name, prepared, tmp_path):
 def test_trains_on_volumes_without_a_brain_mask(name, tmp_path):
     items = [write_patient(tmp_path / f"sub-{i}", "RAS", i, ("image", "label")) for i in range(2)]
     write_cohort(tmp_path, {"training": items[:1], "validation": items[1:], "test": []})
-    sizes = {**TINY, "n_vessel": 3, "n_random": 2}
+    sizes = {**TINY, **OWN.get(name, {}), "n_vessel": 3, "n_random": 2}
     run_bundle(name, "train.yaml", dataset_dir=str(tmp_path), output_dir=str(tmp_path / "out"), **sizes)
     check_training(tmp_path / "out", name)
 

@@ -25,12 +25,11 @@ def budget(noise_multiplier=0.0, expected_units=4, secret=None):
     return SimpleNamespace(noise_multiplier=noise_multiplier, draws=draws)
 
 
-def player(network=None, lr=1e-3, max_grad_norm=1.0, micro_batch=2, **options):
+def player(network=None, lr=1e-3, max_grad_norm=1.0, micro_batch=2, trains=None, **options):
     network = network or Critic(2, norm="instance", init_std=0.1)
     optimizer = torch.optim.SGD(network.parameters(), lr)
-    return PrivatePlayer(
-        network, optimizer, budget=budget(**options), max_grad_norm=max_grad_norm, micro_batch=micro_batch
-    )
+    given = {"max_grad_norm": max_grad_norm, "micro_batch": micro_batch, "trains": trains}
+    return PrivatePlayer(network, optimizer, budget=budget(**options), **given)
 
 
 def units(k, n=5, dtype=torch.float32):
@@ -134,6 +133,25 @@ def test_noise_is_not_the_training_seeds():
 
     assert torch.equal(step(Secret(7)), step(Secret(7)))
     assert not torch.equal(step(Secret()), step(Secret()))
+
+
+def test_only_the_named_layers_move():
+    torch.manual_seed(0)
+    private = player(max_grad_norm=1e9, trains=["body.3", "head"], noise_multiplier=1e-9, lr=1.0)
+    reals, fakes, epsilons = units(1, n=1)
+    loss = WassersteinGP().unit_loss(private.network, reals[0], fakes[0], epsilons[0])
+    wanted = flat(torch.autograd.grad(loss, private.parameters))
+    found = flat(private.clipped_sum(WassersteinGP().unit_loss, reals, fakes, epsilons))
+    assert (found - wanted).norm() < 1e-5 * wanted.norm()
+    before = {name: part.detach().clone() for name, part in private.network.named_parameters()}
+    private.descend(WassersteinGP().unit_loss, reals, fakes, epsilons)
+    moved = {name for name, part in private.network.named_parameters() if not part.equal(before[name])}
+    assert moved == {"body.3.weight", "head.weight"}
+
+
+def test_layers_that_are_not_there_are_refused():
+    with pytest.raises(InputError, match=r"no layer body.1; it has body.0, body.12, body.3, body.6, body.9, head"):
+        player(trains=["body.1"])
 
 
 @pytest.mark.parametrize(

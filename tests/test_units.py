@@ -22,9 +22,7 @@ def pairs(tmp_path_factory, write_pairs):
 
 def draws(pairs, unit="patch", expected_units=4, secret=None, patches_per_unit=3):
     secret = secret or Secret(1)
-    return UnitDraws(
-        pairs, unit=unit, expected_units=expected_units, patches_per_unit=patches_per_unit, secret=secret
-    )
+    return UnitDraws(pairs, unit=unit, expected_units=expected_units, patches_per_unit=patches_per_unit, secret=secret)
 
 
 def patients_in(drawn, pairs):

@@ -67,9 +67,7 @@ class WassersteinGP:
         """See `Objective`."""
         return -critic(fakes).mean(), {}
 
-    def unit_loss(
-        self, critic: Callable[[Tensor], Tensor], reals: Tensor, fakes: Tensor, epsilons: Tensor
-    ) -> Tensor:
+    def unit_loss(self, critic: Callable[[Tensor], Tensor], reals: Tensor, fakes: Tensor, epsilons: Tensor) -> Tensor:
         """The critic's loss on some pairs (k, 2, H, W), the penalty at mixtures by `epsilons` (k, 1, 1, 1) included.
 
         `critic_loss` as a pure function of its arguments, as `torch.func` needs it for gradients of single units.

@@ -70,7 +70,9 @@ def seen_by(run: str | os.PathLike, bundle: Path) -> Seen:
     except (InputError, KeyError, TypeError, ValueError, SyntaxError):
         return unknown  # made before such records were kept, or elsewhere
     if start != "None":
-        seen += known or next((found for path in [bundle, *known_bundles()] if (found := _seen_in(path, start))), unknown)
+        seen += known or next(
+            (found for path in [bundle, *known_bundles()] if (found := _seen_in(path, start))), unknown
+        )
     return [entry for index, entry in enumerate(seen) if entry not in seen[:index]]
 
 

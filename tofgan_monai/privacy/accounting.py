@@ -18,8 +18,9 @@ _logger = logging.getLogger(__name__)
 def epsilon_of(
     steps: int, *, noise_multiplier: float, sampling_rate: float, delta: float, accountant: AccountantName = "prv"
 ) -> float:
-    """Epsilon at `delta` of so many steps of the Poisson-subsampled Gaussian mechanism; two data sets are neighbours
-    when one has one unit more than the other. Infinite without noise.
+    """Epsilon at `delta` of so many steps of the Poisson-subsampled Gaussian mechanism; infinite without noise.
+
+    Two data sets are neighbours when one has one unit more than the other.
 
     Source: Abadi et al. 2016, arXiv:1607.00133; RDP: Mironov et al. 2019, arXiv:1908.10530; PRV: Gopi et al. 2021,
     arXiv:2106.02848; both as Opacus has them.
@@ -60,7 +61,8 @@ class PrivacyBudget:
         draws: the units and how they are drawn.
         delta: the probability with which epsilon may not hold; below one in the number of units.
         target_epsilon: never to be exceeded; None: whatever the noise gives.
-        noise_multiplier: None: as little as `max_epochs` need for the target; 0, for comparison: nothing is promised, the target is not looked at.
+        noise_multiplier: None: as little as `max_epochs` need for the target; 0, for comparison: nothing is promised,
+            and the target is not looked at.
         max_epochs: epochs that are wanted.
         accountant: `prv`, the tighter, or `rdp`.
 

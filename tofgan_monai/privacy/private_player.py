@@ -116,9 +116,9 @@ def _refuse_what_joins_units(network: nn.Module) -> None:
 class PrivateStep:
     """What `monai.engines.Trainer(iteration_update=...)` runs on each draw of `UnitDraws`: one private critic step.
 
-    All else that the step does knows no real pair, nor how many were drawn: fakes come in batches of fixed size, of which
-    each unit picks its own by itself, and the generator follows the critic alone. So whatever is made of the critic, the
-    generator and its batch statistics too, is under the critic's guarantee (post-processing).
+    All else that the step does knows no real pair, nor how many were drawn: fakes come in batches of fixed size, of
+    which each unit picks its own by itself, and the generator follows the critic alone. So whatever is made of the
+    critic, the generator and its batch statistics too, is under the critic's guarantee (post-processing).
 
     Args:
         generator: makes pairs of latents.
@@ -140,7 +140,9 @@ class PrivateStep:
         if n_ranks() > 1:
             raise InputError("a private GAN trains in one process: leave torchrun and multi_gpu_train.yaml out")
         if self.objective.every != 1:
-            raise InputError(f"objective every {self.objective.every}: the private penalty is paid at each step; give 1")
+            raise InputError(
+                f"objective every {self.objective.every}: the private penalty is paid at each step; give 1"
+            )
 
     def __call__(self, engine: Engine, batch: dict[str, Tensor]) -> dict[str, Any]:
         """Updates the critic on `batch["reals"]` (1, n, k, 2, 96, 96), the generator after the last of its steps.

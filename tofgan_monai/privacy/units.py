@@ -20,7 +20,7 @@ class Secret:
     """128 bits of the operating system, on which all noise and all draws of a private training depend.
 
     Who knows which units were drawn, or can compute the noise, is not bound by any epsilon, and a training's seed is
-    no secret. The state belongs into the checkpoint, so that a training goes on as if uninterrupted; there it must stay.
+    no secret. The state belongs into the checkpoint, for a training that goes on, and must stay there.
 
     Args:
         seed: instead of these bits: a training that can be repeated, and guarantees nothing.
@@ -95,7 +95,9 @@ class UnitDraws(Dataset):
         rows = [random.choice(self._units[unit], self._k, replace=len(self._units[unit]) < self._k) for unit in drawn]
         patches = [self.pairs[int(row)]["reals"] for row in np.ravel(rows)]
         shape = self.pairs[0]["reals"].shape
-        return {"reals": torch.stack(patches).unflatten(0, (-1, self._k)) if patches else torch.empty(0, self._k, *shape)}
+        return {
+            "reals": torch.stack(patches).unflatten(0, (-1, self._k)) if patches else torch.empty(0, self._k, *shape)
+        }
 
 
 def _units_of(pairs: PairDataset, unit: Unit) -> list[np.ndarray]:
