@@ -34,7 +34,7 @@ from tofgan_monai.preparation import extract, prepare
 from tofgan_monai.training import save_weights
 
 ROOT = Path(__file__).parents[1]
-ALL = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"]
+ALL = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", "tof_mra_dp_wgan_gp", "tof_mra_vessel_segmentation"]
 GAN, UNET = "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"
 MODEL = "models/model.pt"
 
@@ -272,6 +272,10 @@ def test_adopted_weights_bring_what_they_have_seen(clinic, tmp_path, write_pairs
     save_weights(Generator(width=2).state_dict(), elsewhere)
     third = trained("third", tmp_path, pairs=str(synthetic), pretrained=str(elsewhere))
     assert seen_by(third, clinic) == [first[1], {"kind": "real", "patients": None}]  # nobody knows: real
+    private = {"bundle": "tof_mra_dp_wgan_gp", "accountant": "rdp", "critic_width": 2, "n_fakes": 4}
+    public = trained("public", tmp_path, "tof_mra_wgan_gp", pairs=str(synthetic)) / "checkpoint.pt"
+    fourth = trained("fourth", tmp_path, pairs=str(real), pretrained=str(public), **private)
+    assert seen_by(fourth, clinic) == first  # a checkpoint tells for itself
 
 
 def test_training_without_records_counts_as_real(clinic, tmp_path):

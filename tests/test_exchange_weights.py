@@ -17,7 +17,13 @@ from tofgan_monai.bundle_paths import bundle_path
 from tofgan_monai.exchange.weights import check_weights
 from tofgan_monai.networks import Generator
 
-BUNDLES = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"]
+BUNDLES = [
+    "tof_mra_dcgan",
+    "tof_mra_dp_wgan_gp",
+    "tof_mra_wgan_gp",
+    "tof_mra_wgan_gp_sn",
+    "tof_mra_vessel_segmentation",
+]
 
 
 def saved(content: object, path: Path | None = None) -> bytes:

@@ -65,3 +65,8 @@ def test_monitor_leaves_training_as_it_was_and_draws(reals, tmp_path):
 def test_small_sets_of_reals_are_enough(reals, tmp_path):
     monitor = PairMonitor(Generator(3, 2), GaussianLatents(3), reals=reals, output_dir=str(tmp_path), n=256)
     assert len(monitor.reals) == len(monitor.pairs()) == 24
+
+
+def test_without_reals_it_draws_all_the_same(tmp_path):
+    monitor = PairMonitor(Generator(3, 2), GaussianLatents(3), reals=None, output_dir=str(tmp_path), n=20)
+    assert len(monitor.pairs()) == 20

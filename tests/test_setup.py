@@ -17,7 +17,13 @@ from tofgan_monai.bundle_paths import bundle_names, bundle_path
 from tofgan_monai.errors import InputError
 
 ROOT = Path(__file__).parents[1]
-BUNDLES = ["tof_mra_dcgan", "tof_mra_vessel_segmentation", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn"]
+BUNDLES = [
+    "tof_mra_dcgan",
+    "tof_mra_dp_wgan_gp",
+    "tof_mra_vessel_segmentation",
+    "tof_mra_wgan_gp",
+    "tof_mra_wgan_gp_sn",
+]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
 IGNORED = shutil.ignore_patterns("__pycache__", ".*")
 

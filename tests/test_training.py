@@ -16,7 +16,16 @@ from torch import nn
 from tofgan_monai.engine import TrainingDivergedError
 from tofgan_monai.errors import InputError
 from tofgan_monai.networks import HalfUNet
-from tofgan_monai.training import History, KeepBest, load_weights, run_resumable, save_weights, seed_epoch, start_from
+from tofgan_monai.training import (
+    History,
+    KeepBest,
+    data_seen,
+    load_weights,
+    run_resumable,
+    save_weights,
+    seed_epoch,
+    start_from,
+)
 
 
 class Training:
@@ -256,3 +265,31 @@ def test_full_disk_keeps_the_weights_of_before(tmp_path, full_disk):
     with full_disk(10_000), pytest.raises(InputError, match=r"model\.pt: cannot be written \(File too large\); free"):
         save_weights({"a": torch.zeros(100_000)}, path)
     assert files(tmp_path) == before
+
+
+def test_part_of_a_training_is_a_start(tmp_path):
+    generator, critic = nn.Linear(2, 1), nn.Linear(1, 1)
+    states = {"average": generator.state_dict(), "critic": critic.state_dict()}
+    save_weights({"epoch": 1, "recipe": {}, "state": states}, tmp_path / "checkpoint.pt")
+    save_weights(generator.state_dict(), tmp_path / "bare.pt")
+    assert same(start_from(nn.Linear(1, 1), tmp_path / "checkpoint.pt", "critic").state_dict(), critic.state_dict())
+    with pytest.raises(InputError, match="weights of another network"):
+        start_from(nn.Linear(1, 1), tmp_path / "checkpoint.pt", "average")
+    with pytest.raises(InputError, match=r"bare.pt: holds no critic; give the checkpoint.pt"):
+        start_from(nn.Linear(2, 1), tmp_path / "bare.pt", "critic")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "seen"),
+    [
+        (
+            {"data": "[{'kind': 'simulated', 'patients': 60}]", "pretrained": "None"},
+            [{"kind": "simulated", "patients": 60}],
+        ),
+        ({"data": "[{'kind': 'simulated', 'patients': 60}]", "pretrained": "ab12"}, None),
+        ({}, None),
+    ],
+)
+def test_what_the_training_behind_a_start_has_seen(tmp_path, recipe, seen):
+    save_weights({"epoch": 1, "recipe": recipe, "state": {}}, tmp_path / "checkpoint.pt")
+    assert data_seen(tmp_path / "checkpoint.pt") == seen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -32,6 +32,7 @@ class Player(Generic[Network]):
         self.network = network
         self.optimizer = optimizer
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self._name = type(network).__name__.lower()
 
     def descend(self, loss: Tensor) -> Tensor:
         """One optimiser step down `loss`; returns the gradient's norm.
@@ -39,16 +40,22 @@ class Player(Generic[Network]):
         Raises:
             TrainingDivergedError: the loss or its gradient is NaN or infinite; nothing has moved.
         """
-        name = type(self.network).__name__.lower()
         if not torch.isfinite(loss):
-            raise TrainingDivergedError(f"the loss of the {name} became {loss.item()}")
+            raise TrainingDivergedError(f"the loss of the {self._name} became {loss.item()}")
         # By hand: DistributedDataParallel does not know the inner torch.autograd.grad of a gradient penalty.
-        gradients = averaged(torch.autograd.grad(loss, self.parameters))
+        return self.follow(averaged(torch.autograd.grad(loss, self.parameters)))
+
+    def follow(self, gradients: Sequence[Tensor]) -> Tensor:
+        """One optimiser step down gradients, one for each parameter; returns their norm.
+
+        Raises:
+            TrainingDivergedError: it is NaN or infinite; nothing has moved.
+        """
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         norm = nn.utils.clip_grad_norm_(self.parameters, float("inf"))  # measures, clips nothing
         if not torch.isfinite(norm):
-            raise TrainingDivergedError(f"the gradient of the {name} became {norm.item()}")
+            raise TrainingDivergedError(f"the gradient of the {self._name} became {norm.item()}")
         self.optimizer.step()
         return norm
 

@@ -31,7 +31,7 @@ class PairMonitor:
     Args:
         generator: the network that is watched.
         latents: the prior.
-        reals: pairs that the quality figure compares with, best of validation patients.
+        reals: pairs that the quality figure compares with, best of validation patients; None: there is no figure.
         output_dir: of the training.
         n: how many pairs the figure is computed on.
         seed: of the latents.
@@ -42,15 +42,17 @@ class PairMonitor:
         generator: nn.Module,
         latents: GaussianLatents,
         *,
-        reals: Dataset,
+        reals: Dataset | None,
         output_dir: str,
         n: int = 256,
         seed: int = 0,
     ) -> None:
         self.generator, self.folder = generator, Path(output_dir)
-        which = np.random.default_rng(seed).permutation(len(reals))[:n]  # type: ignore[arg-type]
-        self.reals = torch.stack([reals[int(i)]["reals"] for i in which])
-        self.latents = latents.fixed(len(self.reals), seed=seed)
+        if reals is not None:
+            which = np.random.default_rng(seed).permutation(len(reals))[:n]  # type: ignore[arg-type]
+            self.reals = torch.stack([reals[int(i)]["reals"] for i in which])
+            n = len(which)
+        self.latents = latents.fixed(n, seed=seed)
 
     @torch.no_grad()
     def pairs(self, n: int | None = None) -> Tensor:

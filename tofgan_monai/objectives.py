@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -65,6 +66,19 @@ class WassersteinGP:
     def generator_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective`."""
         return -critic(fakes).mean(), {}
+
+    def unit_loss(self, critic: Callable[[Tensor], Tensor], reals: Tensor, fakes: Tensor, epsilons: Tensor) -> Tensor:
+        """The critic's loss on some pairs (k, 2, H, W), the penalty at mixtures by `epsilons` (k, 1, 1, 1) included.
+
+        `critic_loss` as a pure function of its arguments, as `torch.func` needs it for gradients of single units.
+        """
+
+        def score(pairs: Tensor) -> Tensor:
+            return critic(pairs).sum()
+
+        gradients = torch.func.grad(score)(epsilons * reals + (1 - epsilons) * fakes)
+        penalty = (gradients.flatten(1).norm(dim=1) - 1).square().mean()
+        return critic(fakes).mean() - critic(reals).mean() + self.weight * penalty
 
     def state_dict(self) -> dict[str, int]:
         """Where in the rhythm of the penalty the training stands."""

@@ -169,8 +169,8 @@ class PairDataset(Dataset):
     """
 
     def __init__(self, paths: str | os.PathLike | Sequence[str | os.PathLike]) -> None:
-        paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-        opened = [open_stack(path) for path in paths]
+        self.paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+        opened = [open_stack(path) for path in self.paths]
         self.stacks = [pairs for pairs, _ in opened]
         self.provenance = [_provenance(manifest) for _, manifest in opened]
         self.ends = np.cumsum([len(stack) for stack in self.stacks])

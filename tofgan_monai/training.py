@@ -7,6 +7,7 @@ comes from the seed and the epoch's number, so a checkpoint needs no generator s
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
@@ -280,12 +281,32 @@ def _first_difference(before: str, now: str) -> str:
     return f"{old.strip()!r} then, {new.strip()!r} now"
 
 
-def start_from(network: nn.Module, weights: str | os.PathLike | None) -> nn.Module:
+def start_from(network: nn.Module, weights: str | os.PathLike | None, part: str | None = None) -> nn.Module:
     """The network, with the weights loaded strictly where a file is given.
 
+    Args:
+        network: takes the weights.
+        weights: a network's, or where `part` is given a training's `checkpoint.pt`.
+        part: which network of the training: `average` (of the generator's weights) or `critic`.
+
     Raises:
-        InputError: see `load_weights`.
+        InputError: see `load_weights`; or no checkpoint of a GAN's training.
     """
-    if weights:
-        load_weights(weights, network)
+    if not weights:
+        return network
+    content = load_weights(weights)
+    if part:
+        if part not in content.get("state", {}):
+            raise InputError(f"{weights}: holds no {part}; give the checkpoint.pt of a GAN's training")
+        content = content["state"][part]
+    fit_weights(network, content, weights)
     return network
+
+
+def data_seen(pretrained: str | os.PathLike) -> Any:
+    """What the training that a `checkpoint.pt` is of was trained on, as its recipe tells; None where it does not.
+
+    A training that had itself started from other weights does not tell.
+    """
+    recipe = load_weights(pretrained).get("recipe", {})
+    return ast.literal_eval(recipe["data"]) if recipe.get("pretrained") == "None" and "data" in recipe else None

@@ -29,6 +29,8 @@ def train(
     ] = None,
 ) -> None:
     """Train a bundle's network; further --ID VALUE override its train.yaml."""
+    from tofgan_monai.bundle_paths import bundle_path
+
     if not (dataset_dir or pairs):
         raise InputError("nothing to train on: give --dataset-dir PREPARED or --pairs STACK.npy")
     given = {
@@ -37,7 +39,8 @@ def train(
         "pairs": [absolute(path) for path in pairs] if pairs else None,
         "validation_pairs": [absolute(path) for path in validation_pairs] if validation_pairs else None,
     }
-    if pairs and not validation_pairs:
+    settings = (bundle_path(bundle) / "configs" / "train.yaml").read_text("utf-8")
+    if pairs and not validation_pairs and "validation_pairs" in settings:  # a private GAN chooses by no real pairs
         logger.warning("no --validation-pairs: the best weights are chosen on the training's own pairs")
     overlays = [*(["paper"] if paper else []), *(overlay or [])]
     run(bundle, ["train.yaml", *(f"{name}.yaml" for name in overlays)], given, context)

@@ -69,10 +69,17 @@ def seen_by(run: str | os.PathLike, bundle: Path) -> Seen:
         recipe = load_weights(Path(run) / "checkpoint.pt")["recipe"]
         seen = list(ast.literal_eval(recipe["data"]))
         start = recipe["pretrained"]
+        known = ast.literal_eval(recipe.get("pretrained_data", "None"))  # of a checkpoint, which no card knows
     except (InputError, KeyError, TypeError, ValueError, SyntaxError):
         return UNKNOWN  # made before such records were kept, or elsewhere
     if start != "None":
+<<<<<<< HEAD
         seen += seen_of(start, bundle)
+=======
+        seen += known or next(
+            (found for path in [bundle, *known_bundles()] if (found := _seen_in(path, start))), unknown
+        )
+>>>>>>> 13b8e015563d18fdf98b7d48809a95c632ad5819
     return [entry for index, entry in enumerate(seen) if entry not in seen[:index]]
 
 

@@ -1,0 +1,145 @@
+"""Epsilon: Opacus's own for plain DP-SGD, the closed form where there is one; what a budget pays for."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from types import SimpleNamespace
+
+import opacus
+import pytest
+import torch
+from opacus.accountants import create_accountant
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.privacy.accounting import PrivacyBudget, epsilon_of, noise_for
+from tofgan_monai.privacy.units import Secret
+
+PLAIN = [(0.01, 1.1, 200, 1e-5), (0.16, 2.0, 50, 1e-5), (0.5, 4.5, 100, 1e-3)]
+
+
+def stand_in(n_units=1000, expected_units=10, unit="patch", secret=None):
+    """What a budget asks of draws."""
+
+    class Draws(SimpleNamespace):
+        def __len__(self):
+            return -(-n_units // expected_units)
+
+    return Draws(n_units=n_units, sampling_rate=expected_units / n_units, unit=unit, secret=secret or Secret())
+
+
+def budget(draws=None, **changes):
+    given = {"delta": 1e-5, "target_epsilon": 2.0, "noise_multiplier": None, "max_epochs": 5, "accountant": "rdp"}
+    return PrivacyBudget(draws or stand_in(), **{**given, **changes})
+
+
+@pytest.mark.parametrize(("rate", "noise", "steps", "delta"), PLAIN)
+@pytest.mark.parametrize("accountant", ["prv", "rdp"])
+def test_epsilon_is_that_of_opacuss_accountant_step_by_step(accountant, rate, noise, steps, delta):
+    own = create_accountant(accountant)
+    for _ in range(steps):
+        own.step(noise_multiplier=noise, sample_rate=rate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = own.get_epsilon(delta=delta)
+    found = epsilon_of(steps, noise_multiplier=noise, sampling_rate=rate, delta=delta, accountant=accountant)
+    assert found == pytest.approx(wanted, rel=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_epsilon_is_that_of_a_plain_training_with_opacus():
+    network = torch.nn.Linear(2, 1)
+    data = torch.utils.data.TensorDataset(torch.randn(40, 2), torch.randn(40, 1))
+    engine = opacus.PrivacyEngine(accountant="rdp")
+    network, optimizer, loader = engine.make_private(
+        module=network,
+        optimizer=torch.optim.SGD(network.parameters(), 0.1),
+        data_loader=torch.utils.data.DataLoader(data, batch_size=8),
+        noise_multiplier=1.5,
+        max_grad_norm=1.0,
+    )
+    for x, y in loader:
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(network(x), y).backward()
+        optimizer.step()
+    settings = {"noise_multiplier": 1.5, "sampling_rate": 8 / 40, "delta": 1e-3, "accountant": "rdp"}
+    assert epsilon_of(5, **settings) == pytest.approx(engine.get_epsilon(1e-3), rel=1e-9)
+
+
+@pytest.mark.parametrize("noise", [0.8, 2.0])
+def test_epsilon_of_one_whole_step_is_the_gaussian_mechanisms(noise):
+    """Balle & Wang 2018, arXiv:1805.06530, theorem 8, with sensitivity 1."""
+
+    def delta(epsilon):
+        a, b = 1 / (2 * noise), epsilon * noise
+        return norm.cdf(a - b) - math.exp(epsilon) * norm.cdf(-a - b)
+
+    exact = brentq(lambda epsilon: delta(epsilon) - 1e-5, 0, 50)
+    found = epsilon_of(1, noise_multiplier=noise, sampling_rate=1.0, delta=1e-5)
+    assert exact <= found < exact + 0.05
+    assert found < epsilon_of(1, noise_multiplier=noise, sampling_rate=1.0, delta=1e-5, accountant="rdp")
+
+
+def test_nothing_done_costs_nothing_and_no_noise_everything():
+    assert epsilon_of(0, noise_multiplier=1.0, sampling_rate=0.1, delta=1e-5) == 0
+    assert epsilon_of(1, noise_multiplier=0.0, sampling_rate=0.1, delta=1e-5) == math.inf
+
+
+def test_noise_is_as_little_as_the_target_needs():
+    noise = noise_for(2.0, 500, sampling_rate=0.01, delta=1e-5, accountant="rdp")
+    settings = {"sampling_rate": 0.01, "delta": 1e-5, "accountant": "rdp"}
+    assert 1.98 < epsilon_of(500, noise_multiplier=noise, **settings) <= 2.0
+
+
+def test_budget_computes_its_noise_and_pays_for_all_epochs():
+    made = budget()
+    assert made.epochs == 5
+    assert 1.98 < made.epsilon(500) <= 2.0
+
+
+def test_budget_ends_a_training_before_its_target_is_exceeded():
+    made = budget(noise_multiplier=1.0, target_epsilon=2.0, max_epochs=500)
+    assert 1 < made.epochs < 500
+    assert made.epsilon(made.epochs * 100) <= 2.0 < made.epsilon((made.epochs + 1) * 100)
+
+
+def test_budget_without_a_target_takes_what_the_noise_gives():
+    assert budget(noise_multiplier=0.7, target_epsilon=None, max_epochs=30).epochs == 30
+
+
+def test_guarantee_says_what_holds_for_whom():
+    made = budget(stand_in(200, 20, "patient"), delta=1e-4)
+    assert made.guarantee(30) == {
+        "epsilon": round(made.epsilon(30), 4),
+        "delta": 1e-4,
+        "unit": "patient",
+        "n_units": 200,
+        "accountant": "RDP",
+        "noise_multiplier": made.noise_multiplier,
+        "sampling_rate": 0.1,
+        "steps": 30,
+    }
+
+
+def test_nothing_is_promised_without_noise_or_where_the_noise_can_be_repeated():
+    without_noise = budget(noise_multiplier=0.0)
+    assert without_noise.guarantee(100)["epsilon"] is None and without_noise.epochs == 5
+    assert budget(stand_in(secret=Secret(0))).guarantee(100)["epsilon"] is None
+    assert budget().guarantee(100)["epsilon"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"delta": 1e-3}, "delta 0.001: choose one above 0 and below 1 / 1000"),
+        ({"delta": 0.0}, "delta 0.0"),
+        ({"target_epsilon": None}, "neither target_epsilon nor noise_multiplier"),
+        ({"noise_multiplier": 0.3, "target_epsilon": 1.0}, "one epoch alone costs epsilon .* above target_epsilon 1.0"),
+        ({"noise_multiplier": 0.3, "target_epsilon": 1.0, "max_epochs": 1}, "one epoch alone"),
+    ],
+)
+def test_budget_that_cannot_be_kept_is_refused(changes, what):
+    with pytest.raises(InputError, match=what):
+        budget(**changes)

@@ -1,0 +1,132 @@
+"""What a private training costs: epsilon of its steps, by Opacus's accountants; how many steps a budget pays for."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from bisect import bisect_right
+from typing import Any, Literal
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.privacy.units import UnitDraws
+
+AccountantName = Literal["prv", "rdp"]
+_logger = logging.getLogger(__name__)
+
+
+def epsilon_of(
+    steps: int, *, noise_multiplier: float, sampling_rate: float, delta: float, accountant: AccountantName = "prv"
+) -> float:
+    """Epsilon at `delta` of so many steps of the Poisson-subsampled Gaussian mechanism; infinite without noise.
+
+    Two data sets are neighbours when one has one unit more than the other.
+
+    Source: Abadi et al. 2016, arXiv:1607.00133; RDP: Mironov et al. 2019, arXiv:1908.10530; PRV: Gopi et al. 2021,
+    arXiv:2106.02848; both as Opacus has them.
+    """
+    if not steps:
+        return 0.0
+    if not noise_multiplier:
+        return math.inf
+    account = _accountants().create_accountant(mechanism=accountant)
+    account.history = [(noise_multiplier, sampling_rate, steps)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # RDP's on which of its orders is the best: the bound holds
+        return float(account.get_epsilon(delta=delta))
+
+
+def noise_for(
+    target_epsilon: float, steps: int, *, sampling_rate: float, delta: float, accountant: AccountantName = "prv"
+) -> float:
+    """The smallest noise multiplier, to 0.01 in epsilon, with which so many steps cost at most `target_epsilon`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _accountants().utils.get_noise_multiplier(
+            target_epsilon=target_epsilon,
+            target_delta=delta,
+            sample_rate=sampling_rate,
+            steps=steps,
+            accountant=accountant,
+        )
+
+
+class PrivacyBudget:
+    """How much noise a training needs for its epsilon, or how many epochs its noise can afford.
+
+    `noise_multiplier` is the noise's standard deviation in units of the clipping norm; `epochs` is how many of
+    `max_epochs` the budget pays for: the training ends there, before a step that would cost more.
+
+    Args:
+        draws: the units and how they are drawn.
+        delta: the probability with which epsilon may not hold; below one in the number of units.
+        target_epsilon: never to be exceeded; None: whatever the noise gives.
+        noise_multiplier: None: as little as `max_epochs` need for the target; 0, for comparison: nothing is promised,
+            and the target is not looked at.
+        max_epochs: epochs that are wanted.
+        accountant: `prv`, the tighter, or `rdp`.
+
+    Raises:
+        InputError: neither target nor noise, a delta too large, or too little noise for one epoch.
+    """
+
+    def __init__(
+        self,
+        draws: UnitDraws,
+        *,
+        delta: float,
+        target_epsilon: float | None,
+        noise_multiplier: float | None,
+        max_epochs: int,
+        accountant: AccountantName = "prv",
+    ) -> None:
+        self.draws, self.delta, self.accountant = draws, delta, accountant
+        if not 0 < delta < 1 / draws.n_units:
+            raise InputError(f"delta {delta}: choose one above 0 and below 1 / {draws.n_units}, the number of units")
+        if noise_multiplier is None:
+            if not target_epsilon:
+                raise InputError("neither target_epsilon nor noise_multiplier is given; give one of them")
+            noise_multiplier = noise_for(target_epsilon, max_epochs * len(draws), **self._mechanism)
+        self.noise_multiplier, self.epochs = float(noise_multiplier), max_epochs
+        if noise_multiplier and target_epsilon and self.epsilon(max_epochs * len(draws)) > target_epsilon:
+            cost = lambda epoch: self.epsilon(epoch * len(draws))  # noqa: E731
+            self.epochs = bisect_right(range(1, max_epochs), target_epsilon, key=cost)
+        if not self.epochs:
+            raise InputError(
+                f"noise_multiplier {noise_multiplier}: one epoch alone costs epsilon {self.epsilon(len(draws)):.2f}, "
+                f"above target_epsilon {target_epsilon}; give more noise, or none to have it computed"
+            )
+        _logger.info(
+            f"{draws.n_units} units ({draws.unit}), noise multiplier {self.noise_multiplier:.3f}, {self.epochs} epochs "
+            f"of {len(draws)} steps: epsilon {self.epsilon(self.epochs * len(draws)):.2f} at delta {delta}"
+        )
+
+    @property
+    def _mechanism(self) -> dict[str, Any]:
+        return {"sampling_rate": self.draws.sampling_rate, "delta": self.delta, "accountant": self.accountant}
+
+    def epsilon(self, steps: int) -> float:
+        """What so many steps cost."""
+        return epsilon_of(steps, noise_multiplier=self.noise_multiplier, **self._mechanism)
+
+    def guarantee(self, steps: int) -> dict[str, Any]:
+        """What holds after so many steps, for `guarantee.json`; epsilon is None where nothing is promised."""
+        epsilon = self.epsilon(steps) if self.draws.secret.is_secret else math.inf
+        return {
+            "epsilon": round(epsilon, 4) if math.isfinite(epsilon) else None,
+            "delta": self.delta,
+            "unit": self.draws.unit,
+            "n_units": self.draws.n_units,
+            "accountant": self.accountant.upper(),
+            "noise_multiplier": self.noise_multiplier,
+            "sampling_rate": self.draws.sampling_rate,
+            "steps": steps,
+        }
+
+
+def _accountants() -> Any:
+    try:
+        from opacus import accountants
+    except ImportError as error:
+        raise InputError("privacy accounting needs Opacus; pip install 'tofgan-monai[privacy]'") from error
+    return accountants
