@@ -73,13 +73,7 @@ def seen_by(run: str | os.PathLike, bundle: Path) -> Seen:
     except (InputError, KeyError, TypeError, ValueError, SyntaxError):
         return UNKNOWN  # made before such records were kept, or elsewhere
     if start != "None":
-<<<<<<< HEAD
-        seen += seen_of(start, bundle)
-=======
-        seen += known or next(
-            (found for path in [bundle, *known_bundles()] if (found := _seen_in(path, start))), unknown
-        )
->>>>>>> 13b8e015563d18fdf98b7d48809a95c632ad5819
+        seen += known or seen_of(start, bundle)
     return [entry for index, entry in enumerate(seen) if entry not in seen[:index]]
 
 
