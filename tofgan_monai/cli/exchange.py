@@ -29,12 +29,20 @@ def pack(
     data: Annotated[
         Data | None, typer.Option(help="what the weights have seen, where no record of their training says it")
     ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option(help="of these weights, by `tofgan audit`; weights that saw patients need a passed one"),
+    ] = None,
+    despite: Annotated[
+        str | None, typer.Option(help="why they leave without one; the reason goes into the data card")
+    ] = None,
 ) -> None:
     """Make one archive of a bundle, without anything that must not leave."""
     from tofgan_monai.bundle_paths import bundle_path
     from tofgan_monai.exchange import pack
 
-    typer.echo(f"{pack(bundle_path(bundle), archive, data=data and data.value, key=sign)}")
+    kind = data and data.value
+    typer.echo(f"{pack(bundle_path(bundle), archive, data=kind, audit=audit, despite=despite, key=sign)}")
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -72,12 +72,34 @@ def generate(
     validation_pairs: Annotated[
         Path | None, typer.Option(help="real pairs on which the label threshold is chosen; with other weights")
     ] = None,
+    for_release: Annotated[
+        Path | None, typer.Option(metavar="AUDIT", help="only if this audit covers these pairs, and has passed")
+    ] = None,
+    drop_copies: Annotated[
+        bool, typer.Option("--drop-copies", help="without the near-copies of training pairs that the audit found")
+    ] = False,
+    despite: Annotated[
+        str | None, typer.Option(help="why the pairs may leave though it has not passed; goes into the manifest")
+    ] = None,
 ) -> None:
     """Make a stack of synthetic pairs."""
-    given = {"n": n, "seed": seed, "output": absolute(output), "weights": absolute(weights)}
+    given = {"weights": absolute(weights), "validation_pairs": absolute(validation_pairs)}
+    if for_release is not None:
+        from tofgan_monai.bundle_paths import bundle_path
+        from tofgan_monai.bundle_runs import parse_overrides
+        from tofgan_monai.stack_release import generate_for_release
+
+        settings = {**given, **parse_overrides(context.args)}
+        choices: dict[str, Any] = {"audit": for_release, "drop_copies": drop_copies, "despite": despite}
+        dropped = generate_for_release(bundle_path(bundle), output, n=n, seed=seed, settings=settings, **choices)
+        left_out = f", {dropped} near-copies of training pairs left out" if drop_copies else ""
+        typer.echo(f"{output}: {n - dropped} synthetic pairs{left_out}")
+        return
+    if drop_copies or despite is not None:
+        raise InputError("--drop-copies and --despite belong to --for-release AUDIT; give it, or leave them out")
     if weights and not validation_pairs and not any(word.startswith("--label_threshold") for word in context.args):
         logger.warning("the label threshold is the bundle's own weights'; choose another by --validation-pairs STACK")
-    run(bundle, ["inference.yaml"], {**given, "validation_pairs": absolute(validation_pairs)}, context)
+    run(bundle, ["inference.yaml"], {"n": n, "seed": seed, "output": absolute(output), **given}, context)
     typer.echo(f"{output}: {n} synthetic pairs")
 
 

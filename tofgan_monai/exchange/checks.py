@@ -12,7 +12,7 @@ import jsonschema
 
 from tofgan_monai.exchange.configs import check_configs
 from tofgan_monai.exchange.data_card import check_card
-from tofgan_monai.exchange.layout import CARD, INFERENCE, LOGGING, METADATA, WEIGHTS, check_layout, config_names
+from tofgan_monai.exchange.layout import AUDIT, CARD, INFERENCE, LOGGING, METADATA, WEIGHTS, check_layout, config_names
 from tofgan_monai.exchange.logging_conf import check_logging
 from tofgan_monai.exchange.problems import Problem, shown
 from tofgan_monai.exchange.reading import Document, read_document
@@ -35,7 +35,7 @@ def check_files(files: Mapping[str, bytes]) -> list[Problem]:
     if LOGGING in files:
         problems += check_logging(LOGGING, files[LOGGING])
     if CARD in files:
-        problems += check_card(files[CARD], files.get(WEIGHTS, b""))
+        problems += check_card(files[CARD], files.get(WEIGHTS, b""), files.get(AUDIT))
     network = None
     if INFERENCE in documents and not any(problem.file == INFERENCE for problem in problems):
         network, found = declared_network(documents[INFERENCE])

@@ -9,7 +9,8 @@ It stands in `docs/data_card.json` and holds for the weights whose SHA-256 it na
         "audit": null}}}
 
 A kind is `simulated` (made by `tofgan phantom`), `synthetic` (made by a generator, named by the SHA-256 of its weights)
-or `real`; what no record says is taken for real. `audit` is null until an audit has been made; then its summary.
+or `real`; what no record says is taken for real. `audit` is null until `tofgan pack` puts the summary of an audit there
+(`SUMMARY` in privacy/evidence.py), or a person's reason with or without one (`OVERRIDDEN`).
 """
 
 from __future__ import annotations
@@ -25,15 +26,17 @@ from typing import Any
 
 from tofgan_monai.bundle_paths import known_bundles
 from tofgan_monai.errors import InputError
-from tofgan_monai.exchange.layout import CARD, WEIGHTS
+from tofgan_monai.exchange.layout import AUDIT, CARD, WEIGHTS
 from tofgan_monai.exchange.problems import Problem, shown
 from tofgan_monai.exchange.reading import read_document
+from tofgan_monai.exchange.release import check_audit
 from tofgan_monai.files import write_json
 from tofgan_monai.pairs import KINDS
 from tofgan_monai.training import load_weights
 
 RECORDED, DECLARED = "the training's records", "declared by whoever packed it"
 Seen = list[dict[str, Any]]
+UNKNOWN: Seen = [{"kind": "real", "patients": None}]
 MAX_PATIENTS = 10**6
 _SUM = re.compile(r"[0-9a-f]{1,64}")
 
@@ -45,12 +48,13 @@ def card(weights: bytes, seen: Seen, known_from: str) -> dict[str, Any]:
 
 
 def as_text(content: dict[str, Any]) -> bytes:
-    """The card as its file has it."""
+    """A card, or the figures of an audit, as its file has it."""
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def write_card(bundle: Path, seen: Seen) -> None:
     """Writes the card of weights that a training's records tell about into a bundle's folder."""
+    (bundle / AUDIT).unlink(missing_ok=True)  # of the weights before them
     write_json(bundle / CARD, card((bundle / WEIGHTS).read_bytes(), seen, RECORDED))
 
 
@@ -61,16 +65,39 @@ def seen_by(run: str | os.PathLike, bundle: Path) -> Seen:
         run: output folder of the training.
         bundle: the bundle whose card, too, is asked about the weights that it started from.
     """
-    unknown: Seen = [{"kind": "real", "patients": None}]
     try:
         recipe = load_weights(Path(run) / "checkpoint.pt")["recipe"]
         seen = list(ast.literal_eval(recipe["data"]))
         start = recipe["pretrained"]
     except (InputError, KeyError, TypeError, ValueError, SyntaxError):
-        return unknown  # made before such records were kept, or elsewhere
+        return UNKNOWN  # made before such records were kept, or elsewhere
     if start != "None":
-        seen += next((found for path in [bundle, *known_bundles()] if (found := _seen_in(path, start))), unknown)
+        seen += seen_of(start, bundle)
     return [entry for index, entry in enumerate(seen) if entry not in seen[:index]]
+
+
+def seen_of(sha256: str, bundle: Path) -> Seen:
+    """What weights have seen, by the card of a bundle or else of any that is known here; real if none tells."""
+    return next((found for path in [bundle, *known_bundles()] if (found := _seen_in(path, sha256))), UNKNOWN)
+
+
+def may_tell_of_patients(seen: Seen, bundle: Path, asked: frozenset[str] = frozenset()) -> bool:
+    """Whether weights that have seen this may tell of patients: of their own, or of those of a generator before them.
+
+    Args:
+        seen: what they have seen.
+        bundle: whose card, too, is asked about the weights of generators.
+        asked: about which weights the question is open.
+    """
+    if not _is_seen(seen):  # a card by other hands
+        return True
+    for entry in seen:
+        source = entry.get("weights_sha256") or ""
+        if entry["kind"] == "real" or source in asked:
+            return True
+        if entry["kind"] == "synthetic" and may_tell_of_patients(seen_of(source, bundle), bundle, asked | {source}):
+            return True
+    return False
 
 
 def _seen_in(bundle: Path, sha256: str) -> Seen:
@@ -82,8 +109,8 @@ def _seen_in(bundle: Path, sha256: str) -> Seen:
         return []
 
 
-def check_card(data: bytes, weights: bytes) -> list[Problem]:
-    """What is wrong with a card, and whether it is about these weights."""
+def check_card(data: bytes, weights: bytes, figures: bytes | None) -> list[Problem]:
+    """What is wrong with a card, whether it is about these weights, and whether its audit's figures bear it out."""
     document, problems = read_document(CARD, data)
     if document is None:
         return problems
@@ -107,9 +134,9 @@ def check_card(data: bytes, weights: bytes) -> list[Problem]:
         problems.append(Problem(CARD, lines.get((*path, "seen"), lines[path]), what, _FORM))
     if not isinstance(entry.get("known_from"), str):
         problems.append(Problem(CARD, lines[path], "not said from where it is known", "could be a guess"))
-    if not isinstance(entry.get("audit", 0), dict | None):
-        problems.append(Problem(CARD, lines[path], "no audit, not even null", "leaves open whether one was made"))
-    return problems
+    if "audit" not in entry:
+        return [*problems, Problem(CARD, lines[path], "no audit, not even null", "leaves open whether one was made")]
+    return problems + check_audit(entry["audit"], lines, (*path, "audit"), sha256, figures)
 
 
 _MEND = (

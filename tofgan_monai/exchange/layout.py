@@ -9,12 +9,13 @@ from tofgan_monai.exchange.problems import Problem, shown
 
 METADATA, LOGGING, WEIGHTS = "configs/metadata.json", "configs/logging.conf", "models/model.pt"
 INFERENCE, CARD, MANIFEST = "configs/inference.yaml", "docs/data_card.json", "manifest.json"
+AUDIT = "docs/audit.json"  # figures of an audit, no more: see privacy/evidence.py
 REQUIRED = (METADATA, INFERENCE, WEIGHTS, CARD, "LICENSE")
 
 DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])"  # which no file of Windows can be called
 _BELONGS = re.compile(
     rf"(?!.*\b{DEVICE}\.)"
-    r"(LICENSE|manifest\.json|models/model\.pt|docs/data_card\.json|docs/[A-Za-z0-9_-]+\.(md|txt)"
+    r"(LICENSE|manifest\.json|models/model\.pt|docs/(data_card|audit)\.json|docs/[A-Za-z0-9_-]+\.(md|txt)"
     r"|configs/(logging\.conf|metadata\.json|[A-Za-z0-9_-]+\.(ya?ml|json)))"
 )
 _STAYS = (

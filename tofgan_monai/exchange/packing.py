@@ -9,10 +9,11 @@ from pathlib import Path
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.archive import NAME, VERSION, Content, write
 from tofgan_monai.exchange.checks import check_files
-from tofgan_monai.exchange.data_card import as_text, declared
-from tofgan_monai.exchange.layout import CARD, MANIFEST, METADATA, WEIGHTS, check_layout
+from tofgan_monai.exchange.data_card import as_text, check_card, declared, may_tell_of_patients
+from tofgan_monai.exchange.layout import AUDIT, CARD, MANIFEST, METADATA, WEIGHTS, check_layout
 from tofgan_monai.exchange.leaks import leaks
 from tofgan_monai.exchange.problems import Problem, shown
+from tofgan_monai.exchange.release import audit_of_weights, cleared, is_cleared
 from tofgan_monai.exchange.signatures import sign, signature_path
 from tofgan_monai.files import written_whole
 
@@ -22,6 +23,8 @@ def pack(
     archive: str | os.PathLike,
     *,
     data: str | None = None,
+    audit: str | os.PathLike | None = None,
+    despite: str | None = None,
     key: str | os.PathLike | None = None,
 ) -> Path:
     """The path of the archive of a bundle; the same files make the same bytes.
@@ -30,6 +33,9 @@ def pack(
         bundle: the bundle's folder, whose name the bundle keeps.
         archive: a name that ends in .zip, or a folder for BUNDLE-VERSION.zip.
         data: which kind of data the weights have seen (simulated, synthetic, real), where no card of theirs says it.
+        audit: folder or audit.json of an audit of these weights, which need one that passed if they may tell of
+            patients; its summary goes into the card, its figures to docs/audit.json.
+        despite: why a person lets such weights go without it; goes into the card.
         key: a private key of OpenSSH: the signature goes beside the archive, to ARCHIVE.sig.
 
     Raises:
@@ -42,9 +48,8 @@ def pack(
     files = _files(bundle)
     if data is not None and WEIGHTS in files:
         files[CARD] = as_text(declared(bundle, data, files[WEIGHTS]))
-    problems = [*check_files(files), *(leak for name, text in files.items() for leak in leaks(name, text))]
-    if problems:
-        raise InputError([f"{bundle.name}/{problem}" for problem in dict.fromkeys(problems)])
+    _raise(bundle, [*check_files(files), *(leak for name, text in files.items() for leak in leaks(name, text))])
+    files = _audited(bundle, files, audit, despite)
     version = json.loads(files[METADATA])["version"]
     if not VERSION.fullmatch(version):
         raise InputError(f"{bundle.name}/{METADATA}: version {shown(version)}; give one like 0.1.0")
@@ -62,6 +67,39 @@ def pack(
         with written_whole(signature_path(target)) as temporary:
             temporary.write_bytes(signature)
     return target
+
+
+def _audited(
+    bundle: Path, files: dict[str, bytes], path: str | os.PathLike | None, despite: str | None
+) -> dict[str, bytes]:
+    """The files with what the card says of an audit, and with the audit's figures.
+
+    Raises:
+        InputError: the weights need an audit that passed, or a reason, and have neither.
+    """
+    card = json.loads(files[CARD])
+    entry = card["weights"][WEIGHTS]
+    needed = may_tell_of_patients(entry["seen"], bundle)
+    if path is None and despite is None and (is_cleared(entry["audit"]) or not needed):
+        return files  # of an audit that came with it: judged anew by check_files
+    audit, release = audit_of_weights(path, entry["sha256"]) if path is not None else (None, "generator")
+    entry["audit"] = cleared(
+        audit,
+        release,
+        despite,
+        needed=needed,
+        remedy="give one that passed (tofgan audit, then --audit), or --despite REASON, which the data card will tell",
+    )
+    others = {name: data for name, data in files.items() if name not in (CARD, AUDIT)}
+    changed = {CARD: as_text(card)} | ({AUDIT: as_text(audit.figures)} if audit else {})
+    leaking = (leak for name, text in changed.items() for leak in leaks(name, text))
+    _raise(bundle, [*check_card(changed[CARD], files[WEIGHTS], changed.get(AUDIT)), *leaking])
+    return others | changed
+
+
+def _raise(bundle: Path, problems: list[Problem]) -> None:
+    if problems:
+        raise InputError([f"{bundle.name}/{problem}" for problem in dict.fromkeys(problems)])
 
 
 def _files(folder: Path) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ from tofgan_monai.exchange.checks import check_files
 from tofgan_monai.exchange.data_card import kinds
 from tofgan_monai.exchange.layout import CARD, MANIFEST, METADATA, WEIGHTS
 from tofgan_monai.exchange.problems import Problem, shown
+from tofgan_monai.exchange.release import in_words
 from tofgan_monai.exchange.signatures import check_signature, signature_path
 from tofgan_monai.files import sha256
 
@@ -29,10 +30,9 @@ class Verified(NamedTuple):
         """What a person wants to know of it, line by line."""
         entry = self.card["weights"][WEIGHTS]
         seen = f"{kinds(entry['seen'])} (known from: {shown(entry['known_from'])})"
-        audit = "none" if entry["audit"] is None else shown(entry["audit"])
         return [
             f"{self.content.name} {self.content.version}, {len(self.content.files)} files",
-            f"{WEIGHTS} {entry['sha256'][:16]} has seen {seen}, audit: {audit}",
+            f"{WEIGHTS} {entry['sha256'][:16]} has seen {seen}, audit: {in_words(entry['audit'])}",
             self.signature,
         ]
 

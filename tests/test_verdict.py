@@ -1,0 +1,194 @@
+"""The rule, branch by branch, on an audit by hand; what of an audit is read, leaves the clinic, and is said of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from audits import attack, audit, changed, interval, risk
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.privacy.evidence import FIGURES, SUMMARY, departures, read_audit, summary
+from tofgan_monai.privacy.mapping import MAPPING
+from tofgan_monai.privacy.risk import detectable_auc
+from tofgan_monai.privacy.verdict import MIN_PATIENTS, WORST_AUC, corrected, verdicts, worst
+
+ROOT = Path(__file__).parents[1]
+FOUND = risk(0.7, 0.1)  # its interval lies above 0.5, for three attacks corrected too
+FIRST = ("attacks", 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "releases"),
+    [("generator", {"data", "generator"}), ("stack", {"data"}), ("segmentation", {"network"})],
+)
+def test_quiet_audit_of_enough_patients_passes_for_what_it_tried(kind, releases):
+    found = verdicts(audit(kind))
+    assert set(found) == releases
+    for verdict in found.values():
+        assert verdict["outcome"] == "passed" and verdict["rule"] == 1
+        told = " ".join(verdict["reasons"])
+        assert "AUC 0.52 (0.42 to 0.62)" in told and "no proof" in told and f"{MIN_PATIENTS} members" in told
+        assert "anonym" not in told and ("near-copies" in told) == (kind != "segmentation")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "outcome", "told"),
+    [
+        (("cohorts", "members", "patients"), MIN_PATIENTS - 1, "inconclusive", f"{MIN_PATIENTS - 1} members, where"),
+        (("cohorts", "non_members", "patients"), 14, "inconclusive", "14 non-members, where"),
+        (("cohorts", "references", "patients"), 9, "inconclusive", "9 references, where 10 patients"),
+        ((*FIRST, "member_only", "patch"), risk(0.7, 0.1), "inconclusive", "halves of the members apart"),
+        ((*FIRST, "member_only", "patch"), risk(0.3, 0.1), "inconclusive", "AUC 0.30 (0.20 to 0.40)"),
+        ((*FIRST, "strangers", "patch"), risk(0.7, 0.1), "inconclusive", "other patients' pairs"),
+        ((*FIRST, "member_only", "patient"), risk(0.9, 0.1), "passed", "no attack"),  # of patches alone
+        (("planted",), None, "inconclusive", "could not have spoken"),
+        (("planted", "attacks"), {}, "inconclusive", "could not have spoken"),
+        (("planted", "attacks", "nearest image", "caught"), False, "passed", "no attack"),  # the other one has
+        (("canary",), None, "inconclusive", "nobody knows"),
+        (("canary", "repeats"), [], "inconclusive", "nobody knows"),
+        (("canary", "repeats", 1, "above_all"), False, "inconclusive", "repeated 50 times went unseen in 1 of 3"),
+        ((*FIRST, "patient"), risk(0.6, 0.16), "inconclusive", "an AUC of 0.75 over patients cannot be excluded"),
+        ((*FIRST, "patch"), risk(0.6, 0.16), "passed", "no attack"),
+        ((*FIRST, "patch"), FOUND, "passed", "no attack"),  # no more than strangers explain
+        ((*FIRST, "strangers"), None, "passed", "no attack"),
+        (("copies", "p"), 0.049, "failed", "2 near-copies of training pairs, where 1.5 are chance (p 0.049)"),
+        (("copies", "p"), 0.05, "passed", "2 near-copies"),
+        (("copies",), None, "passed", "no attack"),
+    ],
+)
+def test_each_branch_of_the_rule(path, value, outcome, told):
+    found = verdicts(changed(audit(), *path, to=value))
+    for release in ("data", "generator"):
+        assert found[release]["outcome"] == outcome, found
+        assert any(told in reason for reason in found[release]["reasons"]), found
+
+
+@pytest.mark.parametrize("unit", ["patch", "patient"])
+def test_attack_beyond_its_control_fails(unit):
+    content = changed(audit(), *FIRST, unit, to=FOUND)
+    assert verdicts(changed(content, *FIRST, "excess", unit, to=interval(0.2, 0.2)))["data"]["outcome"] != "failed"
+    content = changed(content, *FIRST, "excess", unit, to=interval(0.2))
+    verdict = verdicts(content)["data"]
+    assert verdict["outcome"] == "failed"
+    assert f"by {unit}: AUC 0.70 (0.60 to 0.80)" in verdict["reasons"][0] and "0.20 (0.10 to 0.30)" in told(verdict)
+    uncontrolled = changed(content, *FIRST, "excess", to=None)
+    assert verdicts(uncontrolled)["data"]["outcome"] == "failed"  # nothing explains it away
+
+
+def test_one_of_many_attacks_must_find_more():
+    """By hand: two-sided 5% is 1.96 standard errors, 5% / 3 is 2.39, so 0.1 grows to 0.122."""
+    assert corrected(interval(0.7), 1) == pytest.approx((0.6, 0.8))
+    assert corrected({"value": 0.7, "low": 0.6, "high": 0.9}, 3) == pytest.approx((0.578, 0.944), abs=5e-4)
+    content = changed(audit(), *FIRST, "excess", to=None)
+    for auc, outcome in ((0.63, "failed"), (0.61, "passed")):  # both above 0.5 by their own 95%
+        assert verdicts(changed(content, *FIRST, "patch", to=risk(auc)))["generator"]["outcome"] == outcome
+
+
+def told(verdict):
+    return " ".join(verdict["reasons"])
+
+
+def test_failed_wins_and_still_tells_the_doubts():
+    content = changed(audit(), "copies", "p", to=0.01)
+    content = changed(content, "cohorts", "non_members", "patients", to=14)
+    verdict = verdicts(content)["data"]
+    assert verdict["outcome"] == "failed" and "2 near-copies" in verdict["reasons"][0] and "14 non-" in told(verdict)
+
+
+def test_pairs_count_against_their_generator_and_not_the_other_way_round():
+    content = changed(changed(audit(), "attacks", 2, "patient", to=FOUND), "attacks", 2, "excess", to=None)
+    assert [verdict["outcome"] for verdict in verdicts(content).values()] == ["passed", "failed"]
+    assert (
+        worst(content, "generator")["name"] == "latent recovery" and worst(content, "data")["name"] != "latent recovery"
+    )
+    with_critic = changed(audit(), "attacks", to=[*audit()["attacks"], attack("LOGAN", "critic", strangers=False)])
+    with_critic = changed(with_critic, "attacks", 3, "patch", to=risk(0.9, 0.05))
+    assert {name: verdict["outcome"] for name, verdict in verdicts(with_critic).items()} == {
+        "data": "passed",
+        "generator": "passed",
+        "critic": "failed",
+    }
+
+
+def test_least_patients_are_those_that_show_the_worst_auc_and_the_page_says_so():
+    assert detectable_auc(MIN_PATIENTS, MIN_PATIENTS, n_attacks=6) <= WORST_AUC
+    assert detectable_auc(MIN_PATIENTS - 1, MIN_PATIENTS - 1, n_attacks=6) > WORST_AUC
+    page = (ROOT / "docs/decisions/0003-release-gate.md").read_text("utf-8")
+    assert f"**{MIN_PATIENTS} members" in page
+    assert f"{detectable_auc(41, 14, n_attacks=6):.2f}" in page
+
+
+# ---- what is read, what leaves
+
+
+def written(path, content):
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_figures_leave_without_what_points_at_patients(tmp_path):
+    content = audit() | {"verdicts": {"data": {"outcome": "passed"}}, "more": "sub-01"}
+    written(tmp_path / "audit.json", content)
+    found = read_audit(tmp_path)
+    assert found == read_audit(tmp_path / "audit.json") and found.content["copies"]["near_copies"] == [4, 60]
+    text = json.dumps(found.figures)
+    for stays in ("roc", "closest", "digest", '"near_copies"', "quality", "verdicts", "sub-01", "stack", "seed"):
+        assert stays not in text
+    assert not list(departures(found.figures, FIGURES))
+    assert verdicts(found.figures) == verdicts(content)
+    for release in ("data", "generator"):
+        said = found.summary(release)
+        assert said == summary(found.figures, found.sha256, release) and not list(departures(said, SUMMARY))
+    assert said["guarantee"] == {"epsilon": 7.4, "delta": 1e-5, "unit": "patient", "n_units": 200}
+    assert said["worst"] == {"attack": "nearest image", "auc": interval(0.52)} and said["canary_caught"] is True
+
+
+def test_written_verdict_is_not_believed(tmp_path):
+    content = changed(audit(), "copies", "p", to=0.01) | {"verdicts": {"data": {"outcome": "passed"}}}
+    assert read_audit(written(tmp_path / "a.json", content)).summary("data")["outcome"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ((*FIRST, "patient", "auc", "low"), float("nan"), "NaN"),
+        ((*FIRST, "patient", "auc", "low"), 1e10, "attacks.0.patient.auc.low"),
+        ((*FIRST, "patient", "auc", "low"), True, "attacks.0.patient.auc.low"),
+        ((*FIRST, "patient"), {}, "attacks.0.patient: 'auc' is a required property"),
+        ((*FIRST, "name"), "of sub-01\n", "attacks.0.name"),
+        ((*FIRST, "release"), "everything", "attacks.0.release"),
+        (("attacks",), [], "attacks"),
+        (("target", "weights_sha256"), "ab" * 31 + "a\n", "target.weights_sha256"),
+        (("target", "kind"), "critic", "target.kind"),
+        (("copies", "near_copies"), [-1], "copies.near_copies.0"),
+        (("planted", "attacks"), {"/data": {"auc": interval(1.0), "caught": True}}, "planted.attacks"),
+        (("format",), 2, "format"),
+    ],
+)
+def test_audit_of_another_form_is_refused_with_its_place(tmp_path, path, value, told):
+    with pytest.raises(InputError) as caught:
+        read_audit(written(tmp_path / "a.json", changed(audit(), *path, to=value)))
+    assert told in caught.value.problems[0] and "make it again" in caught.value.problems[-1]
+
+
+@pytest.mark.parametrize("text", ["", "[", "[1]", "1", "[" * 100_000])
+def test_what_is_no_audit_is_told(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=r"a\.json: .*tofgan audit"):
+        read_audit(tmp_path / "a.json")
+    with pytest.raises(InputError, match=r"audit\.json: no audit"):
+        read_audit(tmp_path)
+
+
+# ---- what the officer must write
+
+
+def test_mapping_answers_the_three_questions_and_promises_nothing():
+    questions = [entry["question"] for entry in MAPPING]
+    assert questions[:3] == ["Singling out", "Linkability", "Inference"]
+    assert all(set(entry) == {"question", "source", "attacks", "says", "cannot_say"} for entry in MAPPING)
+    assert all(entry["source"] and entry["says"] and entry["cannot_say"] for entry in MAPPING)
+    (threshold,) = (entry for entry in MAPPING if "0.09" in entry["question"])
+    assert "analogue" in threshold["says"] and not threshold["attacks"]

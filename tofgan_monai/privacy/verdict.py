@@ -1,0 +1,162 @@
+"""The rule of the release gate: what the figures of an audit say about letting data or weights go.
+
+docs/decisions/0003-release-gate.md argues for it. An audit is taken as `audit.json` has it, without its verdicts; its
+intervals are at 95% each, and widened here where one of several attacks is enough for a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from scipy import stats
+
+from tofgan_monai.privacy.risk import required_patients
+
+RULE = 1
+ERROR = 0.05  # of each interval; of a release, that one of its attacks tells something where there is nothing to tell
+WORST_AUC = 0.75  # over patients; an audit that cannot exclude it has not shown enough
+MIN_PATIENTS = required_patients(WORST_AUC, power=0.8, n_attacks=6)  # as many members as non-members
+MIN_REFERENCES = 10
+# Whoever has a generator has its pairs, too: what is held against them is held against it.
+BEARING = {"data": ("data",), "generator": ("generator", "data"), "critic": ("critic",), "network": ("network",)}
+RELEASES = {"stack": "data", "generator": "generator", "segmentation": "network"}  # of a target, by its kind
+
+
+def corrected(interval: dict[str, float], n_attacks: int) -> tuple[float, float]:
+    """The ends of a 95% interval as they are at 1 - 0.05 / n_attacks, by Bonferroni, if its errors are normal."""
+    stretch = stats.norm.isf(ERROR / 2 / n_attacks) / stats.norm.isf(ERROR / 2)
+    value = interval["value"]
+    return value - stretch * (value - interval["low"]), value + stretch * (interval["high"] - value)
+
+
+def verdicts(audit: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The verdict on each release that an attack of the audit is about: its outcome, the rule's number, the reasons.
+
+    failed: an attack tells members from non-members beyond what its control does, or there are more near-copies of
+    members than of non-members. inconclusive: too few patients, a control that fails, planted copies or a canary that
+    were not caught or never tried, or an AUC of 0.75 that cannot be excluded. passed: neither. It is no promise.
+    """
+    tried = {attack["release"] for attack in audit["attacks"]}
+    return {release: _verdict(audit, release) for release in BEARING if release in tried}
+
+
+def attacks_on(audit: dict[str, Any], release: str) -> list[dict[str, Any]]:
+    """The attacks of an audit that bear on a release."""
+    return [attack for attack in audit["attacks"] if attack["release"] in BEARING[release]]
+
+
+def worst(audit: dict[str, Any], release: str) -> dict[str, Any]:
+    """The attack that tells the most patients apart, of those that bear on a release."""
+    return max(attacks_on(audit, release), key=lambda attack: attack["patient"]["auc"]["value"])
+
+
+def canary_caught(audit: dict[str, Any]) -> bool | None:
+    """Whether the repeated patient stood out in each canary training; None where there was none."""
+    canary = audit.get("canary")
+    if canary is None or not canary["repeats"]:
+        return None
+    return all(repeat["above_all"] for repeat in canary["repeats"])
+
+
+def _verdict(audit: dict[str, Any], release: str) -> dict[str, Any]:
+    attacks = attacks_on(audit, release)
+    bears_on_data = "data" in BEARING[release]
+    findings = [*_told_apart(attacks), *(_copies(audit) if bears_on_data else ())]
+    doubts = [
+        *_too_few(audit["cohorts"]),
+        *_failed_controls(attacks),
+        *(_planted(audit, attacks) if bears_on_data else ()),
+        *_canary(audit),
+        *(() if findings else _not_excluded(attacks)),
+    ]
+    if findings:
+        outcome, reasons = "failed", findings + doubts
+    elif doubts:
+        outcome, reasons = "inconclusive", doubts
+    else:
+        outcome, reasons = "passed", _nothing_found(audit, release)
+    return {"outcome": outcome, "rule": RULE, "reasons": reasons}
+
+
+def _told_apart(attacks: list[dict[str, Any]]) -> Iterator[str]:
+    for attack in attacks:
+        for unit in ("patch", "patient"):
+            auc = attack[unit]["auc"]
+            low, _ = corrected(auc, len(attacks))
+            beyond = attack.get("excess") and attack["excess"][unit]
+            if low > 0.5 and (beyond is None or beyond["low"] > 0):
+                told = f"{attack['name']} tells members from non-members by {unit}: AUC {_shown(auc)}, 0.5 is guessing"
+                yield told + (f"; {_shown(beyond)} more than strangers alone explain" if beyond else "")
+
+
+def _copies(audit: dict[str, Any]) -> Iterator[str]:
+    copies = audit.get("copies")
+    if copies is not None and copies["p"] < ERROR:
+        yield f"{_counted(copies)} (p {copies['p']:.2g})"
+
+
+def _too_few(cohorts: dict[str, Any]) -> Iterator[str]:
+    for cohort, least in {"members": MIN_PATIENTS, "non_members": MIN_PATIENTS, "references": MIN_REFERENCES}.items():
+        if (n := cohorts[cohort]["patients"]) < least:
+            yield (
+                f"{n} {cohort.replace('_', '-')}, where {least} patients are needed: "
+                "so few cannot show that nothing is given away"
+            )
+
+
+def _failed_controls(attacks: list[dict[str, Any]]) -> Iterator[str]:
+    meanings = {
+        "member_only": "tells halves of the members apart, between which there is nothing to tell",
+        "strangers": "tells members from non-members by other patients' pairs: the two groups differ",
+    }
+    for attack in attacks:
+        for control, meaning in meanings.items():
+            if (risk := attack.get(control)) is None:
+                continue
+            low, high = corrected(risk["patch"]["auc"], len(attacks))
+            if not low <= 0.5 <= high:
+                yield f"{attack['name']} {meaning} (AUC {_shown(risk['patch']['auc'])}): it measures something else"
+
+
+def _planted(audit: dict[str, Any], attacks: list[dict[str, Any]]) -> Iterator[str]:
+    tried = (audit.get("planted") or {"attacks": {}})["attacks"]
+    if not any(tried[attack["name"]]["caught"] for attack in attacks if attack["name"] in tried):
+        yield "no attack caught copies that were planted in the stack: this audit could not have spoken"
+
+
+def _canary(audit: dict[str, Any]) -> Iterator[str]:
+    caught = canary_caught(audit)
+    if caught is None:
+        yield "no training with a repeated patient (canary): nobody knows whether these attacks see what it memorises"
+    elif not caught:
+        repeats = audit["canary"]["repeats"]
+        missed = sum(not repeat["above_all"] for repeat in repeats)
+        yield f"a patient repeated {audit['canary']['times']} times went unseen in {missed} of {len(repeats)} trainings"
+
+
+def _not_excluded(attacks: list[dict[str, Any]]) -> Iterator[str]:
+    for attack in attacks:
+        if (auc := attack["patient"]["auc"])["high"] > WORST_AUC:
+            yield f"{attack['name']}: an AUC of {WORST_AUC} over patients cannot be excluded ({_shown(auc)})"
+
+
+def _nothing_found(audit: dict[str, Any], release: str) -> list[str]:
+    cohorts, strongest = audit["cohorts"], worst(audit, release)
+    reasons = [
+        f"no attack tells the {cohorts['members']['patients']} members from the {cohorts['non_members']['patients']} "
+        f"non-members beyond its control; the worst is {strongest['name']}, AUC {_shown(strongest['patient']['auc'])} "
+        "over patients, where 0.5 is guessing",
+        f"a patient repeated {audit['canary']['times']} times was caught: these attacks see what is memorised",
+    ]
+    if "data" in BEARING[release] and audit.get("copies"):
+        reasons.append(_counted(audit["copies"]))
+    return [*reasons, "what these attacks miss is not known: this is evidence, no proof that nothing can be learnt"]
+
+
+def _counted(copies: dict[str, Any]) -> str:
+    return f"{copies['n_near_copies']} near-copies of training pairs, where {copies['n_expected']:.3g} are chance"
+
+
+def _shown(interval: dict[str, float]) -> str:
+    return f"{interval['value']:.2f} ({interval['low']:.2f} to {interval['high']:.2f})"
