@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,21 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def render(template: str, **content: Any) -> str:
     """A template's text; in HTML everything is escaped, in Markdown what passes the filter `plain`."""
+    return _environment().get_template(template).render(**content)
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=template.endswith(".html"),
+        autoescape=lambda template: template.endswith(".html"),
         undefined=StrictUndefined,
         finalize=_typographic,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"plain": markdown_text, "table": markdown_table}
-    return environment.get_template(template).render(**content)
+    return environment
 
 
 def _typographic(value: Any) -> Any:
