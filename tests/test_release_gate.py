@@ -79,7 +79,7 @@ def said_of(verified):
 )
 def test_passed_audit_lets_weights_of_patients_go(clinic, audited, tmp_path, bundle, kind, release):
     folder = clinic(bundle=bundle)
-    with pytest.raises(InputError, match="no audit of them; give one that passed .*--despite REASON") as caught:
+    with pytest.raises(InputError, match=r"no audit of them; give one that passed .*--despite REASON") as caught:
         pack(folder, tmp_path / "a.zip")
     assert len(caught.value.problems) == 1 and not (tmp_path / "a.zip").exists()
     path = audited(folder, kind)
