@@ -9,79 +9,73 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from tofgan_monai.audit.cohorts import Cohort, Cohorts
+from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.parts import Parts
-from tofgan_monai.networks import Critic, Generator, HalfUNet
-from tofgan_monai.privacy.data_attacks import DATA_ATTACKS
+from tofgan_monai.networks import Critic, Generator
+from tofgan_monai.privacy.data_attacks import Searches, data_attacks
 from tofgan_monai.privacy.model_attacks import critic_score, latent_recovery
 from tofgan_monai.privacy.risk import assess, excess, member_only, roc
 from tofgan_monai.privacy.segmentation_attacks import confidence_score, lira_score, loss_score
 
-RECOVERED_PER_PATIENT = 4  # patches whose latents are looked for: each costs a hundred steps of the generator
+RECOVERED_PER_PATIENT = 4  # patches whose latents are looked for: each costs hundreds of steps of the generator
 Line = dict[str, Any]
+Scores = dict[str, np.ndarray]
 
 
-def on_data(stack: np.ndarray, cohorts: Cohorts, parts: Parts) -> list[Line]:
-    """The attacks on the data alone; their control has the references' pairs in the stack's place.
+def on_data(stack: np.ndarray, cohorts: Cohorts, parts: Parts, searches: Searches) -> list[Line]:
+    """The attacks on the data alone; their control has references' pairs in the stack's place.
 
-    Pairs of references cannot have learnt anything of members: what an attack finds there is that members and
+    Pairs of references cannot have learnt anything of members: what an attack finds in them is that members and
     non-members differ.
     """
-    strangers, others = cohorts.references.halves()
-    scores = parts.arrays("attacks on the data", lambda: data_scores(cohorts.queries, stack, cohorts.references))
-    control = parts.arrays(
-        "control: strangers in the stack's place",
-        lambda: data_scores(cohorts.queries, strangers.pairs, others),
+    scores = parts.arrays(
+        "attacks on the data", lambda: data_scores(cohorts.queries, stack, cohorts.references.pairs, searches)
     )
-    return [line(name, "data", scores[name], cohorts, control[name]) for name in DATA_ATTACKS]
+    strangers, others = (half.pairs for half in cohorts.references.halves())
+    control = parts.arrays("control strangers", lambda: data_scores(cohorts.queries, strangers, others))
+    return [line(name, "data", scores[name], cohorts, control[name]) for name in scores]
 
 
-def data_scores(queries: np.ndarray, stack: np.ndarray, references: Cohort) -> dict[str, np.ndarray]:
-    return {name: attack(queries, stack, references.pairs) for name, attack in DATA_ATTACKS.items()}
+def data_scores(queries: np.ndarray, stack: np.ndarray, references: np.ndarray, search: Any = None) -> Scores:
+    """What each attack on the data gives each query, (n,)."""
+    attacks = data_attacks(search or Searches())
+    return {name: attack(queries, stack, references) for name, attack in attacks.items()}
 
 
 def on_generator(generator: Generator, cohorts: Cohorts, parts: Parts) -> list[Line]:
     """Latent recovery, of a few patches a patient."""
     few = cohorts.fewer(RECOVERED_PER_PATIENT)
-    scores = parts.arrays("latent recovery", lambda: {"scores": latent_recovery(generator, few.queries)})["scores"]
-    return [line("latent recovery", "generator", scores, few)]
+    scores = parts.arrays("latent recovery", lambda: {"scores": latent_recovery(generator, few.queries)})
+    return [line("latent recovery", "generator", scores["scores"], few)]
 
 
-def on_critic(critic: Critic, cohorts: Cohorts, parts: Parts) -> list[Line]:
+def on_critic(critic: Critic, cohorts: Cohorts) -> list[Line]:
     """LOGAN, which shows why a critic must never leave."""
-    scores = parts.arrays("critic", lambda: {"scores": critic_score(critic, cohorts.queries)})["scores"]
-    return [line("LOGAN", "critic", scores, cohorts)]
+    return [line("LOGAN", "critic", critic_score(critic, cohorts.queries), cohorts)]
 
 
-def on_segmentation(network: HalfUNet, shadows: Sequence[nn.Module], cohorts: Cohorts, parts: Parts) -> list[Line]:
+def on_segmentation(network: nn.Module, shadows: Sequence[nn.Module], cohorts: Cohorts) -> list[Line]:
     """Loss and confidence, with a shadow network as the control, and LiRA where there are two shadows or more."""
-
-    def of(judged: nn.Module) -> dict[str, np.ndarray]:
-        queries = cohorts.queries
-        return {"loss": loss_score(judged, queries), "confidence": confidence_score(judged, queries)}
-
-    scores = parts.arrays("loss and confidence", lambda: of(network))
-    control = parts.arrays("control: a network of strangers", lambda: of(shadows[0])) if shadows else {}
-    lines = [line(name, "network", scores[name], cohorts, control.get(name)) for name in scores]
+    queries = cohorts.queries
+    attacks = {"loss": loss_score, "confidence": confidence_score}
+    lines = []
+    for name, attack in attacks.items():
+        control = attack(shadows[0], queries) if shadows else None
+        lines.append(line(name, "network", attack(network, queries), cohorts, control))
     if len(shadows) > 1:
-        found = parts.arrays("LiRA", lambda: {"scores": lira_score(network, shadows, cohorts.queries)})["scores"]
-        lines.append(line("LiRA", "network", found, cohorts))
+        lines.append(line("LiRA", "network", lira_score(network, shadows, queries), cohorts))
     return lines
 
 
 def line(name: str, release: str, scores: np.ndarray, cohorts: Cohorts, strangers: np.ndarray | None = None) -> Line:
     """An attack as the audit tells it, from the scores (n,) of all queries and those of its control."""
     patients, is_member = cohorts.patients, cohorts.is_member
-
-    def risks(of: np.ndarray) -> Line:
-        return _plain(assess(of, patients, is_member))
-
     return {
         "name": name,
         "release": release,
-        **risks(scores),
+        **_plain(assess(scores, patients, is_member)),
         "member_only": _plain(member_only(scores, patients, is_member)),
-        "strangers": None if strangers is None else risks(strangers),
+        "strangers": None if strangers is None else _plain(assess(strangers, patients, is_member)),
         "excess": None if strangers is None else _plain(excess(scores, strangers, patients, is_member)),
         "roc": roc(scores, is_member),
     }

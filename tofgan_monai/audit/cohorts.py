@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tofgan_monai.pairs import PairDataset, open_stack, patients_of_pairs
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """Pairs (n, 2, 96, 96) of some patients, float16, and whose each is, (n,) indices; `digest` is of the whole stack."""
+    """Pairs (n, 2, 96, 96), float16, of some patients, whose each is, (n,) indices, and the digest of the whole stack."""
 
     pairs: np.ndarray
     patients: np.ndarray
@@ -60,12 +61,12 @@ class Cohorts:
     non_members: Cohort
     references: Cohort
 
-    @property
+    @cached_property  # one object: searches are told apart by it
     def queries(self) -> np.ndarray:
         """Members' pairs, then non-members'."""
         return np.concatenate([self.members.pairs, self.non_members.pairs])
 
-    @property
+    @cached_property
     def patients(self) -> np.ndarray:
         """Whose each query is; no number stands for two people."""
         return np.concatenate([self.members.patients, self.non_members.patients + self.members.patients.max() + 1])
@@ -77,12 +78,16 @@ class Cohorts:
 
     def fewer(self, pairs_per_patient: int) -> Cohorts:
         """The same with at most so many pairs a patient."""
-        return Cohorts(*(cohort.fewer(pairs_per_patient) for cohort in vars(self).values()))
+        return Cohorts(*(cohort.fewer(pairs_per_patient) for cohort in self._all.values()))
+
+    @property
+    def _all(self) -> dict[str, Cohort]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def described(self) -> dict[str, Any]:
         """What the audit says of the three."""
-        return {name: cohort.described for name, cohort in vars(self).items()}
+        return {name: cohort.described for name, cohort in self._all.items()}
 
 
 def read_cohorts(

@@ -2,44 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tofgan_monai.audit.attacks import data_scores
-from tofgan_monai.audit.cohorts import Cohort, Cohorts
-from tofgan_monai.audit.parts import Parts
-from tofgan_monai.audit.target import Target, bundle_network
+from tofgan_monai.audit.cohorts import Cohorts
+from tofgan_monai.audit.target import Target
 from tofgan_monai.audit.training import Training
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
 from tofgan_monai.generation import make_pairs, raw_labels
 from tofgan_monai.metrics.thresholds import choose_label_threshold
-from tofgan_monai.pairs import PairDataset
-from tofgan_monai.privacy.canary import canary_rank, read_canary
+from tofgan_monai.pairs import PairDataset, open_stack
+from tofgan_monai.privacy.canary import canary_rank
+from tofgan_monai.privacy.data_attacks import Searches, search
+from tofgan_monai.privacy.model_attacks import bundle_generator
+from tofgan_monai.privacy.risk import assess
+from tofgan_monai.privacy.similarity import Matches, joined
 from tofgan_monai.training import load_weights
 
 N_PLANTED, NOISE = 20, 0.1  # pairs; standard deviation of what is added to an image in [-1, 1]
+CANARY_ATTACK = "GAN-Leaks image"  # named beforehand: the best of several attacks would be first by chance more often
 
 
-def planted(stack: np.ndarray, cohorts: Cohorts, parts: Parts, seed: int = 0) -> dict[str, Any]:
+def planted(stack: np.ndarray, cohorts: Cohorts, searches: Searches, seed: int = 0) -> dict[str, Any]:
     """Noisy copies of one member's pairs put into the stack: does each attack find that patient above every other?"""
     rng = np.random.default_rng(seed)
     patient = int(rng.choice(np.unique(cohorts.members.patients)))
-    known = cohorts.members.of([patient])
-    copies = known.pairs[rng.permutation(len(known.pairs))[:N_PLANTED]].astype(np.float32)
+    known = cohorts.members.of([patient]).pairs
+    copies = known[rng.permutation(len(known))[:N_PLANTED]].astype(np.float32)
     copies[:, 0] = np.clip(copies[:, 0] + NOISE * rng.standard_normal(copies[:, 0].shape), -1, 1)
-    with_copies = np.concatenate([stack, copies.astype(np.float16)])
-    ranks = parts.result("control: planted copies", lambda: ranks_of(known, with_copies, cohorts))
-    return {"n": len(copies), "attacks": ranks}
+    copies = copies.astype(np.float16)
+    with_copies = np.concatenate([stack, copies])
+    rows = _with_held_out(cohorts, patient)
+    queries = cohorts.queries[rows]
+
+    def found(_: np.ndarray, within: np.ndarray, channel: str) -> Matches:
+        if within is not with_copies:
+            return _rows(searches(cohorts.queries, within, channel), rows)
+        return joined(
+            _rows(searches(cohorts.queries, stack, channel), rows), search(queries, copies, channel), len(stack)
+        )
+
+    scores = data_scores(queries, with_copies, cohorts.references.pairs, found)
+    return {"n": len(copies), "attacks": {name: _caught(of, cohorts, rows, patient) for name, of in scores.items()}}
 
 
-def ranks_of(known: Cohort, stack: np.ndarray, cohorts: Cohorts) -> dict[str, Any]:
-    """Where each attack on a stack puts one patient among the held-out ones."""
-    few = Cohorts(known, cohorts.non_members, cohorts.references)
-    scores = data_scores(few.queries, stack, cohorts.references)
-    return {name: canary_rank(found, few.patients, few.is_member) for name, found in scores.items()}
+def _caught(scores: np.ndarray, cohorts: Cohorts, rows: np.ndarray, patient: int) -> dict[str, Any]:
+    patients, is_member = cohorts.patients[rows], cohorts.is_member[rows]
+    auc = assess(scores, patients, is_member)["patient"].auc
+    return {"auc": asdict(auc), "caught": canary_rank(scores, patients, is_member, patient)["above_all"]}
+
+
+def _with_held_out(cohorts: Cohorts, patient: int) -> np.ndarray:
+    """Which queries are one member's or a non-member's."""
+    return np.flatnonzero(~cohorts.is_member | (cohorts.patients == patient))
+
+
+def _rows(matches: Matches, rows: np.ndarray) -> Matches:
+    return Matches(*(values[rows] for values in vars(matches).values()))
 
 
 class Canary:
@@ -59,22 +83,34 @@ class Canary:
     def __init__(self, pairs: Path, run: Path, target: Target, training: Training | None, cohorts: Cohorts) -> None:
         if target.bundle is None:
             raise InputError(f"{pairs}: a canary is of a generator's training; audit its bundle, not a stack alone")
-        canary = read_canary(pairs)
-        if canary["of"] != cohorts.members.digest:
-            raise InputError(f"{pairs}: made of another stack than the members'; make it by `tofgan canary` of theirs")
-        content = load_weights(run / "checkpoint.pt")
-        if content["recipe"].get("pairs") != PairDataset(pairs).digest:
+        canary = open_stack(pairs)[1].get("canary")
+        if canary is None or canary["of"] != cohorts.members.digest:
+            raise InputError(f"{pairs}: no canary of the members' stack; make it by `tofgan canary` of that stack")
+        recipe = load_weights(run / "checkpoint.pt")["recipe"]
+        if recipe.get("pairs") != PairDataset(pairs).digest:
             raise InputError(f"{run}: its training was on other pairs than {pairs}; train on these")
-        if training and (others := training.differing(content["recipe"])):
-            raise InputError(
-                f"{run}: {', '.join(others)} differ from the audited training; train with the same settings"
-            )
-        self.generator, weights = bundle_network(target.bundle, run / "best.pt")
-        self.patient, self.times, self.sha256 = canary["patient"], canary["times"], sha256(weights)
+        if training and (others := training.differing(recipe)):
+            raise InputError(f"{run}: not as the audited training ({', '.join(others)}); train with the same settings")
+        self.generator, _, _ = bundle_generator(target.bundle, run / "best.pt")
+        self.patient, self.times, self.sha256 = canary["patient"], canary["times"], sha256(run / "best.pt")
 
-    def caught(self, cohorts: Cohorts, references: Path, n: int) -> dict[str, Any]:
-        """Where the attacks on its pairs put the repeated patient among the held-out ones."""
+    def caught(self, cohorts: Cohorts, references: Path, n: int, searches: Searches) -> dict[str, Any]:
+        """Where an attack on its pairs puts the repeated patient among the held-out ones."""
         threshold = choose_label_threshold(raw_labels(self.generator), references)
         stack = make_pairs(self.generator, n, threshold=threshold)
-        ranks = ranks_of(cohorts.members.of([self.patient]), stack, cohorts)
-        return {"times": self.times, "attacks": ranks}
+        rows = _with_held_out(cohorts, self.patient)
+        queries = cohorts.queries[rows]
+
+        def found(_: np.ndarray, within: np.ndarray, channel: str) -> Matches:
+            if within is stack:
+                return search(queries, stack, channel)
+            return _rows(searches(cohorts.queries, within, channel), rows)
+
+        scores = data_scores(queries, stack, cohorts.references.pairs, found)
+        patients, is_member = cohorts.patients[rows], cohorts.is_member[rows]
+        ranks = {name: canary_rank(of, patients, is_member, self.patient) for name, of in scores.items()}
+        return {
+            **ranks[CANARY_ATTACK],
+            "attack": CANARY_ATTACK,
+            "ranks": {k: rank["rank"] for k, rank in ranks.items()},
+        }

@@ -7,20 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tofgan_monai.audit.attacks import on_critic, on_data, on_generator, on_segmentation
-from tofgan_monai.audit.cohorts import read_cohorts
+import numpy as np
+
+from tofgan_monai.audit.attacks import Line, on_critic, on_data, on_generator, on_segmentation
+from tofgan_monai.audit.closeness import memorised, save_pictures, search_copies
+from tofgan_monai.audit.cohorts import Cohorts, read_cohorts
 from tofgan_monai.audit.parts import Parts
 from tofgan_monai.audit.positive import Canary, planted
-from tofgan_monai.audit.target import read_target
+from tofgan_monai.audit.target import Target, read_target
 from tofgan_monai.audit.training import Training
-from tofgan_monai.files import require_writable, sha256, write_json
-from tofgan_monai.metrics.features import load_extractor
-from tofgan_monai.privacy.copies import search_copies
+from tofgan_monai.errors import InputError
+from tofgan_monai.files import require_writable, write_json
+from tofgan_monai.metrics.features import Extractor, load_extractor
+from tofgan_monai.metrics.manifold import load_prdc
+from tofgan_monai.metrics.quality import quality
+from tofgan_monai.privacy.data_attacks import Searches
+from tofgan_monai.privacy.risk import detectable_auc
 from tofgan_monai.privacy.segmentation_attacks import load_unet
-from tofgan_monai.privacy.verdict import verdicts
+from tofgan_monai.privacy.verdict import MIN_PATIENTS, WORST_AUC, verdicts
+from tofgan_monai.report.audit import write_audit_report
 
 FORMAT = 1
 N_PAIRS, PAIRS_PER_PATIENT = 2000, 50
+Paths = Sequence[str | os.PathLike]
 
 
 def audit(
@@ -32,68 +41,112 @@ def audit(
     references: str | os.PathLike,
     run: str | os.PathLike | None = None,
     canaries: Sequence[tuple[str | os.PathLike, str | os.PathLike]] = (),
-    shadows: Sequence[str | os.PathLike] = (),
+    shadows: Paths = (),
     n: int = N_PAIRS,
     seed: int = 0,
     pairs_per_patient: int = PAIRS_PER_PATIENT,
     inception_weights: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
-    """What a stack, a generator or a segmentation gives away, and how good a stack is: audit.json and audit.html.
+    """What a stack, a generator or a segmentation gives away, and how good a stack is.
+
+    Writes audit.json, and two pages: report.html with patients' patches, which stays at the clinic, and sharing.html
+    without any. What the folder holds of the same audit is not computed again.
 
     Args:
         target: a synthetic stack's `.npy`, or a bundle's name or folder.
-        output: a folder for the result; what it holds of the same audit is not computed again.
+        output: a folder for the result.
         members: stack of the pairs that were trained on, by patient.
         non_members: pairs of held-out patients of the same site.
         references: pairs of further patients, who are neither.
         run: output folder of the training: its critic is attacked too, and the members must be what it was trained on.
-        canaries: stack of `tofgan canary` and the output folder of the same training on it, for each repeat.
-        shadows: weights of the segmentation trained on patients who are neither members nor non-members.
+        canaries: for each repeat the stack of `tofgan canary` and the output folder of the same training on it.
+        shadows: weights of segmentations trained alike on patients who are neither members nor non-members.
         n: pairs that a generator makes.
         seed: of their latents.
         pairs_per_patient: at most so many of each patient are looked at.
         inception_weights: of the original FID; else EfficientNet-Lite0 gives the features.
 
     Returns:
-        The audit, as audit.json holds it.
+        What audit.json holds.
 
     Raises:
         InputError: stacks that share pairs or do not tell their patients, another training's weights or members.
     """
     folder = Path(output)
     cohorts = read_cohorts(members, non_members, references, pairs_per_patient=pairs_per_patient)
-    extractor = load_extractor(inception_weights)
     require_writable(folder)
+    networks = [load_unet(path) for path in shadows]
+    load_prdc()
+    extractor = load_extractor(inception_weights)
     aim = read_target(target, folder, n=n, seed=seed)
     training = Training(Path(run), aim, cohorts) if run else None
     repeats = [Canary(Path(pairs), Path(trained), aim, training, cohorts) for pairs, trained in canaries]
-    nets = [load_unet(path) for path in shadows]
-    inputs = [FORMAT, aim.described, cohorts.described, pairs_per_patient]
-    parts = Parts(folder / "parts", inputs)
     found: dict[str, Any] = {
         "format": FORMAT,
         "target": aim.described,
         "cohorts": cohorts.described,
+        "training_checked": training is not None,
         "guarantee": training.guarantee if training else None,
-        "checked_training": training is not None,
     }
     if aim.stack is None:
-        shadow_parts = Parts(folder / "parts", [*inputs, *map(sha256, shadows)])
-        lines = on_segmentation(aim.network, nets, cohorts, shadow_parts)
-        evidence: dict[str, Any] = {"planted": None, "canary": None, "copies": None, "quality": None}
+        if aim.network is None or repeats:
+            raise InputError(f"{target}: canaries are of generators; leave --canary out")
+        found |= {"attacks": on_segmentation(aim.network, networks, cohorts), "shadows": len(networks)}
     else:
-        lines = on_data(aim.stack, cohorts, parts)
-        if aim.generator:
-            lines += on_generator(aim.generator, cohorts, parts)
-        if training and training.critic:
-            lines += on_critic(training.critic, cohorts, training.parts(parts))
-        evidence = {
-            "planted": planted(aim.stack, cohorts, parts),
-            "canary": _canary(repeats, cohorts, parts, n) if repeats else None,
-            "copies": parts.result("copies", lambda: search_copies(aim.stack, cohorts)),
-            "quality": parts.result("quality", lambda: _quality(aim, cohorts, extractor)),
-        }
-    found |= {"power": _power(lines, cohorts), "attacks": lines, **evidence}
+        parts = Parts(folder / "parts", [FORMAT, aim.described, cohorts.described, pairs_per_patient])
+        found |= _of_pairs(aim.stack, aim, training, repeats, cohorts, parts, extractor, Path(references))
+        save_pictures(folder / "pictures.npz", found["copies"], aim.stack, cohorts)
+    found["power"] = _power(found["attacks"], cohorts)
     found["verdicts"] = verdicts(found)
     write_json(folder / "audit.json", found)
+    write_audit_report(folder)
+    write_audit_report(folder, folder / "sharing.html", patches=False)
     return found
+
+
+def _of_pairs(
+    stack: np.ndarray,
+    aim: Target,
+    training: Training | None,
+    repeats: Sequence[Canary],
+    cohorts: Cohorts,
+    parts: Parts,
+    extractor: Extractor,
+    references: Path,
+) -> dict[str, Any]:
+    """What is found out about a stack, and about the generator that made it if it is at hand."""
+    searches = Searches()
+    lines, caught = on_data(stack, cohorts, parts, searches), []
+    found: dict[str, Any] = {"planted": parts.result("control planted", lambda: planted(stack, cohorts, searches))}
+    if aim.generator:
+        lines += on_generator(aim.generator, cohorts, parts)
+    if training and training.critic:
+        lines += on_critic(training.critic, cohorts)
+    for canary in repeats:
+
+        def try_canary(canary: Canary = canary) -> dict[str, Any]:
+            return canary.caught(cohorts, references, len(stack), searches)
+
+        caught.append(parts.result(f"canary {canary.sha256[:12]}", try_canary))
+    copies = parts.result("copies", lambda: search_copies(stack, cohorts))
+    mifid = parts.result("MiFID", lambda: memorised(stack, cohorts, extractor))
+    return {
+        "attacks": lines,
+        **found,
+        "canary": {"times": repeats[0].times, "repeats": caught} if caught else None,
+        "copies": {**copies, "mifid": mifid},
+        "quality": parts.result(
+            "quality", lambda: quality(stack, cohorts.members.pairs, cohorts.non_members.pairs, extractor)
+        ),
+    }
+
+
+def _power(lines: Sequence[Line], cohorts: Cohorts) -> dict[str, Any]:
+    """What so many patients can show of attacks that are judged together, and how many the gate asks for."""
+    n_attacks = len([line for line in lines if line["release"] != "critic"])
+    groups = cohorts.members.n_patients, cohorts.non_members.n_patients
+    return {
+        "n_attacks": n_attacks,
+        "detectable_auc": detectable_auc(*groups, n_attacks=n_attacks),
+        "required_patients": {"auc": WORST_AUC, "patients": MIN_PATIENTS},
+    }

@@ -264,9 +264,7 @@ def _checked(scores: ArrayLike, patients: ArrayLike, is_member: ArrayLike) -> tu
     return scores, patients, is_member
 
 
-def _patient_scores(
-    scores: np.ndarray, patients: np.ndarray, is_member: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _patient_scores(scores: np.ndarray, patients: np.ndarray, is_member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     def of(group: np.ndarray) -> np.ndarray:
         own = [np.sort(scores[group & (patients == patient)]) for patient in np.unique(patients[group])]
         return np.array([one[-math.ceil(len(one) / 4) :].mean() for one in own])

@@ -1,0 +1,51 @@
+"""The copy search of a whole stack, and pictures of the closest pairs, which stay at the clinic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tofgan_monai.audit.cohorts import Cohorts
+from tofgan_monai.files import written_whole
+from tofgan_monai.metrics.features import Extractor, drawn, pair_features
+from tofgan_monai.metrics.quality import N_FEATURES
+from tofgan_monai.privacy.copies import authenticity_pct, copies, mifid
+from tofgan_monai.privacy.data_attacks import search
+from tofgan_monai.privacy.similarity import CHANNELS, nearest
+
+
+def search_copies(stack: np.ndarray, cohorts: Cohorts) -> dict[str, Any]:
+    """What `privacy.copies` finds in the stack, and of each closest pair the most similar non-member's pair, too."""
+    members, others = cohorts.members, cohorts.non_members
+    to_members = {channel: search(stack, members.pairs, channel) for channel in CHANNELS}
+    to_others = {channel: search(stack, others.pairs, channel) for channel in CHANNELS}
+    among = nearest(
+        members.pairs[:, 0], members.pairs[:, 0], patients=(members.patients,) * 2, description="among members"
+    )
+    found = copies(to_members, to_others, (len(members.pairs), len(others.pairs)))
+    for entry in found["closest"]:
+        entry["non_member"] = int(to_others[entry["channel"]].item[entry["synthetic"], 0])
+    return {**found, "authenticity_pct": authenticity_pct(to_members["image"], among)}
+
+
+def memorised(stack: np.ndarray, cohorts: Cohorts, extractor: Extractor) -> dict[str, Any]:
+    """MiFID of the images, to members and to non-members, of as many pairs each."""
+    sets = {"stack": stack, "members": cohorts.members.pairs, "non-members": cohorts.non_members.pairs}
+    n = min(N_FEATURES, *map(len, sets.values()))
+    features = [
+        torch.cat(list(pair_features(of, drawn(len(of), n, 0), extractor, "image", name=name))).numpy()
+        for name, of in sets.items()
+    ]
+    return {**mifid(*features), "n": n, "extractor": extractor.name}
+
+
+def save_pictures(path: Path, found: dict[str, Any], stack: np.ndarray, cohorts: Cohorts) -> None:
+    """Of each closest pair the synthetic one, the member's and the non-member's, (k, 2, 96, 96) each."""
+    closest = found["closest"]
+    sources = {"synthetic": stack, "member": cohorts.members.pairs, "non_member": cohorts.non_members.pairs}
+    pictures = {name: np.stack([pairs[entry[name]] for entry in closest]) for name, pairs in sources.items()}
+    with written_whole(path) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, **pictures)  # type: ignore[arg-type]
