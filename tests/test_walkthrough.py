@@ -23,6 +23,7 @@ SHORT = {
     "train": ["--max_epochs", "1", "--n_vessel", "8", "--n_random", "8"],
     "extract": ["--n-vessel", "8", "--n-random", "8"],
     "generate": ["-n", "24"],  # the last one given counts
+    "pack": ["--despite", "a test of few patients"],  # of whom no audit can tell enough
 }
 
 
@@ -36,10 +37,10 @@ def commands() -> list[list[str]]:
 @pytest.fixture
 def clinics(tmp_path, monkeypatch):
     """A working directory with the prepared patients of two clinics."""
-    for clinic, seed in (("A", 0), ("B", 10)):
+    for clinic, seed, n in (("A", 0, 6), ("B", 10, 4)):  # an audit needs two patients of each group to tell apart
         folder = tmp_path / f"PATIENTS_{clinic}"
-        items = [write_patient(folder / f"sub-{clinic}{i}", "RAS", seed + i) for i in range(4)]
-        write_cohort(folder, {"training": items[:2], "validation": items[2:3], "test": items[3:]})
+        items = [write_patient(folder / f"sub-{clinic}{i}", "RAS", seed + i) for i in range(n)]
+        write_cohort(folder, {"training": items[:2], "validation": items[2 : n // 2 + 1], "test": items[n // 2 + 1 :]})
     monkeypatch.setenv("TOFGAN_BUNDLES", str(tmp_path / "installed"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -58,7 +59,8 @@ def test_readme_leads_from_one_clinic_to_the_other(clinics):
         ran = CliRunner().invoke(app, [*words, *SHORT.get(words[0], [])])
         assert ran.exit_code == 0, (words, ran.output, ran.exception)
         told += ran.output
-    assert "passed" in told and "real" in told
+    assert "passed" in told and "real" in told and "overridden by a person ('a test of few patients')" in told
+    assert "for the generator by rule 1; 2 members, 2 non-members, 2 references" in told
     pairs, manifest = open_stack("synthetic.npy")
     assert len(pairs) == 24 and manifest["kind"] == "synthetic"
     (entry,) = json.loads((clinics / "b_unet/docs/data_card.json").read_text("utf-8"))["weights"].values()
