@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from tofgan_monai.report.tables import markdown_table, markdown_text
@@ -15,16 +16,21 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def render(template: str, **content: Any) -> str:
     """A template's text; in HTML everything is escaped, in Markdown what passes the filter `plain`."""
+    return _environment().get_template(template).render(**content)
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=template.endswith(".html"),
+        autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         finalize=_typographic,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"plain": markdown_text, "table": markdown_table}
-    return environment.get_template(template).render(**content)
+    return environment
 
 
 def _typographic(value: Any) -> Any:
