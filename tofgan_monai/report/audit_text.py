@@ -125,7 +125,7 @@ def _audited(target: dict[str, Any]) -> str:
 
 
 def _weights(sha256: str | None) -> str:
-    return f", weights {sha256[:12]}\u2026" if sha256 else ""
+    return f", weights {sha256[:12]}" if sha256 else ""
 
 
 def _cohort(cohort: dict[str, Any], words: str) -> str:
