@@ -49,7 +49,7 @@ def audit(
 ) -> dict[str, Any]:
     """What a stack, a generator or a segmentation gives away, and how good a stack is.
 
-    Writes audit.json, and two pages: report.html with patients' patches, which stays at the clinic, and sharing.html
+    Writes audit.json, and two pages: audit.html with patients' patches, which stays at the clinic, and audit_for_sharing.html
     without any. What the folder holds of the same audit is not computed again.
 
     Args:
@@ -100,7 +100,7 @@ def audit(
     found["verdicts"] = verdicts(found)
     write_json(folder / "audit.json", found)
     write_audit_report(folder)
-    write_audit_report(folder, folder / "sharing.html", patches=False)
+    write_audit_report(folder, patches=False)
     return found
 
 

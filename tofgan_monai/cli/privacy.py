@@ -67,4 +67,4 @@ def audit(
     )
     for release, verdict in found["verdicts"].items():
         typer.echo("\n  - ".join([f"{release}: {verdict['outcome']}", *verdict["reasons"]]))
-    typer.echo(f"{output / 'report.html'} (shows patients' patches; sharing.html shows none)")
+    typer.echo(f"{output / 'audit.html'} (shows patients' patches; audit_for_sharing.html shows none)")

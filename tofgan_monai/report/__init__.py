@@ -13,11 +13,13 @@ Captions in about.json overrule, and what they name comes in their order; real s
 
 A study's folder, with its config.yaml and a results.jsonl that begins with the settings, gets a page in the paper's
 form instead: the same tables and figures with the paper's in grey, and FOLDER/report.md and FOLDER/figures beside it.
-`write_comparison(FOLDERS, FILE)` puts several runs side by side.
+`write_comparison(FOLDERS, FILE)` puts several runs side by side. `write_audit_report(FOLDER)` is for what
+`tofgan audit` left, see `tofgan_monai.report.audit`.
 """
 
+from tofgan_monai.report.audit import write_audit_report
 from tofgan_monai.report.comparison import write_comparison
 from tofgan_monai.report.inputs import ReportInputs, inputs_from_folder
 from tofgan_monai.report.page import write_report
 
-__all__ = ["ReportInputs", "inputs_from_folder", "write_comparison", "write_report"]
+__all__ = ["ReportInputs", "inputs_from_folder", "write_audit_report", "write_comparison", "write_report"]

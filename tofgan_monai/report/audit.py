@@ -3,11 +3,12 @@
 `write_audit_report(FOLDER)` lays out what is there and computes nothing:
 
     FOLDER/audit.json     what `tofgan audit` found; parts that are null or missing are named as missing on the page
-    FOLDER/pictures.npz   `synthetic`, `member`, `non_member`, each (k, 2, 96, 96): the pairs of audit["copies"]["closest"],
-                          what they are closest to among members, and among non-members; may be absent
+    FOLDER/pictures.npz   `synthetic`, `member`, `non_member`, each (k, 2, 96, 96): the synthetic pairs that
+                          audit["copies"]["closest"] lists, what each is closest to among members, and among
+                          non-members; may be absent
 
-The page with pictures shows patches of the members and stays where they may be seen. The one for sharing, `patches=False`,
-shows none, nor which synthetic pair resembles which training pair.
+The page with pictures shows patches of the members and stays where they may be seen. The one for sharing,
+`patches=False`, shows none, nor which synthetic pair resembles which training pair.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ from tofgan_monai.report.tables import Table
 FORMAT = 1
 REQUIRED = ("target", "cohorts", "attacks", "power", "verdicts")
 PICTURES = {"synthetic": "synthetic pair", "member": "training pair", "non_member": "held-out pair"}
-MAX_CLOSEST = 8
+MAX_CLOSEST = 6  # of each channel
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,10 @@ def write_audit_report(folder: Path, output: Path | None = None, *, patches: boo
     Args:
         folder: with audit.json and, for pictures, pictures.npz.
         output: by default audit.html in that folder, or audit_for_sharing.html without patches.
-        patches: whether the closest pairs are shown. Without, no patch and no index of one is on the page, which says so.
+        patches: whether the closest pairs are shown. Without, the page holds no patch and no index of one, and says so.
 
     Raises:
-        InputError: no audit, one of another format, or pictures that do not belong to it; or the page cannot be written.
+        InputError: no audit, one of another format, or pictures of another audit; or the page cannot be written.
     """
     folder = Path(folder)
     audit = _read_audit(folder / "audit.json")
@@ -209,7 +210,8 @@ def _closest_pairs(audit: dict[str, Any], shown: dict[str, np.ndarray]) -> list[
                 if name in shown
             },
         )
-        for index, pair in enumerate(_closest(audit)[:MAX_CLOSEST])
+        for index, pair in enumerate(_closest(audit))
+        if sum(other["channel"] == pair["channel"] for other in _closest(audit)[:index]) < MAX_CLOSEST
     ]
 
 

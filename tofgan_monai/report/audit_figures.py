@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,12 +116,14 @@ def _intervals(attack: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(kind, risk["auc"]) for kind, risk in risks.items() if risk]
 
 
-def _track(attack: dict[str, Any], percent: Any) -> Track:
+def _track(attack: dict[str, Any], percent: Callable[[float], float]) -> Track:
     marks = [
         Mark(
             kind,
             f"{attack['name']}, {SHOWN[kind]}: AUC {written(auc)}",
-            *(percent(auc[end]) for end in ("value", "low", "high")),
+            percent(auc["value"]),
+            percent(auc["low"]),
+            percent(auc["high"]),
             PAD_PX + LINE_PX // 2 + LINE_PX * line,
         )
         for line, (kind, auc) in enumerate(_intervals(attack))

@@ -8,11 +8,11 @@ from typing import Any
 NEAREST = (
     "how similar the stack's most similar {what} is, by normalised cross-correlation over shifts of up to 16 pixels, "
     "mirrorings and any linear contrast",
-    "Chen et al. 2020, GAN-Leaks, arXiv:1909.03935, the attack on the data alone, with another distance",
+    "Chen et al. 2020, GAN-Leaks, arXiv:1909.03935, section 4.2, with another distance",
 )
 LEAKS = (
     "the same for {what}s, less what reference patients explain: a plain patch is similar to everything",
-    "Chen et al. 2020, GAN-Leaks, arXiv:1909.03935, calibrated by reference patients",
+    "Chen et al. 2020, GAN-Leaks, arXiv:1909.03935, section 4.5, calibrated by reference patients themselves",
 )
 ATTACKS: dict[str, tuple[str, str]] = {
     "nearest image": (NEAREST[0].format(what="image"), NEAREST[1]),
@@ -20,11 +20,12 @@ ATTACKS: dict[str, tuple[str, str]] = {
     "GAN-Leaks image": (LEAKS[0].format(what="image"), LEAKS[1]),
     "GAN-Leaks label": (LEAKS[0].format(what="label map"), LEAKS[1]),
     "Monte Carlo": (
-        "how many synthetic pairs lie within a small distance of the patch",
-        "Hilprecht et al. 2019, PoPETs 2019(4), 232-249, arXiv:1906.03006",
+        "how many synthetic pairs lie close to the patch, closer ones counting more, in principal components",
+        "Hilprecht et al. 2019, PoPETs 2019(4), 232-249, arXiv:1906.03006, the median heuristic",
     ),
     "density ratio": (
-        "how dense the synthetic pairs are about the patch, over how dense reference patients' are",
+        "how dense the synthetic pairs are about the patch, over how dense reference patients' are, by kernel "
+        "estimates in principal components",
         "van Breugel et al. 2023, DOMIAS, arXiv:2302.12580",
     ),
     "latent recovery": (

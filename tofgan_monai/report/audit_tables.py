@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tofgan_monai.report.audit_text import ATTACKED
+from tofgan_monai.report.audit_text import ATTACKED, CHANNELS
 from tofgan_monai.report.tables import NONE, Block, Cell, Column, Row, Table, between, fixed, signed
 
 NOT_ESTIMABLE = "not estimable"
 UNITS = {"patient": "By patient", "patch": "By patch"}
 RATES = {"0.1": "10%", "0.01": "1%"}
 CAUGHT = {True: "caught", False: "missed", None: NONE}
-SETS = {"synthetic": "synthetic", "real": "training patients", "others": "held-out patients"}
 
 Interval = dict[str, Any]
 Attack = dict[str, Any]
@@ -85,7 +84,7 @@ def control_table(attacks: list[Attack]) -> Table:
         "Members only: the training patients are split at random and the attack has to tell the halves apart; nothing "
         "is there to be found. Strangers: other patients' pairs stand in the synthetic ones' place; what the attack "
         "finds then is a difference of the two groups and no leak. Where an interval by patch leaves out 0.5, the "
-        "attack measures something else. Beyond strangers: the attack's AUC less that of this control, paired by patient.",
+        "attack measures something else. Beyond strangers: the attack's AUC less this control's, paired by patient.",
     ]
     return Table(
         "Controls: AUC where nothing is to be found", "Attack", columns, [Block("", rows)], notes, is_wide=True
@@ -144,32 +143,36 @@ def canary_table(canary: dict[str, Any] | None) -> Table | None:
 
 
 def copy_table(copies: dict[str, Any] | None) -> Table | None:
-    """Nearest-neighbour figures of the whole stack."""
+    """Nearest-neighbour figures of the whole stack, against members and against non-members."""
     if not copies:
         return None
-    named = {
-        "NNDR": copies.get("nndr"),
-        "Authenticity (AuthPct), %": copies.get("authenticity_pct"),
-        "MiFID": copies.get("mifid"),
-    }
-    rows = [row for name, found in named.items() for row in _figure_rows(name, found)]
+    ratios = {f"NNDR, {CHANNELS[channel]}": found for channel, found in (copies.get("nndr") or {}).items()}
+    rows = [row for name, found in ratios.items() for row in _against_both(name, found)]
+    rows += _against_both("MiFID", copies.get("mifid") or {})
+    if copies.get("authenticity_pct") is not None:
+        rows.append(Row("authenticity (AuthPct), %", [Cell(fixed(copies["authenticity_pct"], 1)), Cell()]))
     notes = [
-        "NNDR: distance to the nearest training pair over that to the second nearest; far below 1 means close to a "
-        "single one. AuthPct: the share of synthetic pairs that lie farther from their training pair than it lies from "
-        "the next training pair. MiFID: the Fr\u00e9chet distance, raised where synthetic pairs lie very close to training pairs.",
+        "NNDR: the distance to the nearest real pair over that to the second nearest; near 0 a synthetic pair is much "
+        "closer to one real pair than to any other. MiFID: the Fr\u00e9chet distance, raised where synthetic pairs lie "
+        "very close to real ones. AuthPct: the share of synthetic pairs that are farther from their training pair than "
+        "another patient's pair is. What differs between the two columns may be copying; what does not is likeness.",
     ]
-    return Table("Nearest neighbours", "Figure", [Column("value")], [Block("", rows)], notes) if rows else None
+    columns = [Column("training patients"), Column("held-out patients")]
+    return Table("Nearest neighbours", "Figure", columns, [Block("", rows)], notes) if rows else None
 
 
-def _figure_rows(name: str, found: Any) -> Iterator[Row]:
-    """A row for a number or an interval, one for each of a dict's."""
-    if isinstance(found, dict) and {"value", "low", "high"} <= found.keys():
-        yield Row(name, [_cell(found)])
-    elif isinstance(found, dict):
-        for key, value in found.items():
-            yield from _figure_rows(f"{name}, {key.replace('_', ' ')}", value)
-    elif isinstance(found, int | float):
-        yield Row(name, [Cell(f"{found:.4g}")])
+def _against_both(name: str, found: dict[str, dict[str, float]]) -> list[Row]:
+    members, others = found.get("members") or {}, found.get("non_members") or {}
+    words = {
+        "median": "median",
+        "q05": "5% quantile",
+        "frechet": "Fr\u00e9chet distance",
+        "distance": "cosine distance",
+    }
+    return [
+        Row(f"{name}, {words[key]}" if key in words else name, [Cell(_figure(of.get(key))) for of in (members, others)])
+        for key in members
+    ]
 
 
 def distance_table(quality: dict[str, Any]) -> Table | None:
@@ -191,7 +194,7 @@ def distance_table(quality: dict[str, Any]) -> Table | None:
     notes = [
         "Lower is closer to the training pairs. The floor is the same distance of held-out patients: it is what "
         f"patients whom nobody has copied reach. Features: {extractor['name']}, SHA-256 "
-        f"{extractor['sha256'][:16]}\u2026; n pairs of each set. Compare with figures of the same extractor and n only.",
+        f"{extractor['sha256'][:16]}\u2026; n pairs of each set. Compare it with the same extractor and n only.",
     ]
     columns = [Column("synthetic"), Column("floor: held-out"), Column("n")]
     return Table("Distances to the training pairs", "Distance", columns, [Block("", rows)], notes)

@@ -38,6 +38,7 @@ SIGNS = {
 }
 MAX_REASONS = 4  # on the first page
 COHORTS = {"members": "training patients", "non_members": "held-out patients", "references": "reference patients"}
+CHANNELS = {"image": "images", "label": "label maps"}
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _audited(target: dict[str, Any]) -> str:
 
 
 def _weights(sha256: str | None) -> str:
-    return f", weights {sha256[:12]}\u2026" if sha256 else ""
+    return f", weights {sha256[:12]}" if sha256 else ""
 
 
 def _cohort(cohort: dict[str, Any], words: str) -> str:
@@ -214,17 +215,20 @@ def copies_words(copies: dict[str, Any] | None) -> str:
     """How many near-copies there are, beside chance; empty if nobody searched."""
     if not copies:
         return ""
-    n = copies["n_near_copies"]
+    n, given = copies["n_near_copies"], copies["threshold"]
+    thresholds = given if isinstance(given, dict) else {"image": given}
+    least = " and ".join(f"{fixed(value, 2)} of the {CHANNELS[channel]}" for channel, value in thresholds.items())
+    p = f" (p {copies['p']:.2g})" if copies.get("p") is not None else ""
     return (
         f"{n:,} synthetic {'pair is a near-copy' if n == 1 else 'pairs are near-copies'} of a training pair "
-        f"(similarity of at least {copies['threshold']:.2f}); {copies['n_expected']:.3g} are expected by chance, going "
-        "by held-out patients, of whom the generator can have copied nothing."
+        f"(similarity above {least}); {copies['n_expected']:.3g} are expected by chance{p}, going by held-out "
+        "patients, of whom the generator can have copied nothing."
     )
 
 
 def closest_words(pair: dict[str, Any]) -> str:
     """A closest pair in words: how similar, in which channel, shifted and mirrored how."""
-    words = f"Similarity {fixed(pair.get('similarity'), 2)} of the {pair.get('channel', 'image')}s"
+    words = f"Similarity {fixed(pair.get('similarity'), 2)} of the {CHANNELS[pair['channel']]}"
     if pair.get("shift") is not None and any(pair["shift"]):
         down, right = pair["shift"]
         words += f", shifted by {down} and {right} pixels".replace("-", MINUS)
