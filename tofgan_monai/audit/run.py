@@ -49,8 +49,8 @@ def audit(
 ) -> dict[str, Any]:
     """What a stack, a generator or a segmentation gives away, and how good a stack is.
 
-    Writes audit.json, and two pages: audit.html with patients' patches, which stays at the clinic, and audit_for_sharing.html
-    without any. What the folder holds of the same audit is not computed again.
+    Writes audit.json and two pages: audit.html with patients' patches, which stays at the clinic, and
+    audit_for_sharing.html without any. What the folder holds of the same audit is not computed again.
 
     Args:
         target: a synthetic stack's `.npy`, or a bundle's name or folder.

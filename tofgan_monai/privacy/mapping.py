@@ -48,7 +48,7 @@ MAPPING: list[dict] = [
         "source": _EDPB,
         "attacks": _DATA,
         "says": "A fixed stack of pairs leaves. Only attacks on these very pairs count, and near-copies can be left "
-        "out before. The verdict is on `data`.",
+        "out before. The verdict is on releasing the pairs.",
         "cannot_say": "Anything on other pairs: another seed, another threshold or more pairs are another release. A "
         "release cannot be called back, and attacks get better.",
     },
@@ -68,7 +68,7 @@ MAPPING: list[dict] = [
         "source": _EDPB,
         "attacks": ["loss", "confidence", "LiRA"],
         "says": "A network that makes no images can still tell whom it was trained on: by a loss that is lower, or a "
-        "confidence that is higher, for members. The verdict is on `network`.",
+        "confidence that is higher, for members. The verdict is on releasing the network.",
         "cannot_say": "Whether images could be reconstructed from it. LiRA has few shadow networks here, and with more "
         "of them it sees more.",
     },
