@@ -13,7 +13,7 @@ from tofgan_monai.engine import TrainingDivergedError
 from tofgan_monai.errors import InputError
 
 # isort: off
-from tofgan_monai.cli import volumes, networks, exchange, studies  # noqa: F401 - `tofgan --help` keeps this order
+from tofgan_monai.cli import volumes, networks, privacy, exchange, studies  # noqa: F401 - `tofgan --help` keeps this order
 # isort: on
 
 __all__ = ["app", "main"]

@@ -1,0 +1,1 @@
+"""What synthetic pairs, a generator or a network give away about the patients they were made from."""
