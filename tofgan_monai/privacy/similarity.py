@@ -87,7 +87,7 @@ def nearest(
 
 
 def joined(first: Matches, second: Matches, n_first: int) -> Matches:
-    """The matches of the same queries in two stacks as if in both, one after the other, the first with n_first patches."""
+    """The matches of the same queries in two stacks as if they were one, the first, of n_first patches, before."""
     similarity = np.concatenate([first.similarity, second.similarity], axis=1)
     order = np.argsort(-similarity, axis=1, kind="stable")[:, : first.similarity.shape[1]]
     item = np.concatenate([first.item, second.item + n_first], axis=1)
@@ -127,7 +127,7 @@ def _centres(patches: torch.Tensor) -> torch.Tensor:
 
 
 def _search(queries: torch.Tensor, coarse_stack: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The coarse similarity of each query to each patch of the stack at the best shift and flip, and that flip (b, n)."""
+    """The coarse similarity of each query to each patch of the stack at the best shift and flip; that flip (b, n)."""
     side, margin = CENTRE // COARSE, MAX_SHIFT // COARSE
     moved = torch.cat([queries.roll((-offset, -offset), (1, 2)) for offset in OFFSETS])  # (2 b, 96, 96)
     centres = _mirrored(_coarse(moved)[:, margin:-margin, margin:-margin])  # (2 b, 4, 16, 16)

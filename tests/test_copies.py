@@ -1,0 +1,110 @@
+"""Copies: thresholds, ratios and distances by hand, and what is said beside them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.privacy.copies import CAVEAT, authenticity_pct, copies, mifid, near_copies, nndr
+from tofgan_monai.privacy.similarity import Matches
+
+
+def matches(similarity, item=0, flip=0, shift=(0, 0)) -> Matches:
+    similarity = np.atleast_2d(np.asarray(similarity, np.float32))
+    full = similarity.shape
+    return Matches(similarity, np.full(full, item), np.full(full, flip), np.broadcast_to(shift, (*full, 2)))
+
+
+def column(*values: float) -> Matches:
+    return matches(np.array(values)[:, None])
+
+
+def test_near_copies_lie_above_the_kth_of_the_non_members() -> None:
+    others = np.linspace(0, 0.8, 2000)
+    ours = others.copy()
+    ours[[5, 7, 9]] = 0.95, 0.99, 0.97
+    found = near_copies(column(*ours), column(*others), (100, 100))
+    assert found.threshold == pytest.approx(others[-2])  # a thousandth of 2000
+    assert found.synthetic.tolist() == [7, 9, 5, 1999]
+    assert found.n_expected == 2
+    assert found.p == pytest.approx(stats.binom.sf(3, 5, 0.5))  # 4 of the members' among 4 + 2 - 1
+
+
+def test_more_members_are_closer_by_chance() -> None:
+    ours, others = column(*np.linspace(0, 0.9, 1000)), column(*np.linspace(0, 0.8, 1000))
+    few, many = (near_copies(ours, others, (n, 100)) for n in (100, 1000))
+    assert few.n_expected == 1 and many.n_expected == 10
+    assert few.p < 1e-20 < many.p
+
+
+def test_p_is_uniform_of_chance_alone() -> None:
+    rng = np.random.default_rng(0)
+    found = [near_copies(column(*rng.random(300)), column(*rng.random(300)), (9, 9), rate=0.01).p for _ in range(500)]
+    assert np.mean(np.array(found) <= 0.05) <= 0.06
+    assert np.mean(np.array(found) <= 0.5) > 0.3
+
+
+def test_none_lies_above_a_match_that_is_perfect() -> None:
+    found = near_copies(column(1, 1, 0.2), column(0.1, 1, 1), (9, 9))
+    assert (len(found.synthetic), found.p) == (0, 1.0)
+
+
+def test_the_ratio_is_of_the_two_nearest_distances() -> None:
+    found = nndr(matches([[0.9, 0.8], [0.5, 0.5], [1.0, 0.2], [1.0, 1.0]]))
+    assert found["median"] == pytest.approx(0.75)  # of 0.5, 1, 0, 1
+    assert found["q05"] == pytest.approx(0.075)
+    with pytest.raises(InputError, match="two nearest"):
+        nndr(column(0.5))
+
+
+def test_authentic_is_what_is_farther_than_another_patient() -> None:
+    to_members = Matches(np.array([[0.9], [0.5], [0.65]]), np.array([[1], [1], [0]]), *[np.zeros((3, 1), int)] * 2)
+    assert authenticity_pct(to_members, column(0.6, 0.7)) == pytest.approx(100 / 3)  # 0.9 and 0.65 are nearer
+
+
+def test_mifid_divides_where_the_features_are_memorised() -> None:
+    rng = np.random.default_rng(0)
+    members, others = rng.normal(size=(2, 60, 5)).round(2)
+    found = mifid(members + 1e-3, members, others, tau=0.1)
+    assert found["members"]["distance"] < 1e-3
+    assert found["members"]["mifid"] == pytest.approx(found["members"]["frechet"] / found["members"]["distance"])
+    assert found["members"]["frechet"] < found["non_members"]["frechet"]
+    far = mifid(members, others, others, tau=0.0)["members"]
+    assert far["mifid"] == far["frechet"]
+
+
+def test_the_cosine_distance_by_hand() -> None:
+    synthetic, reals = np.array([[3.0, 0.0], [0.0, 2.0]]), np.array([[1.0, 1.0], [-5.0, 0.0]])
+    # The sign does not count: the first is the second real's likeness, the other lies at 45 degrees from the first.
+    assert mifid(synthetic, reals, reals)["members"]["distance"] == pytest.approx((0 + 1 - np.sqrt(0.5)) / 2)
+
+
+def test_exact_copies_have_the_best_distance_and_no_division_by_zero() -> None:
+    members = np.random.default_rng(0).normal(size=(20, 3))
+    assert np.isfinite(list(mifid(members, members, members)["members"].values())).all()
+
+
+def test_the_findings_are_json_and_say_what_they_do_not_prove() -> None:
+    similar = matches([[0.4, 0.3], [0.99, 0.3], [0.5, 0.2]], item=7, flip=1, shift=(3, -2))
+    others = matches([[0.6, 0.3], [0.5, 0.3], [0.4, 0.2]])
+    found = copies({"image": similar, "label": others}, {"image": others, "label": others}, (50, 50), n_closest=2)
+    assert json.loads(json.dumps(found)) == found
+    assert found["near_copies"] == [1] and found["n_near_copies"] == 1 and found["n_expected"] == 2
+    assert found["threshold"] == pytest.approx({"image": 0.6, "label": 0.6})
+    assert found["p"] == 1.0  # 0.5, of two channels
+    assert found["caveat"] == CAVEAT and "prove nothing alone" in CAVEAT
+    first = found["closest"][0]
+    assert first["similarity"] == pytest.approx(0.99)
+    assert {key: first[key] for key in ("synthetic", "member", "channel", "shift", "flip")} == {
+        "synthetic": 1, "member": 7, "channel": "image", "shift": [3, -2], "flip": "horizontal",
+    }  # fmt: skip
+    assert [entry["channel"] for entry in found["closest"]] == ["image", "image", "label", "label"]
+
+
+def test_another_stacks_matches_are_refused() -> None:
+    with pytest.raises(InputError, match="3 matches in members and 2"):
+        near_copies(column(1, 0, 0), column(0, 0), (1, 1))

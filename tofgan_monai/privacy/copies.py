@@ -1,0 +1,182 @@
+"""Copies in a whole stack: which synthetic pairs are close to a member, and closer than to people who cannot be copied.
+
+Distances to the closest record prove nothing alone: stacks that pass them leak to membership attacks, and honest ones
+fail them (Yao et al. 2025, The DCR Delusion, arXiv:2505.01524). Each figure here hence stands beside the same one for
+non-members, and none of them says that a stack is safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.metrics.frechet import feature_stats, frechet_distance
+from tofgan_monai.privacy.similarity import FLIPS, Matches
+
+CAVEAT = (
+    "Distances to the closest record prove nothing alone (arXiv:2505.01524): few near-copies do not make a stack safe."
+)
+RATE = 0.001
+TAU = 0.1  # the distance below which MiFID counts a stack as memorised, as in its competition
+BLOCK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class NearCopies:
+    """Synthetic pairs that are as similar to a member as hardly any is to a non-member, in one channel.
+
+    Attributes:
+        threshold: a near-copy's similarity lies above it.
+        synthetic: (n_near_copies,) indices into the stack, the most similar first.
+        n_expected: how many would lie above it if members were like non-members.
+        p: of so many near-copies or more by chance. It takes pairs as independent: several near-copies of one patch
+            make it too small.
+    """
+
+    threshold: float
+    synthetic: np.ndarray
+    n_expected: float
+    p: float
+
+
+def near_copies(to_members: Matches, to_non_members: Matches, n: tuple[int, int], *, rate: float = RATE) -> NearCopies:
+    """Near-copies by a threshold from non-members: the similarity to them that a share `rate` of the stack reaches.
+
+    Args:
+        to_members: of the stack in the members' pairs.
+        to_non_members: of the stack in the non-members' pairs.
+        n: how many pairs members and non-members have.
+        rate: of synthetic pairs, at least one pair.
+
+    Source of p: the number of members' matches above the k-th of the non-members' is negative binomial, which is a
+        binomial test of those among that many and k - 1 more.
+    """
+    ours, others = to_members.similarity[:, 0], to_non_members.similarity[:, 0]
+    if len(ours) != len(others):
+        raise InputError(f"{len(ours)} matches in members and {len(others)} in non-members; search with the same stack")
+    k = max(1, round(rate * len(others)))
+    threshold = float(np.sort(others)[-k])
+    above = np.flatnonzero(ours > threshold)
+    p = float(stats.binom.sf(len(above) - 1, len(above) + k - 1, n[0] / sum(n)))
+    return NearCopies(threshold, above[np.argsort(-ours[above], kind="stable")], k * n[0] / n[1], p)
+
+
+def copies(
+    to_members: Mapping[str, Matches],
+    to_non_members: Mapping[str, Matches],
+    n: tuple[int, int],
+    *,
+    rate: float = RATE,
+    n_closest: int = 12,
+) -> dict[str, Any]:
+    """What the copy search of a whole stack found, as plain numbers for JSON.
+
+    Args:
+        to_members: by channel ("image", "label"), of the stack in the members' pairs, k >= 2.
+        to_non_members: likewise in the non-members' pairs.
+        n: how many pairs members and non-members have.
+        rate: see `near_copies`.
+        n_closest: how many pairs of each channel to list.
+
+    Returns:
+        `threshold` (by channel), `n_near_copies`, `n_expected`, `p` (corrected for the channels), `near_copies`
+        (indices into the stack, of any channel), `nndr` (by channel), `closest` (the most similar pairs) and `caveat`.
+    """
+    found = {channel: near_copies(to_members[channel], to_non_members[channel], n, rate=rate) for channel in to_members}
+    indices = np.unique(np.concatenate([one.synthetic for one in found.values()]))
+    return {
+        "threshold": {channel: one.threshold for channel, one in found.items()},
+        "n_near_copies": len(indices),
+        "n_expected": sum(one.n_expected for one in found.values()),
+        "p": min(1.0, len(found) * min(one.p for one in found.values())),
+        "near_copies": indices.tolist(),
+        "nndr": {
+            channel: {"members": nndr(to_members[channel]), "non_members": nndr(to_non_members[channel])}
+            for channel in found
+        },
+        "closest": [entry for channel in found for entry in _closest(to_members[channel], channel, n_closest)],
+        "caveat": CAVEAT,
+    }
+
+
+def nndr(matches: Matches) -> dict[str, float]:
+    """Nearest-neighbour distance ratio, 1 - similarity of the best match over that of the second: median, 5% quantile.
+
+    Near 0 a synthetic pair is much closer to one real pair than to any other; beside it belongs that of non-members.
+    Overlapping patches of one patient raise it. It is 1 where both distances are 0.
+
+    Raises:
+        InputError: matches of one patch a query.
+    """
+    if matches.similarity.shape[1] < 2:
+        raise InputError("one match a synthetic pair; a distance ratio needs the two nearest (k=2)")
+    first, second = np.maximum(1 - matches.similarity[:, :2].astype(float), 0).T
+    ratio = np.divide(first, second, out=np.ones_like(first), where=second > 0)
+    return {"median": float(np.median(ratio)), "q05": float(np.quantile(ratio, 0.05))}
+
+
+def authenticity_pct(to_members: Matches, among_members: Matches) -> float:
+    """Percentage of synthetic pairs that are farther from the nearest member's pair than it is from another patient's.
+
+    Args:
+        to_members: of the stack in the members' pairs.
+        among_members: of the members' pairs in themselves, each without its own patient's, whose patches overlap:
+            `nearest(pairs, pairs, patients=(patients, patients))`.
+
+    Source: Alaa et al. 2022, arXiv:2102.08921, section 3 (AuthPct), there with the nearest other real sample.
+    """
+    own = among_members.similarity[to_members.item[:, 0], 0]
+    return float(100 * (to_members.similarity[:, 0] < own).mean())
+
+
+def mifid(
+    synthetic: np.ndarray, members: np.ndarray, non_members: np.ndarray, *, tau: float = TAU
+) -> dict[str, dict[str, float]]:
+    """Memorisation-informed Frechet distance of features to members', and, as its control, to non-members'.
+
+    Args:
+        synthetic: (n, d) features of synthetic images.
+        members: (m, d) of members' images.
+        non_members: (k, d) of non-members'.
+        tau: the distance below which the Frechet distance is divided by it.
+
+    Returns:
+        For "members" and "non_members" the `frechet`, the `distance` (mean over synthetic features of 1 - |cosine| to
+        the nearest) and the `mifid`; close to members, but not to non-members, speaks of copies.
+
+    Source: Bai et al. 2021, arXiv:2106.03062, eqs. 3 to 5.
+    """
+    fitted, found = feature_stats(synthetic), {}
+    for name, reals in (("members", members), ("non_members", non_members)):
+        distance, frechet = _nearest_cosine_distance(synthetic, reals), frechet_distance(fitted, feature_stats(reals))
+        divisor = distance if distance < tau else 1.0
+        found[name] = {"frechet": frechet, "distance": distance, "mifid": frechet / max(divisor, 1e-15)}
+    return found
+
+
+def _nearest_cosine_distance(synthetic: np.ndarray, reals: np.ndarray) -> float:
+    ours, theirs = (
+        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-15) for rows in (synthetic, reals)
+    )
+    best = [np.abs(ours[at : at + BLOCK] @ theirs.T).max(axis=1) for at in range(0, len(ours), BLOCK)]
+    return float(np.maximum(1 - np.concatenate(best), 0).mean())
+
+
+def _closest(matches: Matches, channel: str, n: int) -> list[dict[str, Any]]:
+    order = np.argsort(-matches.similarity[:, 0], kind="stable")[:n]
+    return [
+        {
+            "synthetic": int(i),
+            "member": int(matches.item[i, 0]),
+            "similarity": float(matches.similarity[i, 0]),
+            "channel": channel,
+            "shift": matches.shift[i, 0].tolist(),
+            "flip": list(FLIPS)[matches.flip[i, 0]],
+        }
+        for i in order
+    ]
