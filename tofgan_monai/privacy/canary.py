@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.pairs import StackWriter, open_stack, patients_of_pairs
+from tofgan_monai.pairs import PairDataset, StackWriter, open_stack, patients_of_pairs
 
 
 def plant_canary(members: Path, output: Path, *, times: int = 50, seed: int = 0) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def plant_canary(members: Path, output: Path, *, times: int = 50, seed: int = 0)
     described = {
         **{name: value for name, value in manifest.items() if name not in ("fingerprint", "patient_of_pair", "n")},
         "volumes": [v for v, n in zip(manifest["volumes"], repeats, strict=True) for _ in range(n)],
-        "canary": {"patient": canary, "times": times},
+        "canary": {"patient": canary, "times": times, "of": PairDataset(members).digest},
     }
     with StackWriter(output, int(np.dot(repeats, sizes)), described) as stack:
         for end, size, n in zip(np.cumsum(sizes), sizes, repeats, strict=True):
