@@ -73,9 +73,10 @@ def test_contrast_gamma_and_noise_hide_no_copy(change, least: float) -> None:
 def test_flat_and_empty_patches_match_nothing() -> None:
     empty = np.full((2, 96, 96), -1.0, np.float16)
     dot = empty[:1].copy()
-    dot[0, 50, 50] = 1  # fewer than three voxels: any other dot would be its equal
+    dot[0, 50:54, 50:55] = 1  # fewer than 24 voxels: any other dot would be its equal
     for queries, stack in ((empty, maps(3)), (maps(3), empty), (empty, empty), (dot, dot)):
-        assert (nearest(queries, stack).similarity == 0).all()
+        assert (nearest(queries, stack, channel="label").similarity == 0).all()
+    assert nearest(dot, dot, channel="image").similarity == pytest.approx(1, abs=1e-5)
 
 
 def test_patches_of_the_same_patient_are_not_compared() -> None:

@@ -48,7 +48,7 @@ class Searches:
 def search(queries: np.ndarray, stack: np.ndarray, channel: str) -> Matches:
     """The matches of pairs in a stack of pairs, of one channel: "image" or "label"."""
     which = CHANNELS[channel]
-    return nearest(queries[:, which], stack[:, which], description=f"nearest {channel}s")
+    return nearest(queries[:, which], stack[:, which], channel=channel)
 
 
 def nearest_neighbour(

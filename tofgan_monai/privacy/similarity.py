@@ -22,7 +22,8 @@ from tofgan_monai.pairs import PATCH_SIZE
 MAX_SHIFT = 16  # pixels
 FLIPS: dict[str, tuple[int, ...]] = {"none": (), "horizontal": (-1,), "vertical": (-2,), "both": (-2, -1)}
 CHANNELS = {"image": 0, "label": 1}
-LEAST_STD = 0.05  # of values in [-1, 1]: a flatter patch, or a label map of fewer than three voxels, matches nothing
+LEAST_STD = {"image": 0.05, "label": 0.15}  # of values in [-1, 1]: what is flatter, or has fewer than 24 voxels of
+# vessel, matches nothing, since two dots are equal whose they may be
 CENTRE = PATCH_SIZE - 2 * MAX_SHIFT
 COARSE = 4  # pixels a side, of one pixel of the search
 OFFSETS = (0, COARSE // 2)  # pixels down and to the right: the search's positions are this much finer, on a diagonal
@@ -53,7 +54,7 @@ def nearest(
     *,
     k: int = 3,
     patients: tuple[np.ndarray, np.ndarray] | None = None,
-    description: str = "searching",
+    channel: str = "image",
 ) -> Matches:
     """The k patches of a stack that are most similar to each query.
 
@@ -63,7 +64,7 @@ def nearest(
         k: how many; all where the stack has fewer. They are taken from the best eight or more of the coarse search.
         patients: of the queries (q,) and of the stack's patches (n,): those of one patient are not compared, and
             similarity is -1 where fewer than k are left.
-        description: of the progress bar.
+        channel: "image" or "label": what counts as flat, see LEAST_STD.
 
     Raises:
         InputError: another shape, or none at all.
@@ -73,14 +74,14 @@ def nearest(
             raise InputError(f"{name} of shape {patches.shape}; (n, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0 is needed")
     coarse_stack = torch.cat([_coarse(_tensor(stack[at])) for at in _blocks(len(stack), 1024)])  # (n, 24, 24)
     found = []
-    with tqdm(total=len(queries), desc=description, unit="patch", disable=None) as bar:
+    with tqdm(total=len(queries), desc=f"nearest {channel}s", unit="patch", disable=None) as bar:
         for at in _blocks(len(queries), QUERIES):
             block = _tensor(queries[at])
             similarity, flip = _search(block, coarse_stack)  # (b, n)
             if patients is not None:
                 similarity[torch.from_numpy(patients[0][at, None] == patients[1])] = -2
             best, item = similarity.topk(min(max(k, CANDIDATES), len(stack)), dim=1)
-            refined = _refined(block, stack, item, flip.gather(1, item), best > -2)
+            refined = _refined(block, stack, item, flip.gather(1, item), best > -2, LEAST_STD[channel])
             found.append([field[:, :k] for field in refined])
             bar.update(len(block))
     return Matches(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
@@ -145,7 +146,12 @@ def _search(queries: torch.Tensor, coarse_stack: torch.Tensor) -> tuple[torch.Te
 
 
 def _refined(
-    queries: torch.Tensor, stack: np.ndarray, item: torch.Tensor, flip: torch.Tensor, allowed: torch.Tensor
+    queries: torch.Tensor,
+    stack: np.ndarray,
+    item: torch.Tensor,
+    flip: torch.Tensor,
+    allowed: torch.Tensor,
+    least_std: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The fields of Matches for patches of the stack and flips (b, k), sorted by similarity at full resolution."""
     b, k = item.shape
@@ -153,7 +159,7 @@ def _refined(
     values, places = [], []
     for at in _blocks(b * k, COMPARED):
         templates = _mirrored(_centres(queries[rows[at]]))[torch.arange(len(how[at])), how[at]]
-        value, place = _correlated(templates, _tensor(stack[wanted[at].numpy()])).flatten(1).max(dim=1)
+        value, place = _correlated(templates, _tensor(stack[wanted[at].numpy()]), least_std).flatten(1).max(dim=1)
         values.append(value)
         places.append(place)
     similarity = torch.where(allowed, torch.cat(values).view(b, k), -1.0)
@@ -164,7 +170,7 @@ def _refined(
     return similarity.numpy(), item.gather(1, order).numpy(), flip.gather(1, order).numpy(), shift.numpy()
 
 
-def _correlated(templates: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+def _correlated(templates: torch.Tensor, patches: torch.Tensor, least_std: float) -> torch.Tensor:
     """Normalised cross-correlation of templates (b, 64, 64) with patches (b, 96, 96) at all shifts, (b, 33, 33)."""
     n, width = CENTRE**2, 2 * MAX_SHIFT + 1
     templates = templates - templates.mean(dim=(1, 2), keepdim=True)
@@ -174,8 +180,8 @@ def _correlated(templates: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
     products = torch.fft.irfft2(spectrum, s=size)[:, :width, :width]
     variance = _window_sums(patches**2) / n - (_window_sums(patches) / n) ** 2
     spread = templates.square().mean(dim=(1, 2)).sqrt()[:, None, None] * variance.clamp_min(0).sqrt()
-    enough = (templates.square().mean(dim=(1, 2))[:, None, None] >= LEAST_STD**2) & (variance >= LEAST_STD**2)
-    return torch.where(enough, products / n / spread.clamp_min(LEAST_STD**2), 0).float().clamp(-1, 1)
+    enough = (templates.square().mean(dim=(1, 2))[:, None, None] >= least_std**2) & (variance >= least_std**2)
+    return torch.where(enough, products / n / spread.clamp_min(least_std**2), 0).float().clamp(-1, 1)
 
 
 def _window_sums(patches: torch.Tensor) -> torch.Tensor:
