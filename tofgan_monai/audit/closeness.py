@@ -22,9 +22,7 @@ def search_copies(stack: np.ndarray, cohorts: Cohorts) -> dict[str, Any]:
     members, others = cohorts.members, cohorts.non_members
     to_members = {channel: search(stack, members.pairs, channel) for channel in CHANNELS}
     to_others = {channel: search(stack, others.pairs, channel) for channel in CHANNELS}
-    among = nearest(
-        members.pairs[:, 0], members.pairs[:, 0], patients=(members.patients,) * 2, description="among members"
-    )
+    among = nearest(members.pairs[:, 0], members.pairs[:, 0], patients=(members.patients,) * 2, channel="image")
     found = copies(to_members, to_others, (len(members.pairs), len(others.pairs)))
     for entry in found["closest"]:
         entry["non_member"] = int(to_others[entry["channel"]].item[entry["synthetic"], 0])

@@ -17,7 +17,7 @@ from tofgan_monai.pairs import PairDataset, open_stack, patients_of_pairs
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """Pairs (n, 2, 96, 96), float16, of some patients, whose each is, (n,) indices, and the digest of the whole stack."""
+    """Pairs (n, 2, 96, 96) in float16, whose each is, (n,) indices, and the digest of the whole stack."""
 
     pairs: np.ndarray
     patients: np.ndarray

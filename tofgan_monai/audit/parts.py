@@ -35,7 +35,7 @@ class Parts:
         if not path.exists():
             made = self._timed(name, make)
             with written_whole(path) as temporary, open(temporary, "wb") as stream:
-                np.savez(stream, **made)  # type: ignore[arg-type]
+                np.savez(stream, **made)
         with np.load(path, allow_pickle=False) as content:
             return dict(content)
 
