@@ -13,6 +13,7 @@ import numpy as np
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.pairs import PairDataset, open_stack, patients_of_pairs
+from tofgan_monai.privacy.data_attacks import MIN_PAIRS
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +110,10 @@ def read_cohorts(
             read.append(_read(path, pairs_per_patient))
         except InputError as error:
             problems += [f"{problem} ({name})" for problem in error.problems]
+    if not problems and len(read[2].pairs) < 2 * MIN_PAIRS:
+        problems.append(
+            f"{references}: {len(read[2].pairs)} pairs; give {2 * MIN_PAIRS} references or more: a control needs half of them"
+        )
     if not problems:
         prints = [{pair.tobytes() for pair in cohort.pairs} for cohort in read]
         for first, second in ((0, 1), (0, 2), (1, 2)):

@@ -21,7 +21,7 @@ from tofgan_monai.files import require_writable, write_json
 from tofgan_monai.metrics.features import Extractor, load_extractor
 from tofgan_monai.metrics.manifold import load_prdc
 from tofgan_monai.metrics.quality import quality
-from tofgan_monai.privacy.data_attacks import Searches
+from tofgan_monai.privacy.data_attacks import MIN_PAIRS, Searches
 from tofgan_monai.privacy.risk import detectable_auc
 from tofgan_monai.privacy.segmentation_attacks import load_unet
 from tofgan_monai.privacy.verdict import MIN_PATIENTS, WORST_AUC, verdicts
@@ -72,6 +72,8 @@ def audit(
     Raises:
         InputError: stacks that share pairs or do not tell their patients, another training's weights or members.
     """
+    if n < MIN_PAIRS:
+        raise InputError(f"n = {n}: ask for {MIN_PAIRS} pairs or more; verdicts hold for no more than were audited")
     folder = Path(output)
     cohorts = read_cohorts(members, non_members, references, pairs_per_patient=pairs_per_patient)
     require_writable(folder)

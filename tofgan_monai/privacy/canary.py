@@ -5,7 +5,6 @@ If it does not, the audit cannot speak about this kind of training, and its sile
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.pairs import PairDataset, StackWriter, open_stack, patients_of_pairs
+from tofgan_monai.privacy.risk import patient_score
 
 
 def plant_canary(members: Path, output: Path, *, times: int = 50, seed: int = 0) -> dict[str, Any]:
@@ -76,9 +76,5 @@ def canary_rank(scores: np.ndarray, patients: np.ndarray, is_member: np.ndarray,
         raise InputError(
             f"patches of {len(held_out)} held-out patients and {len(own)} of the canary ({canary}); ask both"
         )
-    rank = 1 + sum(_patient_score(one) >= _patient_score(own) for one in held_out)
+    rank = 1 + sum(patient_score(one) >= patient_score(own) for one in held_out)
     return {"above_all": rank == 1, "rank": rank, "of": len(held_out) + 1}
-
-
-def _patient_score(scores: np.ndarray) -> float:
-    return float(np.sort(scores)[-math.ceil(len(scores) / 4) :].mean())

@@ -23,6 +23,7 @@ Attack = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 Search = Callable[[np.ndarray, np.ndarray, str], Matches]
 
 N_COMPONENTS = 12  # of a pair, for densities
+MIN_PAIRS = 2 * N_COMPONENTS + 2  # of a stack whose density is estimated
 COARSE = 8  # pixels a side, of one pixel of a pair whose components are taken
 
 
@@ -111,9 +112,9 @@ def components(queries: np.ndarray, stack: np.ndarray, references: np.ndarray) -
     Raises:
         InputError: fewer than 26 pairs in the stack or in the references.
     """
-    few = [name for name, pairs in (("stack", stack), ("references", references)) if len(pairs) < 2 * N_COMPONENTS + 2]
+    few = [name for name, pairs in (("stack", stack), ("references", references)) if len(pairs) < MIN_PAIRS]
     if few:
-        raise InputError(f"fewer than {2 * N_COMPONENTS + 2} pairs in the {' and in the '.join(few)}; give more")
+        raise InputError(f"fewer than {MIN_PAIRS} pairs in the {' and in the '.join(few)}; give more")
     coarse = [_coarse(pairs) for pairs in (queries, stack, references)]
     fitted = np.concatenate(coarse[1:])
     mean = fitted.mean(axis=0)

@@ -222,6 +222,11 @@ def _standard_error(auc: float, n_members: int, n_non_members: int) -> float:
     return math.sqrt(variance / (n_members * n_non_members))
 
 
+def patient_score(scores: np.ndarray) -> float:
+    """A patient's score from its patches' (n,): the mean of the highest quarter, at least of one."""
+    return float(np.sort(scores)[-math.ceil(len(scores) / 4) :].mean())
+
+
 def _checked(scores: ArrayLike, patients: ArrayLike, is_member: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     scores, patients = np.asarray(scores, dtype=float), np.asarray(patients)
     is_member = np.asarray(is_member, dtype=bool)
@@ -238,8 +243,9 @@ def _checked(scores: ArrayLike, patients: ArrayLike, is_member: ArrayLike) -> tu
 
 def _patient_scores(scores: np.ndarray, patients: np.ndarray, is_member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     def of(group: np.ndarray) -> np.ndarray:
-        own = [np.sort(scores[group & (patients == patient)]) for patient in np.unique(patients[group])]
-        return np.array([one[-math.ceil(len(one) / 4) :].mean() for one in own])
+        return np.array(
+            [patient_score(scores[group & (patients == patient)]) for patient in np.unique(patients[group])]
+        )
 
     return of(is_member), of(~is_member)
 
