@@ -112,7 +112,7 @@ def read_cohorts(
             problems += [f"{problem} ({name})" for problem in error.problems]
     if not problems and len(read[2].pairs) < 2 * MIN_PAIRS:
         problems.append(
-            f"{references}: {len(read[2].pairs)} pairs; give {2 * MIN_PAIRS} references or more: a control needs half of them"
+            f"{references}: {len(read[2].pairs)} pairs; give {2 * MIN_PAIRS} or more: a control needs half of them"
         )
     if not problems:
         prints = [{pair.tobytes() for pair in cohort.pairs} for cohort in read]

@@ -44,13 +44,18 @@ class Training:
         if problems:
             raise InputError(problems)
         self.critic: Critic | None = run_critic(run) if "critic" in content["state"] else None
-        path = run / GUARANTEE
-        self.guarantee: dict[str, Any] | None = json.loads(path.read_text("utf-8")) if path.exists() else None
+        self.guarantee = _guarantee(run / GUARANTEE)
 
     def differing(self, recipe: dict[str, str]) -> list[str]:
         """In which settings another training's recipe is not this one's, whatever the pairs and the seed."""
         keys = sorted({*self.recipe, *recipe} - OF_ONE_RUN)
         return [key for key in keys if self.recipe.get(key) != recipe.get(key)]
+
+
+def _guarantee(path: Path) -> dict[str, Any] | None:
+    """What a private training promises; None of an ordinary one, and of one without noise or with known noise."""
+    found = json.loads(path.read_text("utf-8")) if path.exists() else None
+    return found if found and found["epsilon"] is not None else None
 
 
 def _weights(run: Path, content: dict[str, Any]) -> list[dict[str, Any]]:

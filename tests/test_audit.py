@@ -1,0 +1,202 @@
+"""The audit from inputs to a page, of a tiny generator and a tiny U-Net, on pairs of patients made here."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tofgan_monai.audit import audit
+from tofgan_monai.audit import run as stages
+from tofgan_monai.cli import app
+from tofgan_monai.errors import InputError
+from tofgan_monai.networks import Critic, Generator, HalfUNet
+from tofgan_monai.pairs import PairDataset, open_stack
+from tofgan_monai.privacy.canary import plant_canary
+from tofgan_monai.privacy.data_attacks import DATA_ATTACKS
+from tofgan_monai.privacy.evidence import read_audit
+from tofgan_monai.training import save_weights
+
+GAN, SEGMENTATION = "tof_mra_wgan_gp", "tof_mra_vessel_segmentation"
+
+
+class MeanFeatures:
+    """An extractor that costs nothing: means over 24 x 24 pixels."""
+
+    name, dim, sha256 = "FD(means)", 16, "0" * 64
+
+    def __call__(self, images):
+        return torch.nn.functional.avg_pool2d(images, 24).flatten(1)
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch):
+    monkeypatch.setattr(stages, "load_extractor", lambda weights: MeanFeatures())
+    monkeypatch.setattr("tofgan_monai.privacy.model_attacks.N_CANDIDATES", 64)
+    monkeypatch.setattr("tofgan_monai.audit.attacks.RECOVERED_PER_PATIENT", 1)
+
+
+@pytest.fixture
+def clinic(tmp_path, write_pairs, bundle_files):
+    """A folder with a GAN's and a segmentation's bundle and the pairs of members, non-members and references."""
+    for name in (GAN, SEGMENTATION):
+        for path, content in bundle_files(name).items():
+            (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / path).write_bytes(content)
+    for seed, (name, n) in enumerate({"members": 3, "non_members": 3, "references": 6}.items()):
+        volumes = [{"patient": i, "n_vessel": 5, "n_random": 5} for i in range(n)]
+        write_pairs(tmp_path / f"{name}.npy", 10 * n, seed, kind="real", volumes=volumes)
+    return tmp_path
+
+
+def stacks(clinic):
+    return {name: clinic / f"{name}.npy" for name in ("members", "non_members", "references")}
+
+
+def trained(clinic, folder, pairs, weights=None, seed=0):
+    """The output folder of a training, as `tofgan train` leaves it."""
+    torch.manual_seed(seed)
+    critic, generator = Critic(2, "instance"), Generator(width=2)
+    average = torch.load(weights, weights_only=True) if weights else generator.state_dict()
+    recipe = {"generator": str(generator), "critic": str(critic), "batch_size": "16", "seed": str(seed)}
+    recipe["pairs"] = PairDataset(pairs).digest
+    state = {"generator": generator.state_dict(), "average": average, "critic": critic.state_dict()}
+    folder.mkdir()
+    save_weights({"epoch": 1, "recipe": recipe, "state": state}, folder / "checkpoint.pt")
+    save_weights(average, folder / "best.pt")
+    return folder
+
+
+@pytest.fixture
+def run(clinic):
+    return trained(clinic, clinic / "run", clinic / "members.npy", clinic / GAN / "models/model.pt")
+
+
+def made(clinic, target=GAN, output="audit", **more):
+    return audit(clinic / target, clinic / output, **stacks(clinic), **{"n": 26, **more})
+
+
+def test_generator_with_its_training_and_a_canary(clinic, run):
+    plant_canary(clinic / "members.npy", clinic / "canary.npy", times=2, seed=1)
+    repeated = trained(clinic, clinic / "canary_run", clinic / "canary.npy", seed=1)
+    promise = {"epsilon": 7.4, "delta": 1e-5, "unit": "patch", "n_units": 30, "accountant": "PRV"}
+    (run / "guarantee.json").write_text(json.dumps(promise))
+    found = made(clinic, run=run, canaries=[(clinic / "canary.npy", repeated)])
+    assert [line["name"] for line in found["attacks"]] == [*DATA_ATTACKS, "latent recovery", "LOGAN"]
+    assert {name: verdict["outcome"] for name, verdict in found["verdicts"].items()} == dict.fromkeys(
+        ("data", "generator", "critic"), "inconclusive"
+    )
+    assert found["guarantee"]["epsilon"] == 7.4 and found["canary"]["repeats"][0]["of"] == 4
+    assert found["cohorts"]["references"]["patients"] == 6 and found["quality"]["n"] == 26
+    assert set(found["planted"]["attacks"]) == set(DATA_ATTACKS)
+    assert found["planted"]["attacks"]["nearest image"]["caught"]
+    strict = read_audit(clinic / "audit")  # the gate takes it
+    assert strict.summary("generator")["outcome"] == "inconclusive"
+    text = (clinic / "audit/audit.json").read_text("utf-8")
+    assert str(clinic) not in text and "NaN" not in text
+    pictures = {page: (clinic / "audit" / page).read_text("utf-8").count("data:image/png") for page in PAGES}
+    assert pictures["audit.html"] and not pictures["audit_for_sharing.html"]
+
+
+PAGES = ("audit.html", "audit_for_sharing.html")
+
+
+def test_stopped_audit_goes_on(clinic, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "search_copies", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            made(clinic)
+    assert not (clinic / "audit/audit.json").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("tofgan_monai.audit.attacks.data_scores", None)  # done before it was stopped
+        stopped = made(clinic)
+        for name in ("quality", "search_copies", "memorised", "planted"):
+            patch.setattr(stages, name, None)
+        assert made(clinic) == stopped  # nothing is computed twice
+
+
+def test_stack_of_copies_is_caught(clinic, write_pairs):
+    pairs, _ = open_stack(clinic / "members.npy")
+    write_pairs(clinic / "copies.npy", 30, kind="synthetic")
+    np.save(clinic / "copies.npy", pairs)
+    found = made(clinic, "copies.npy")
+    assert found["target"]["kind"] == "stack" and set(found["verdicts"]) == {"data"}
+    nearest = found["attacks"][0]
+    assert nearest["name"] == "nearest image" and nearest["patch"]["auc"]["value"] == 1
+    assert found["copies"]["closest"][0]["similarity"] == pytest.approx(1, abs=1e-3)
+
+
+def test_segmentation_with_shadows(clinic):
+    for index in range(2):
+        torch.manual_seed(index)
+        save_weights(HalfUNet(2).state_dict(), clinic / f"shadow_{index}.pt")
+    found = made(clinic, SEGMENTATION, shadows=[clinic / f"shadow_{index}.pt" for index in range(2)])
+    assert [line["name"] for line in found["attacks"]] == ["loss", "confidence", "LiRA"]
+    assert found["attacks"][0]["strangers"] and not found["attacks"][2]["strangers"]
+    assert set(found["verdicts"]) == {"network"} and (clinic / "audit/audit.html").exists()
+
+
+def test_pairs_in_two_stacks_are_refused(clinic):
+    given = {**stacks(clinic), "non_members": clinic / "members.npy"}
+    with pytest.raises(InputError, match="30 pairs are in both; members and non-members must be different patients"):
+        audit(clinic / GAN, clinic / "audit", **given)
+    assert not (clinic / "audit").exists()
+
+
+def test_too_few_references_are_refused(clinic):
+    given = {**stacks(clinic), "references": clinic / "non_members.npy", "non_members": clinic / "references.npy"}
+    with pytest.raises(InputError, match="30 pairs; give 52 or more"):
+        audit(clinic / GAN, clinic / "audit", **given)
+
+
+def test_synthetic_pairs_in_the_members_place_are_refused(clinic, write_pairs):
+    write_pairs(clinic / "members.npy", 30, kind="synthetic")
+    with pytest.raises(InputError, match="holds synthetic pairs"):
+        made(clinic)
+
+
+def test_another_training_is_refused(clinic):
+    other = trained(clinic, clinic / "other", clinic / "references.npy")
+    with pytest.raises(InputError) as refused:
+        made(clinic, run=other)
+    assert len(refused.value.problems) == 2
+    assert "on other pairs than the members'" in str(refused.value) and "not the training of the weights" in str(
+        refused.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"batch_size": "8"}, "not as the audited training (batch_size)"),
+        ({"pairs": "0"}, "its training was on other pairs than"),
+    ],
+)
+def test_canary_of_another_training_is_refused(clinic, run, change, told):
+    plant_canary(clinic / "members.npy", clinic / "canary.npy", times=2)
+    repeated = trained(clinic, clinic / "canary_run", clinic / "canary.npy")
+    content = torch.load(repeated / "checkpoint.pt", weights_only=True)
+    content["recipe"] |= change
+    save_weights(content, repeated / "checkpoint.pt")
+    with pytest.raises(InputError) as refused:
+        made(clinic, run=run, canaries=[(clinic / "canary.npy", repeated)])
+    assert told in str(refused.value)
+
+
+def test_canary_of_another_stack_is_refused(clinic, run):
+    plant_canary(clinic / "references.npy", clinic / "canary.npy", times=2)
+    with pytest.raises(InputError, match="no canary of the members' stack"):
+        made(clinic, run=run, canaries=[(clinic / "canary.npy", run)])
+
+
+def test_verb_tells_the_verdicts_and_refuses_a_canary_without_its_training(clinic):
+    words = ["audit", str(clinic / GAN), str(clinic / "audit"), "-n", "26"]
+    for name, path in stacks(clinic).items():
+        words += [f"--{name.replace('_', '-')}", str(path)]
+    told = CliRunner().invoke(app, words).output
+    assert "data: inconclusive" in told and "3 members, where 31 patients are needed" in told
+    refused = CliRunner().invoke(app, [*words, "--canary", str(clinic / "members.npy")])
+    assert isinstance(refused.exception, InputError)
