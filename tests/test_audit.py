@@ -113,7 +113,7 @@ def test_stopped_audit_goes_on(clinic, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("tofgan_monai.audit.attacks.data_scores", None)  # done before it was stopped
         stopped = made(clinic)
-        for name in ("quality", "search_copies", "memorised", "planted"):
+        for name in ("quality", "search_copies", "planted"):
             patch.setattr(stages, name, None)
         assert made(clinic) == stopped  # nothing is computed twice
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.privacy.copies import CAVEAT, authenticity_pct, copies, mifid, near_copies, nndr
+from tofgan_monai.privacy.copies import CAVEAT, authenticity_pct, copies, near_copies, nndr
 from tofgan_monai.privacy.similarity import Matches
 
 
@@ -64,28 +64,6 @@ def test_the_ratio_is_of_the_two_nearest_distances() -> None:
 def test_authentic_is_what_is_farther_than_another_patient() -> None:
     to_members = Matches(np.array([[0.9], [0.5], [0.65]]), np.array([[1], [1], [0]]), *[np.zeros((3, 1), int)] * 2)
     assert authenticity_pct(to_members, column(0.6, 0.7)) == pytest.approx(100 / 3)  # 0.9 and 0.65 are nearer
-
-
-def test_mifid_divides_where_the_features_are_memorised() -> None:
-    rng = np.random.default_rng(0)
-    members, others = rng.normal(size=(2, 60, 5)).round(2)
-    found = mifid(members + 1e-3, members, others, tau=0.1)
-    assert found["members"]["distance"] < 1e-3
-    assert found["members"]["mifid"] == pytest.approx(found["members"]["frechet"] / found["members"]["distance"])
-    assert found["members"]["frechet"] < found["non_members"]["frechet"]
-    far = mifid(members, others, others, tau=0.0)["members"]
-    assert far["mifid"] == far["frechet"]
-
-
-def test_the_cosine_distance_by_hand() -> None:
-    synthetic, reals = np.array([[3.0, 0.0], [0.0, 2.0]]), np.array([[1.0, 1.0], [-5.0, 0.0]])
-    # The sign does not count: the first is the second real's likeness, the other lies at 45 degrees from the first.
-    assert mifid(synthetic, reals, reals)["members"]["distance"] == pytest.approx((0 + 1 - np.sqrt(0.5)) / 2)
-
-
-def test_exact_copies_have_the_best_distance_and_no_division_by_zero() -> None:
-    members = np.random.default_rng(0).normal(size=(20, 3))
-    assert np.isfinite(list(mifid(members, members, members)["members"].values())).all()
 
 
 def test_the_findings_are_json_and_say_what_they_do_not_prove() -> None:

@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.files import written_whole
-from tofgan_monai.metrics.features import Extractor, drawn, pair_features
-from tofgan_monai.metrics.quality import N_FEATURES
-from tofgan_monai.privacy.copies import authenticity_pct, copies, mifid
+from tofgan_monai.privacy.copies import authenticity_pct, copies
 from tofgan_monai.privacy.data_attacks import search
 from tofgan_monai.privacy.similarity import CHANNELS, nearest
 
@@ -27,17 +24,6 @@ def search_copies(stack: np.ndarray, cohorts: Cohorts) -> dict[str, Any]:
     for entry in found["closest"]:
         entry["non_member"] = int(to_others[entry["channel"]].item[entry["synthetic"], 0])
     return {**found, "authenticity_pct": authenticity_pct(to_members["image"], among)}
-
-
-def memorised(stack: np.ndarray, cohorts: Cohorts, extractor: Extractor) -> dict[str, Any]:
-    """MiFID of the images, to members and to non-members, of as many pairs each."""
-    sets = {"stack": stack, "members": cohorts.members.pairs, "non-members": cohorts.non_members.pairs}
-    n = min(N_FEATURES, *map(len, sets.values()))
-    features = [
-        torch.cat(list(pair_features(of, drawn(len(of), n, 0), extractor, "image", name=name))).numpy()
-        for name, of in sets.items()
-    ]
-    return {**mifid(*features), "n": n, "extractor": extractor.name}
 
 
 def save_pictures(path: Path, found: dict[str, Any], stack: np.ndarray, cohorts: Cohorts) -> None:

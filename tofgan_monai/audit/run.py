@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tofgan_monai.audit.attacks import Line, on_critic, on_data, on_generator, on_segmentation
-from tofgan_monai.audit.closeness import memorised, save_pictures, search_copies
+from tofgan_monai.audit.closeness import save_pictures, search_copies
 from tofgan_monai.audit.cohorts import Cohorts, read_cohorts
 from tofgan_monai.audit.parts import Parts
 from tofgan_monai.audit.positive import Canary, planted
@@ -131,15 +131,15 @@ def _of_pairs(
 
         caught.append(parts.result(f"canary {canary.sha256[:12]}", try_canary))
     copies = parts.result("copies", lambda: search_copies(stack, cohorts))
-    mifid = parts.result("MiFID", lambda: memorised(stack, cohorts, extractor))
+    figures = parts.result(
+        "quality", lambda: quality(stack, cohorts.members.pairs, cohorts.non_members.pairs, extractor)
+    )
     return {
         "attacks": lines,
         **found,
         "canary": {"times": repeats[0].times, "repeats": caught} if caught else None,
-        "copies": {**copies, "mifid": mifid},
-        "quality": parts.result(
-            "quality", lambda: quality(stack, cohorts.members.pairs, cohorts.non_members.pairs, extractor)
-        ),
+        "copies": {**copies, "mifid": figures.pop("mifid")},
+        "quality": figures,
     }
 
 

@@ -16,6 +16,7 @@ from tofgan_monai.metrics.features import CHANNELS, Extractor, drawn, measure_of
 from tofgan_monai.metrics.frechet import feature_stats, frechet_distance
 from tofgan_monai.metrics.kernel_distance import kernel_distance
 from tofgan_monai.metrics.manifold import N_NEAREST, load_prdc, manifold
+from tofgan_monai.metrics.memorisation import mifid
 from tofgan_monai.metrics.vessels import compare_vessels, vessel_statistics
 
 N_FEATURES = 1000  # pairs of each set that the network is shown, at most
@@ -52,8 +53,8 @@ def quality(
 
     Returns:
         "n", "seed", "extractor"; "distances" (Frechet and kernel distances of images, labels and both jointly);
-        "manifold" (precision, recall, density, coverage of the images); "diversity" (MS-SSIM within each set's images);
-        "vessels" (see `compare_vessels`); "warning". "real" names the members.
+        "manifold" (precision, recall, density, coverage of the images); "mifid" (see `memorisation`); "diversity"
+        (MS-SSIM within each set's images); "vessels" (see `compare_vessels`); "warning". "real" names the members.
 
     Raises:
         InputError: fewer pairs than asked for or than the measures need, or the package prdc is missing.
@@ -69,6 +70,7 @@ def quality(
         "extractor": {"name": extractor.name, "sha256": extractor.sha256},
         "distances": [line for channel in CHANNELS for line in _distances(features[channel], channel, extractor, seed)],
         "manifold": _manifold(features["image"]),
+        "mifid": _mifid(features["image"]),
         "diversity": _diversity(pairs, seed),
         "vessels": compare_vessels(**{name: vessel_statistics(of, name=name) for name, of in pairs.items()}),
         "warning": WARNING,
@@ -129,6 +131,10 @@ def _manifold(features: Pairs) -> dict[str, Any]:
         "n_nearest": N_NEAREST,
         "lower_is_better": False,
     }
+
+
+def _mifid(features: Pairs) -> dict[str, Any]:
+    return {**mifid(*(features[name] for name in ("synthetic", "real", "others"))), "n": len(features["real"])}
 
 
 def _diversity(pairs: Pairs, seed: int) -> dict[str, Any]:
