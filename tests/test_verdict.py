@@ -17,6 +17,7 @@ from tofgan_monai.privacy.verdict import MIN_PATIENTS, WORST_AUC, corrected, ver
 ROOT = Path(__file__).parents[1]
 FOUND = risk(0.7, 0.1)  # its interval lies above 0.5, for three attacks corrected too
 FIRST = ("attacks", 0)
+ONE_CANARY = [{"above_all": True, "rank": 1, "of": 20, "attack": "nearest image"}]  # of two attacks on the data
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,7 @@ def test_quiet_audit_of_enough_patients_passes_for_what_it_tried(kind, releases)
         (("canary",), None, "inconclusive", "nobody knows"),
         (("canary", "repeats"), [], "inconclusive", "nobody knows"),
         (("canary", "repeats", 1, "above_all"), False, "inconclusive", "repeated 50 times went unseen in 1 of 3"),
+        (("canary", "repeats"), ONE_CANARY, "inconclusive", "does so by chance with probability 0.1"),
         ((*FIRST, "patient"), risk(0.6, 0.16), "inconclusive", "an AUC of 0.75 over patients cannot be excluded"),
         ((*FIRST, "patch"), risk(0.6, 0.16), "passed", "no attack"),
         ((*FIRST, "patch"), FOUND, "passed", "no attack"),  # no more than strangers explain

@@ -56,15 +56,15 @@ def on_critic(critic: Critic, cohorts: Cohorts) -> list[Line]:
 
 def on_segmentation(network: nn.Module, shadows: Sequence[nn.Module], cohorts: Cohorts) -> list[Line]:
     """Loss and confidence, with a shadow network as the control, and LiRA where there are two shadows or more."""
-    queries = cohorts.queries
-    attacks = {"loss": loss_score, "confidence": confidence_score}
-    lines = []
-    for name, attack in attacks.items():
-        control = attack(shadows[0], queries) if shadows else None
-        lines.append(line(name, "network", attack(network, queries), cohorts, control))
-    if len(shadows) > 1:
-        lines.append(line("LiRA", "network", lira_score(network, shadows, queries), cohorts))
-    return lines
+    scores = network_scores(network, shadows, cohorts.queries)
+    control = network_scores(shadows[0], (), cohorts.queries) if shadows else {}
+    return [line(name, "network", scores[name], cohorts, control.get(name)) for name in scores]
+
+
+def network_scores(network: nn.Module, shadows: Sequence[nn.Module], queries: np.ndarray) -> Scores:
+    """What each attack on a segmentation gives each query, (n,)."""
+    scores = {"loss": loss_score(network, queries), "confidence": confidence_score(network, queries)}
+    return {**scores, "LiRA": lira_score(network, shadows, queries)} if len(shadows) > 1 else scores
 
 
 def line(name: str, release: str, scores: np.ndarray, cohorts: Cohorts, strangers: np.ndarray | None = None) -> Line:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
-from tofgan_monai.audit.attacks import data_scores
+from tofgan_monai.audit.attacks import Scores, data_scores, network_scores
 from tofgan_monai.audit.cohorts import Cohorts
-from tofgan_monai.audit.target import Target
+from tofgan_monai.audit.target import Target, bundle_network
 from tofgan_monai.audit.training import Training
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import sha256
 from tofgan_monai.generation import make_pairs, raw_labels
 from tofgan_monai.metrics.thresholds import choose_label_threshold
+from tofgan_monai.networks import Generator
 from tofgan_monai.pairs import PairDataset, open_stack
 from tofgan_monai.privacy.canary import canary_rank
 from tofgan_monai.privacy.data_attacks import Searches, search
-from tofgan_monai.privacy.model_attacks import bundle_generator
 from tofgan_monai.privacy.risk import assess
 from tofgan_monai.privacy.similarity import Matches, joined
 from tofgan_monai.training import load_weights
 
+Ranks = dict[str, dict[str, Any]]  # by attack: above_all, rank, of
 N_PLANTED, NOISE = 20, 0.1  # pairs; standard deviation of what is added to an image in [-1, 1]
-CANARY_ATTACK = "GAN-Leaks image"  # named beforehand: the best of several attacks would be first by chance more often
 
 
 def planted(stack: np.ndarray, cohorts: Cohorts, searches: Searches, seed: int = 0) -> dict[str, Any]:
@@ -82,7 +83,7 @@ class Canary:
 
     def __init__(self, pairs: Path, run: Path, target: Target, training: Training | None, cohorts: Cohorts) -> None:
         if target.bundle is None:
-            raise InputError(f"{pairs}: a canary is of a generator's training; audit its bundle, not a stack alone")
+            raise InputError(f"{pairs}: a canary is of a network's training; audit its bundle, not a stack alone")
         canary = open_stack(pairs)[1].get("canary")
         if canary is None or canary["of"] != cohorts.members.digest:
             raise InputError(f"{pairs}: no canary of the members' stack; make it by `tofgan canary` of that stack")
@@ -91,13 +92,14 @@ class Canary:
             raise InputError(f"{run}: its training was on other pairs than {pairs}; train on these")
         if training and (others := training.differing(recipe)):
             raise InputError(f"{run}: not as the audited training ({', '.join(others)}); train with the same settings")
-        self.generator, _, _ = bundle_generator(target.bundle, run / "best.pt")
-        self.patient, self.times, self.sha256 = canary["patient"], canary["times"], sha256(run / "best.pt")
+        self.network, self.weights = bundle_network(target.bundle, run / "best.pt")
+        self.patient, self.times = canary["patient"], canary["times"]
 
-    def caught(self, cohorts: Cohorts, references: Path, n: int, searches: Searches) -> dict[str, Any]:
-        """Where an attack on its pairs puts the repeated patient among the held-out ones."""
-        threshold = choose_label_threshold(raw_labels(self.generator), references)
-        stack = make_pairs(self.generator, n, threshold=threshold)
+    def ranks_by_pairs(self, cohorts: Cohorts, references: Path, n: int, searches: Searches) -> Ranks:
+        """Where each attack on its generator's pairs puts the repeated patient among the held-out ones."""
+        generator = self.network
+        assert isinstance(generator, Generator)
+        stack = make_pairs(generator, n, threshold=choose_label_threshold(raw_labels(generator), references))
         rows = _with_held_out(cohorts, self.patient)
         queries = cohorts.queries[rows]
 
@@ -106,11 +108,26 @@ class Canary:
                 return search(queries, stack, channel)
             return _rows(searches(cohorts.queries, within, channel), rows)
 
-        scores = data_scores(queries, stack, cohorts.references.pairs, found)
+        return self._ranks(data_scores(queries, stack, cohorts.references.pairs, found), cohorts, rows)
+
+    def ranks_by_network(self, cohorts: Cohorts, shadows: Sequence[nn.Module]) -> Ranks:
+        """The same of each attack on a segmentation."""
+        rows = _with_held_out(cohorts, self.patient)
+        return self._ranks(network_scores(self.network, shadows, cohorts.queries[rows]), cohorts, rows)
+
+    def _ranks(self, scores: Scores, cohorts: Cohorts, rows: np.ndarray) -> Ranks:
         patients, is_member = cohorts.patients[rows], cohorts.is_member[rows]
-        ranks = {name: canary_rank(of, patients, is_member, self.patient) for name, of in scores.items()}
-        return {
-            **ranks[CANARY_ATTACK],
-            "attack": CANARY_ATTACK,
-            "ranks": {k: rank["rank"] for k, rank in ranks.items()},
-        }
+        return {name: canary_rank(of, patients, is_member, self.patient) for name, of in scores.items()}
+
+
+def judged(times: int, repeats: Sequence[Ranks]) -> dict[str, Any]:
+    """The canaries as the audit tells them: by the one attack that sees them best, and where the others put them.
+
+    The verdict corrects for its choice.
+    """
+    best = min(repeats[0], key=lambda name: max(ranks[name]["rank"] for ranks in repeats))
+    lines = [
+        {**ranks[best], "attack": best, "ranks": {name: one["rank"] for name, one in ranks.items()}}
+        for ranks in repeats
+    ]
+    return {"times": times, "repeats": lines}

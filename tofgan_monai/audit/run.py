@@ -13,11 +13,11 @@ from tofgan_monai.audit.attacks import Line, on_critic, on_data, on_generator, o
 from tofgan_monai.audit.closeness import save_pictures, search_copies
 from tofgan_monai.audit.cohorts import Cohorts, read_cohorts
 from tofgan_monai.audit.parts import Parts
-from tofgan_monai.audit.positive import Canary, planted
+from tofgan_monai.audit.positive import Canary, judged, planted
 from tofgan_monai.audit.target import Target, read_target
 from tofgan_monai.audit.training import Training
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import require_writable, write_json
+from tofgan_monai.files import require_writable, sha256, write_json
 from tofgan_monai.metrics.features import Extractor, load_extractor
 from tofgan_monai.metrics.manifold import load_prdc
 from tofgan_monai.metrics.quality import quality
@@ -91,9 +91,13 @@ def audit(
         "guarantee": training.guarantee if training else None,
     }
     if aim.stack is None:
-        if aim.network is None or repeats:
-            raise InputError(f"{target}: canaries are of generators; leave --canary out")
-        found |= {"attacks": on_segmentation(aim.network, networks, cohorts), "shadows": len(networks)}
+        assert aim.network is not None
+        ranks = [canary.ranks_by_network(cohorts, networks) for canary in repeats]
+        found |= {
+            "attacks": on_segmentation(aim.network, networks, cohorts),
+            "shadows": len(networks),
+            "canary": judged(repeats[0].times, ranks) if ranks else None,
+        }
     else:
         parts = Parts(folder / "parts", [FORMAT, aim.described, cohorts.described, pairs_per_patient])
         found |= _of_pairs(aim.stack, aim, training, repeats, cohorts, parts, extractor, Path(references))
@@ -126,10 +130,10 @@ def _of_pairs(
         lines += on_critic(training.critic, cohorts)
     for canary in repeats:
 
-        def try_canary(canary: Canary = canary) -> dict[str, Any]:
-            return canary.caught(cohorts, references, len(stack), searches)
+        def ranks(canary: Canary = canary) -> dict[str, Any]:
+            return canary.ranks_by_pairs(cohorts, references, len(stack), searches)
 
-        caught.append(parts.result(f"canary {canary.sha256[:12]}", try_canary))
+        caught.append(parts.result(f"canary {sha256(canary.weights)[:12]}", ranks))
     copies = parts.result("copies", lambda: search_copies(stack, cohorts))
     figures = parts.result(
         "quality", lambda: quality(stack, cohorts.members.pairs, cohorts.non_members.pairs, extractor)
@@ -137,7 +141,7 @@ def _of_pairs(
     return {
         "attacks": lines,
         **found,
-        "canary": {"times": repeats[0].times, "repeats": caught} if caught else None,
+        "canary": judged(repeats[0].times, caught) if caught else None,
         "copies": {**copies, "mifid": figures.pop("mifid")},
         "quality": figures,
     }

@@ -6,6 +6,7 @@ intervals are at 95% each, and widened here where one of several attacks is enou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,11 +53,17 @@ def worst(audit: dict[str, Any], release: str) -> dict[str, Any]:
 
 
 def canary_caught(audit: dict[str, Any]) -> bool | None:
-    """Whether the repeated patient stood out in each canary training; None where there was none."""
+    """Whether one attack saw the repeated patient in each canary training, beyond chance; None where there was none."""
     canary = audit.get("canary")
     if canary is None or not canary["repeats"]:
         return None
-    return all(repeat["above_all"] for repeat in canary["repeats"])
+    return all(repeat["above_all"] for repeat in canary["repeats"]) and _canary_chance(audit) < ERROR
+
+
+def _canary_chance(audit: dict[str, Any]) -> float:
+    """How likely it is that some attack puts a patient like all others first in every repeat (Bonferroni)."""
+    n_attacks = len([attack for attack in audit["attacks"] if attack["release"] in ("data", "network")])
+    return min(1.0, n_attacks * math.prod(1 / repeat["of"] for repeat in audit["canary"]["repeats"]))
 
 
 def _verdict(audit: dict[str, Any], release: str) -> dict[str, Any]:
@@ -130,9 +137,15 @@ def _canary(audit: dict[str, Any]) -> Iterator[str]:
     if caught is None:
         yield "no training with a repeated patient (canary): nobody knows whether these attacks see what it memorises"
     elif not caught:
-        repeats = audit["canary"]["repeats"]
+        repeats, times = audit["canary"]["repeats"], audit["canary"]["times"]
         missed = sum(not repeat["above_all"] for repeat in repeats)
-        yield f"a patient repeated {audit['canary']['times']} times went unseen in {missed} of {len(repeats)} trainings"
+        if missed:
+            yield f"a patient repeated {times} times went unseen in {missed} of {len(repeats)} trainings"
+        else:
+            yield (
+                f"a repeated patient stood out in {len(repeats)} training, but does so by chance with probability "
+                f"{_canary_chance(audit):.2g}: repeat it with other patients (`tofgan canary --seed`)"
+            )
 
 
 def _not_excluded(attacks: list[dict[str, Any]]) -> Iterator[str]:

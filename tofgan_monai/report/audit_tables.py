@@ -136,7 +136,7 @@ def canary_table(canary: dict[str, Any] | None) -> Table | None:
     ]
     notes = [
         f"The same training with one patient repeated {canary['times']} times. Caught: that patient scores above every "
-        "held-out patient. If it is missed, the silence of this audit means nothing."
+        "held-out patient, by one attack in all trainings. If it is missed, the silence of this audit means nothing."
     ]
     columns = [Column("by attack"), Column("rank"), Column("repeated patient")]
     return Table("Canaries: is a memorised patient seen?", "Training", columns, [Block("", rows)], notes)
