@@ -21,6 +21,8 @@ from tofgan_monai.results import read_results
 ROOT = Path(__file__).parents[1]
 SHORT = {
     "train": ["--max_epochs", "1", "--n_vessel", "8", "--n_random", "8"],
+    "canary": ["--times", "2"],
+    "audit": ["-n", "64"],
     "extract": ["--n-vessel", "14", "--n-random", "14"],
     "generate": ["-n", "24"],  # the last one given counts
     "pack": ["--despite", "a test of few patients"],  # of whom no audit can tell enough
