@@ -15,7 +15,7 @@ from tofgan_monai.errors import InputError
 VERBS = [
     *("phantom", "check", "prepare", "extract"),
     *("train", "adopt", "generate", "segment", "evaluate"),
-    *("canary",),
+    *("canary", "audit"),
     *("pack", "verify", "install"),
     *("frechet", "study", "report"),
 ]
