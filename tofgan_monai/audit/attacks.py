@@ -54,10 +54,11 @@ def on_critic(critic: Critic, cohorts: Cohorts) -> list[Line]:
     return [line("LOGAN", "critic", critic_score(critic, cohorts.queries), cohorts)]
 
 
-def on_segmentation(network: nn.Module, shadows: Sequence[nn.Module], cohorts: Cohorts) -> list[Line]:
+def on_segmentation(network: nn.Module, shadows: Sequence[nn.Module], cohorts: Cohorts, parts: Parts) -> list[Line]:
     """Loss and confidence, with a shadow network as the control, and LiRA where there are two shadows or more."""
-    scores = network_scores(network, shadows, cohorts.queries)
-    control = network_scores(shadows[0], (), cohorts.queries) if shadows else {}
+    queries = cohorts.queries
+    scores = parts.arrays("attacks on the network", lambda: network_scores(network, shadows, queries))
+    control = parts.arrays("control strangers", lambda: network_scores(shadows[0], (), queries)) if shadows else {}
     return [line(name, "network", scores[name], cohorts, control.get(name)) for name in scores]
 
 

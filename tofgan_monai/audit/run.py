@@ -23,7 +23,7 @@ from tofgan_monai.metrics.manifold import load_prdc
 from tofgan_monai.metrics.quality import quality
 from tofgan_monai.privacy.data_attacks import MIN_PAIRS, Searches
 from tofgan_monai.privacy.risk import detectable_auc
-from tofgan_monai.privacy.segmentation_attacks import load_unet
+from tofgan_monai.privacy.segmentation_attacks import load_unet, weights_file
 from tofgan_monai.privacy.verdict import MIN_PATIENTS, WORST_AUC, verdicts
 from tofgan_monai.report.audit import write_audit_report
 
@@ -90,16 +90,17 @@ def audit(
         "training_checked": training is not None,
         "guarantee": training.guarantee if training else None,
     }
+    of_shadows = [sha256(weights_file(path)) for path in shadows]
+    parts = Parts(folder / "parts", [FORMAT, aim.described, cohorts.described, pairs_per_patient, *of_shadows])
     if aim.stack is None:
         assert aim.network is not None
         ranks = [canary.ranks_by_network(cohorts, networks) for canary in repeats]
         found |= {
-            "attacks": on_segmentation(aim.network, networks, cohorts),
+            "attacks": on_segmentation(aim.network, networks, cohorts, parts),
             "shadows": len(networks),
             "canary": judged(repeats[0].times, ranks) if ranks else None,
         }
     else:
-        parts = Parts(folder / "parts", [FORMAT, aim.described, cohorts.described, pairs_per_patient])
         found |= _of_pairs(aim.stack, aim, training, repeats, cohorts, parts, extractor, Path(references))
         save_pictures(folder / "pictures.npz", found["copies"], aim.stack, cohorts)
     found["power"] = _power(found["attacks"], cohorts)

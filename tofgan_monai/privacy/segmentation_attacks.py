@@ -72,6 +72,11 @@ def lira_score(network: nn.Module, shadows: Sequence[nn.Module], queries: np.nda
     return (attacked - unseen.mean(axis=0)) / (deviation or 1.0)  # 0: shadows that are all the same
 
 
+def weights_file(weights: str | os.PathLike) -> Path:
+    """The `.pt` file that is named, or that of a bundle's name or folder."""
+    return Path(weights) if Path(weights).suffix == ".pt" else bundle_path(weights) / "models" / "model.pt"
+
+
 def load_unet(weights: str | os.PathLike) -> HalfUNet:
     """The half U-Net of these weights, as wide as they are.
 
@@ -81,7 +86,7 @@ def load_unet(weights: str | os.PathLike) -> HalfUNet:
     Raises:
         InputError: no such file or bundle, or weights of another network.
     """
-    path = Path(weights) if Path(weights).suffix == ".pt" else bundle_path(weights) / "models" / "model.pt"
+    path = weights_file(weights)
     content = load_weights(path)
     try:
         network = HalfUNet(len(content["down.0.0.weight"]))
