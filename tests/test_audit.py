@@ -36,7 +36,7 @@ class MeanFeatures:
 def _cheap(monkeypatch):
     monkeypatch.setattr(stages, "load_extractor", lambda weights: MeanFeatures())
     monkeypatch.setattr("tofgan_monai.privacy.model_attacks.N_CANDIDATES", 64)
-    monkeypatch.setattr("tofgan_monai.audit.attacks.RECOVERED_PER_PATIENT", 1)
+    monkeypatch.setattr("tofgan_monai.audit.attacks.N_RECOVERED", 6)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tofgan_monai.privacy.model_attacks import critic_score, latent_recovery
 from tofgan_monai.privacy.risk import assess, excess, member_only, roc
 from tofgan_monai.privacy.segmentation_attacks import confidence_score, lira_score, loss_score
 
-RECOVERED_PER_PATIENT = 4  # patches whose latents are looked for: each costs hundreds of steps of the generator
+N_RECOVERED = 320  # patches, about, whose latents are looked for: each costs hundreds of steps of the generator
 Line = dict[str, Any]
 Scores = dict[str, np.ndarray]
 
@@ -44,7 +44,7 @@ def data_scores(queries: np.ndarray, stack: np.ndarray, references: np.ndarray, 
 
 def on_generator(generator: Generator, cohorts: Cohorts, parts: Parts) -> list[Line]:
     """Latent recovery, of a few patches a patient."""
-    few = cohorts.fewer(RECOVERED_PER_PATIENT)
+    few = cohorts.fewer(max(1, N_RECOVERED // len(np.unique(cohorts.patients))))
     scores = parts.arrays("latent recovery", lambda: {"scores": latent_recovery(generator, few.queries)})
     return [line("latent recovery", "generator", scores["scores"], few)]
 
