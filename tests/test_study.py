@@ -188,7 +188,7 @@ def test_interrupted_study_says_how_it_goes_on(done, tmp_path):
     while process.poll() is None and not (folder / "unets" / "WGAN-GP" / "0" / "tensorboard").exists():
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    error = process.communicate(timeout=60)[1]
+    error = process.communicate(timeout=180)[1]
     assert process.returncode == 1
     assert "stopped; the same command goes on" in error and "failed" not in error
 
