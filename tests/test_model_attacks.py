@@ -15,11 +15,10 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.networks import Critic, Generator, HalfUNet, Norm
 from tofgan_monai.privacy import model_attacks
 from tofgan_monai.privacy.model_attacks import (
-    bundle_generator,
     critic_score,
     latent_recovery,
+    read_checkpoint,
     run_critic,
-    training_digest,
 )
 from tofgan_monai.training import save_weights
 
@@ -143,7 +142,7 @@ def test_critic_comes_back_from_its_training(tmp_path, pairs, norm, minibatch):
     back = run_critic(save_run(tmp_path, critic, "critic"))
     assert str(back) == str(critic.eval()) and not back.training
     np.testing.assert_array_equal(critic_score(back, pairs), critic_score(critic, pairs))
-    assert training_digest(tmp_path) == "0123456789abcdef"
+    assert read_checkpoint(tmp_path)[1]["recipe"]["pairs"] == "0123456789abcdef"
 
 
 def test_what_is_no_gans_training_is_told(tmp_path):
@@ -153,29 +152,6 @@ def test_what_is_no_gans_training_is_told(tmp_path):
         run_critic(save_run(tmp_path, HalfUNet(2), "network"))
     with pytest.raises(InputError, match="its critic is none of"):
         run_critic(save_run(tmp_path, nn.Sequential(nn.Linear(2, 2)), "critic"))
-    save_weights({"epoch": 1, "recipe": {}, "state": {}}, tmp_path / "checkpoint.pt")
-    with pytest.raises(InputError, match="does not tell which pairs"):
-        training_digest(tmp_path)
     save_weights(Critic(2).state_dict(), tmp_path / "checkpoint.pt")
     with pytest.raises(InputError, match="not the checkpoint of a training"):
-        training_digest(tmp_path)
-
-
-def test_generator_of_a_bundle(tmp_path):
-    shipped, threshold, name = bundle_generator("tof_mra_dcgan")
-    assert name == "tof_mra_dcgan" and -1 < threshold < 1 and not shipped.training
-    other = Generator(width=2)
-    save_weights(other.state_dict(), tmp_path / "other.pt")
-    loaded, chosen, _ = bundle_generator("tof_mra_dcgan", tmp_path / "other.pt", width=2, label_threshold=0.25)
-    assert chosen == 0.25 and loaded(torch.zeros(1, 100)).equal(other.eval()(torch.zeros(1, 100)))
-
-
-def test_what_is_no_generator_is_told(tmp_path):
-    save_weights(Generator(width=2).state_dict(), tmp_path / "other.pt")
-    for bundle, weights, overrides, told in (
-        ("tof_mra_vessel_segmentation", None, {}, "makes no pairs"),
-        ("tof_mra_dcgan", tmp_path / "other.pt", {}, "weights of another network"),
-        ("tof_mra_dcgan", None, {"widht": 2}, "did you mean --width"),
-    ):
-        with pytest.raises(InputError, match=told):
-            bundle_generator(bundle, weights, **overrides)
+        read_checkpoint(tmp_path)

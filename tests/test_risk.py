@@ -11,14 +11,8 @@ from scipy import stats
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.privacy.epsilon import epsilon_bound, epsilon_ceiling
-from tofgan_monai.privacy.risk import (
-    assess,
-    detectable_auc,
-    excess,
-    member_only,
-    required_patients,
-    roc,
-)
+from tofgan_monai.privacy.power import detectable_auc, required_patients
+from tofgan_monai.privacy.risk import assess, excess, member_only, roc
 
 
 def trial(n_members=40, n_others=40, n_patches=5, between=1.0, shift=0.0, seed=0):

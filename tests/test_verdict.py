@@ -11,7 +11,7 @@ from audits import attack, audit, changed, interval, risk
 from tofgan_monai.errors import InputError
 from tofgan_monai.privacy.evidence import FIGURES, SUMMARY, departures, read_audit, summary
 from tofgan_monai.privacy.mapping import MAPPING
-from tofgan_monai.privacy.risk import detectable_auc
+from tofgan_monai.privacy.power import detectable_auc
 from tofgan_monai.privacy.verdict import MIN_PATIENTS, WORST_AUC, corrected, verdicts, worst
 
 ROOT = Path(__file__).parents[1]

@@ -21,9 +21,9 @@ from tofgan_monai.networks import Generator
 from tofgan_monai.pairs import PairDataset, open_stack
 from tofgan_monai.privacy.canary import canary_rank
 from tofgan_monai.privacy.data_attacks import Searches, search
+from tofgan_monai.privacy.model_attacks import read_checkpoint
 from tofgan_monai.privacy.risk import assess
 from tofgan_monai.privacy.similarity import Matches, joined
-from tofgan_monai.training import load_weights
 
 Ranks = dict[str, dict[str, Any]]  # by attack: above_all, rank, of
 N_PLANTED, NOISE = 20, 0.1  # pairs; standard deviation of what is added to an image in [-1, 1]
@@ -87,7 +87,7 @@ class Canary:
         canary = open_stack(pairs)[1].get("canary")
         if canary is None or canary["of"] != cohorts.members.digest:
             raise InputError(f"{pairs}: no canary of the members' stack; make it by `tofgan canary` of that stack")
-        recipe = load_weights(run / "checkpoint.pt")["recipe"]
+        recipe = read_checkpoint(run)[1]["recipe"]
         if recipe.get("pairs") != PairDataset(pairs).digest:
             raise InputError(f"{run}: its training was on other pairs than {pairs}; train on these")
         if training and (others := training.differing(recipe)):

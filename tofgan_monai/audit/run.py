@@ -22,7 +22,7 @@ from tofgan_monai.metrics.features import Extractor, load_extractor
 from tofgan_monai.metrics.manifold import load_prdc
 from tofgan_monai.metrics.quality import quality
 from tofgan_monai.privacy.data_attacks import MIN_PAIRS, Searches
-from tofgan_monai.privacy.risk import detectable_auc
+from tofgan_monai.privacy.power import detectable_auc
 from tofgan_monai.privacy.segmentation_attacks import load_unet, weights_file
 from tofgan_monai.privacy.verdict import MIN_PATIENTS, WORST_AUC, verdicts
 from tofgan_monai.report.audit import write_audit_report

@@ -12,7 +12,7 @@ from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.target import Target
 from tofgan_monai.errors import InputError
 from tofgan_monai.networks import Critic
-from tofgan_monai.privacy.model_attacks import run_critic
+from tofgan_monai.privacy.model_attacks import read_checkpoint, run_critic
 from tofgan_monai.training import load_weights
 
 GUARANTEE = "guarantee.json"
@@ -32,7 +32,7 @@ class Training:
     """
 
     def __init__(self, run: Path, target: Target, cohorts: Cohorts) -> None:
-        content = load_weights(run / "checkpoint.pt")
+        _, content = read_checkpoint(run)
         self.recipe: dict[str, str] = content["recipe"]
         problems = []
         if self.recipe.get("pairs") != cohorts.members.digest:

@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from tofgan_monai.bundle_paths import bundle_path
-from tofgan_monai.bundle_runs import mistyped
 from tofgan_monai.engine import GaussianLatents
 from tofgan_monai.errors import InputError
 from tofgan_monai.networks import Critic, Generator, Norm
@@ -121,34 +119,6 @@ def critic_score(critic: Critic, queries: np.ndarray) -> np.ndarray:
     return torch.cat(logits).numpy() if logits else np.empty(0, np.float32)
 
 
-def bundle_generator(
-    bundle: str | os.PathLike, weights: str | os.PathLike | None = None, **overrides: Any
-) -> tuple[Generator, float, str]:
-    """The generator that a GAN bundle's inference.yaml declares, its label threshold and the bundle's name there.
-
-    Args:
-        bundle: its name or folder.
-        weights: instead of its `models/model.pt`. The threshold stays that of the bundle's own unless overridden.
-        overrides: id -> value of its inference.yaml, as `width` or `label_threshold`.
-
-    Raises:
-        InputError: no such bundle, one without a generator, a mistyped override, or weights of another network.
-    """
-    from monai.bundle import ConfigParser
-
-    folder = bundle_path(bundle)
-    if problems := mistyped(overrides, folder, ["inference.yaml"]):
-        raise InputError(problems)
-    parser = ConfigParser()
-    parser.read_config(os.fspath(folder / "configs" / "inference.yaml"))
-    if "label_threshold" not in parser or "bundle" not in parser:
-        raise InputError(f"{folder}: its inference.yaml makes no pairs; name a GAN's bundle, as tof_mra_dcgan")
-    parser.update(overrides)
-    generator = parser.get_parsed_content("network_def")
-    load_weights(weights or folder / "models" / "model.pt", generator)
-    return generator.eval(), float(parser["label_threshold"]), str(parser["bundle"])
-
-
 def run_critic(run: str | os.PathLike) -> Critic:
     """The critic of a GAN's training, as its last checkpoint has it.
 
@@ -158,7 +128,7 @@ def run_critic(run: str | os.PathLike) -> Critic:
     Raises:
         InputError: no such training, or not a GAN's.
     """
-    path, content = _checkpoint(run)
+    path, content = read_checkpoint(run)
     state, text = content["state"].get("critic"), content["recipe"].get("critic")
     if state is None or text is None:
         raise InputError(f"{path}: has no critic; name the output folder of a GAN's training")
@@ -173,23 +143,12 @@ def run_critic(run: str | os.PathLike) -> Critic:
     raise InputError(f"{path}: its critic is none of tofgan_monai.networks.Critic; attack it by your own code")
 
 
-def training_digest(run: str | os.PathLike) -> str:
-    """The digest of the pairs that a training saw, as `PairDataset.digest` has it; equal where they are the same.
-
-    Args:
-        run: output folder of the training, of a GAN or of a segmentation network.
+def read_checkpoint(run: str | os.PathLike) -> tuple[Path, dict[str, Any]]:
+    """The `checkpoint.pt` in the output folder of a training, where it lies and what it holds.
 
     Raises:
-        InputError: no such training, or one that recorded none.
+        InputError: none, or not that of a training.
     """
-    path, content = _checkpoint(run)
-    digest = content["recipe"].get("pairs")
-    if digest is None:
-        raise InputError(f"{path}: does not tell which pairs it was trained on; train anew by `tofgan train`")
-    return str(digest)
-
-
-def _checkpoint(run: str | os.PathLike) -> tuple[Path, dict[str, Any]]:
     path = Path(run) / "checkpoint.pt"
     content = load_weights(path)
     if not isinstance(content, dict) or not {"recipe", "state"} <= content.keys():

@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy import stats
 
-from tofgan_monai.privacy.risk import required_patients
+from tofgan_monai.privacy.power import required_patients
 
 RULE = 1
 ERROR = 0.05  # of each interval; of a release, that one of its attacks tells something where there is nothing to tell
