@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from tofgan_monai.audit import audit
+from tofgan_monai.audit import audit, target
 from tofgan_monai.audit import run as stages
 from tofgan_monai.cli import app
 from tofgan_monai.errors import InputError
@@ -116,6 +117,16 @@ def test_stopped_audit_goes_on(clinic, monkeypatch):
         for name in ("quality", "search_copies", "planted"):
             patch.setattr(stages, name, None)
         assert made(clinic) == stopped  # nothing is computed twice
+
+
+def test_pairs_are_made_again_for_another_label_threshold(clinic):
+    def threshold():
+        return target.read_target(clinic / GAN, clinic, n=26, seed=0).described["stack"]["label_threshold"]
+
+    config = clinic / GAN / "configs/inference.yaml"
+    assert threshold() != 0.25
+    config.write_text(re.sub(r"(?m)^label_threshold: \S+", "label_threshold: 0.25", config.read_text("utf-8")), "utf-8")
+    assert threshold() == 0.25
 
 
 def test_stack_of_copies_is_caught(clinic, write_pairs):

@@ -66,7 +66,8 @@ def read_target(target: str | os.PathLike, output: Path, *, n: int, seed: int) -
     if not isinstance(network, Generator):
         return Target(bundle, network, digest, None, {"kind": "segmentation", **names, "stack": None})
     path = output / "synthetic.npy"
-    if not _is_made(path, digest, n, seed):
+    threshold = _inference(bundle).get("label_threshold")
+    if not _is_made(path, digest, n, seed, threshold):
         run_bundle(bundle, ["inference.yaml"], {"n": n, "seed": seed, "output": os.path.abspath(path)})
     stack, described = _described_stack(path)
     return Target(bundle, network, digest, stack, {"kind": "generator", **names, "stack": described})
@@ -78,22 +79,27 @@ def bundle_network(bundle: Path, weights: Path | None = None) -> tuple[nn.Module
     Raises:
         InputError: no weights, or another network's.
     """
-    from monai.bundle import ConfigParser
-
-    parser = ConfigParser()
-    parser.read_config(os.fspath(bundle / "configs" / "inference.yaml"))
-    network = parser.get_parsed_content("network_def")
+    network = _inference(bundle).get_parsed_content("network_def")
     weights = weights or bundle / "models" / "model.pt"
     fit_weights(network, load_weights(weights), weights)
     return network.eval(), weights
 
 
-def _is_made(path: Path, digest: str, n: int, seed: int) -> bool:
+def _inference(bundle: Path) -> Any:
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(os.fspath(bundle / "configs" / "inference.yaml"))
+    return parser
+
+
+def _is_made(path: Path, digest: str, n: int, seed: int, threshold: float) -> bool:
     try:
         manifest = open_stack(path)[1]
     except InputError:
         return False
-    return (manifest.get("weights_sha256"), manifest["n"], manifest.get("seed")) == (digest, n, seed)
+    facts = (manifest.get("weights_sha256"), manifest["n"], manifest.get("seed"), manifest.get("label_threshold"))
+    return facts == (digest, n, seed, threshold)
 
 
 def _described_stack(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
