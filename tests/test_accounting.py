@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from types import SimpleNamespace
 
+import numpy as np
 import opacus
 import pytest
 import torch
@@ -14,7 +16,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.privacy.accounting import PrivacyBudget, epsilon_of, noise_for
+from tofgan_monai.privacy.accounting import PrivacyBudget, epsilon_of, noise_for, private_share, promised_share
 from tofgan_monai.privacy.units import Secret
 
 PLAIN = [(0.01, 1.1, 200, 1e-5), (0.16, 2.0, 50, 1e-5), (0.5, 4.5, 100, 1e-3)]
@@ -27,7 +29,14 @@ def stand_in(n_units=1000, expected_units=10, unit="patch", secret=None):
         def __len__(self):
             return -(-n_units // expected_units)
 
-    return Draws(n_units=n_units, sampling_rate=expected_units / n_units, unit=unit, secret=secret or Secret())
+    shares = np.full(n_units, 0.03)
+    return Draws(
+        n_units=n_units,
+        sampling_rate=expected_units / n_units,
+        unit=unit,
+        secret=secret or Secret(),
+        vessel_shares=lambda: shares,
+    )
 
 
 def budget(draws=None, **changes):
@@ -111,7 +120,9 @@ def test_budget_without_a_target_takes_what_the_noise_gives():
 
 def test_guarantee_says_what_holds_for_whom():
     made = budget(stand_in(200, 20, "patient"), delta=1e-4)
-    assert made.guarantee(30) == {
+    guarantee = made.guarantee(30)
+    assert guarantee.pop("vessel_share") == private_share(made.draws, 0.1)
+    assert guarantee == {
         "epsilon": round(made.epsilon(30), 4),
         "delta": 1e-4,
         "unit": "patient",
@@ -120,7 +131,62 @@ def test_guarantee_says_what_holds_for_whom():
         "noise_multiplier": made.noise_multiplier,
         "sampling_rate": 0.1,
         "steps": 30,
+        "share_epsilon": 0.1,
     }
+
+
+def test_what_the_share_of_vessels_costs_is_part_of_the_epsilon():
+    cheap, dear = budget(share_epsilon=0.1), budget(share_epsilon=1.0)
+    assert dear.noise_multiplier > cheap.noise_multiplier
+    for made, share in ((cheap, 0.1), (dear, 1.0)):
+        training = epsilon_of(
+            500, noise_multiplier=made.noise_multiplier, sampling_rate=0.01, delta=1e-5, accountant="rdp"
+        )
+        assert made.epsilon(500) == pytest.approx(training + share) and 1.98 < made.epsilon(500) <= 2.0
+
+
+def shares(values, secret):
+    draws = stand_in(len(values), 1, secret=secret)
+    draws.vessel_shares = lambda: np.array(values)
+    return draws
+
+
+def test_one_unit_moves_the_private_share_by_no_more_than_the_noise_hides():
+    """Of 100 units, of which one is all vessel or is not there: 0.2 / 100, whatever the noise."""
+    for seed in range(20):
+        others = [0.05] * 99
+        most = private_share(shares([*others, 1.0], Secret(seed)), 1.0)
+        nobody = private_share(shares([*others, 0.0], Secret(seed)), 1.0)
+        assert most - nobody == pytest.approx(0.2 / 100, abs=2e-5)
+
+
+def test_noise_of_the_private_share_is_laplaces():
+    found = np.array([private_share(shares([0.05] * 100, Secret(seed)), 1.0) for seed in range(2000)])
+    scale = 0.2 / 100  # of the sum's 0.2 / epsilon
+    assert found.mean() == pytest.approx(0.05, abs=4 * scale * np.sqrt(2 / 2000))
+    assert np.abs(found - 0.05).mean() == pytest.approx(scale, rel=0.1)
+    assert (np.abs(found - 0.05) > 3 * scale).mean() == pytest.approx(np.exp(-3), abs=0.02)
+
+
+def test_private_share_is_drawn_once_whatever_was_drawn_before():
+    """A second draw when a training goes on would tell twice as much."""
+    secret = Secret()
+    draws = shares([0.05] * 10, secret)
+    first = private_share(draws, 0.5)
+    secret.generator()
+    torch.manual_seed(5)
+    assert private_share(draws, 0.5) == first != private_share(shares([0.05] * 10, Secret()), 0.5)
+
+
+def test_private_share_stays_a_share_whatever_the_noise():
+    found = [private_share(shares([0.05], Secret(seed)), 0.01) for seed in range(50)]
+    assert min(found) == 0 and max(found) == 0.2
+
+
+def test_share_is_read_from_the_guarantee(tmp_path):
+    assert promised_share(tmp_path) is None
+    (tmp_path / "guarantee.json").write_text(json.dumps(budget().guarantee(10)))
+    assert 0 < promised_share(tmp_path) < 0.2
 
 
 def test_nothing_is_promised_without_noise_or_where_the_noise_can_be_repeated():
@@ -135,6 +201,8 @@ def test_nothing_is_promised_without_noise_or_where_the_noise_can_be_repeated():
     [
         ({"delta": 1e-3}, "delta 0.001: choose one above 0 and below 1 / 1000"),
         ({"delta": 0.0}, "delta 0.0"),
+        ({"share_epsilon": 0.0}, "share_epsilon 0.0"),
+        ({"share_epsilon": 2.0}, "share_epsilon 2.0: is a part of target_epsilon 2.0"),
         ({"target_epsilon": None}, "neither target_epsilon nor noise_multiplier"),
         ({"noise_multiplier": 0.3, "target_epsilon": 1.0}, "one epoch alone costs epsilon .* above target_epsilon 1.0"),
         ({"noise_multiplier": 0.3, "target_epsilon": 1.0, "max_epochs": 1}, "one epoch alone"),

@@ -15,10 +15,10 @@ from tofgan_monai.bundle_runs import run_bundle
 from tofgan_monai.engine import GaussianLatents
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
-from tofgan_monai.generation import LatentDataset, adopt
+from tofgan_monai.generation import LatentDataset, adopt, raw_labels
 from tofgan_monai.networks import Critic, Generator
 from tofgan_monai.pairs import open_stack
-from tofgan_monai.training import load_weights, save_weights
+from tofgan_monai.training import load_weights, save_weights, start_from
 
 GAN = Path(__file__).parents[1] / "bundles" / "tof_mra_wgan_gp_sn"
 UNET = GAN.parent / "tof_mra_vessel_segmentation"
@@ -160,6 +160,13 @@ def test_adopted_weights_fit_the_bundle_and_bring_their_threshold(bundle, traini
     pairs = generate(tmp_path / "synthetic.npy", target, 64, label_threshold=threshold)
     share = (open_stack(pairs)[0][:, 1] > 0).mean()
     assert share == pytest.approx(8 / 96, abs=0.03)  # the real pairs' share of vessels
+
+
+def test_private_training_brings_its_own_share_of_vessels(bundle, training):
+    (training / "guarantee.json").write_text('{"vessel_share": 0.04}')
+    target, threshold = adopt(training, bundle)
+    labels = raw_labels(start_from(Generator(100, 2), target))
+    assert (labels > threshold).mean() == pytest.approx(0.04, abs=1e-4)
 
 
 def test_last_weights_are_adopted_on_request(bundle, training):

@@ -17,9 +17,10 @@ from tofgan_monai.engine import GaussianLatents
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.data_card import seen_by, write_card
 from tofgan_monai.files import sha256, written_whole
-from tofgan_monai.metrics.thresholds import choose_label_threshold
+from tofgan_monai.metrics.thresholds import threshold_for, vessel_share
 from tofgan_monai.networks import Generator
 from tofgan_monai.pairs import StackWriter, binarise_labels
+from tofgan_monai.privacy.accounting import promised_share
 from tofgan_monai.training import fit_weights, load_weights, save_weights
 
 CHUNK = 64  # pairs made at once: a sum's last bits depend on it, so it is fixed
@@ -107,7 +108,8 @@ def adopt(
         run: output folder of the training.
         bundle: the bundle's folder.
         validation_pairs: stack of real pairs of validation patients: the threshold is the one at which synthetic
-            labels have their share of vessels. None leaves the bundle's.
+            labels have their share of vessels. None leaves the bundle's, or takes the share of a private training's
+            `guarantee.json`.
         last: the last epoch's weights instead of the best's.
 
     Returns:
@@ -128,11 +130,11 @@ def adopt(
     network = parser.get_parsed_content("network_def")
     fit_weights(network, weights, source)
     target = bundle / "models" / "model.pt"
-    threshold = None
-    if validation_pairs is not None:
+    threshold, share = None, promised_share(run) if validation_pairs is None else vessel_share(validation_pairs)
+    if share is not None:
         if "label_threshold" not in parser:
             raise InputError(f"{config}: has no label_threshold to choose; leave the validation pairs out")
-        threshold = choose_label_threshold(raw_labels(network), validation_pairs)
+        threshold = threshold_for(raw_labels(network), share)
     seen = seen_by(run, bundle)
     save_weights(weights, target)
     write_card(bundle, seen)

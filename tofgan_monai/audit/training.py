@@ -12,10 +12,10 @@ from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.target import Target
 from tofgan_monai.errors import InputError
 from tofgan_monai.networks import Critic
+from tofgan_monai.privacy.accounting import GUARANTEE
 from tofgan_monai.privacy.model_attacks import read_checkpoint, run_critic
 from tofgan_monai.training import load_weights
 
-GUARANTEE = "guarantee.json"
 OF_ONE_RUN = {"pairs", "data", "seed", "validation_pairs"}  # of a recipe: what may differ where a training is repeated
 
 

@@ -86,7 +86,7 @@ def generate(
     ] = None,
 ) -> None:
     """Make a stack of synthetic pairs."""
-    given = {"weights": absolute(weights), "validation_pairs": absolute(validation_pairs)}
+    given: dict[str, Any] = {"weights": absolute(weights), "validation_pairs": absolute(validation_pairs)}
     if for_release is not None:
         from tofgan_monai.bundle_paths import bundle_path
         from tofgan_monai.bundle_runs import parse_overrides
@@ -101,7 +101,13 @@ def generate(
     if drop_copies or despite is not None:
         raise InputError("--drop-copies and --despite belong to --for-release AUDIT; give it, or leave them out")
     if weights and not validation_pairs and not any(word.startswith("--label_threshold") for word in context.args):
-        logger.warning("the label threshold is the bundle's own weights'; choose another by --validation-pairs STACK")
+        from tofgan_monai.privacy.accounting import promised_share
+
+        given["vessel_share"] = promised_share(weights.parent)
+        if given["vessel_share"] is None:
+            logger.warning(
+                "the label threshold is the bundle's own weights'; choose another by --validation-pairs STACK"
+            )
     run(bundle, ["inference.yaml"], {"n": n, "seed": seed, "output": absolute(output), **given}, context)
     typer.echo(f"{output}: {n} synthetic pairs")
 

@@ -92,6 +92,20 @@ def choose_label_threshold(
 ) -> float:
     """The threshold in (-1, 1) that gives generated labels the share of vessels that validation patients' pairs have.
 
+    Args:
+        raw_labels: see `threshold_for`.
+        validation_stack: real pairs (n, 2, H, W), label above 0 where there is vessel: an array, a stack's path, or
+            several.
+
+    Raises:
+        InputError: see `threshold_for`; or a stack that cannot be read.
+    """
+    return threshold_for(raw_labels, vessel_share(validation_stack))
+
+
+def threshold_for(raw_labels: np.ndarray, share: float) -> float:
+    """The threshold in (-1, 1) above which a given share of generated labels lies.
+
     It lies midway between the two neighbouring raw values that part the vessels from the rest, so `raw > threshold`
     gives that share on any machine. Saturated labels (a tanh that is exactly -1 or +1 almost everywhere) have ties:
     then the nearer of the two possible shares is taken, and for labels of -1 and +1 alone the threshold is 0. Raw
@@ -99,16 +113,17 @@ def choose_label_threshold(
 
     Args:
         raw_labels: the generator's label channel (n, H, W) in [-1, 1] before any threshold; a few thousand are plenty.
-        validation_stack: real pairs (n, 2, H, W), label above 0 where there is vessel: an array, a stack's path, or
-            several.
+        share: of vessel pixels, from 0 to 1.
 
     Raises:
-        InputError: no labels, values outside [-1, 1], or a stack that cannot be read.
+        InputError: no labels, values outside [-1, 1], or a share outside [0, 1].
     """
     raw = np.asarray(raw_labels, dtype=np.float32).reshape(-1)
     if not raw.size or not np.abs(raw).max() <= 1:
         raise InputError("raw labels: values in [-1, 1] are needed, at least one; pass the generator's tanh output")
-    n_vessel = round(vessel_share(validation_stack) * raw.size)
+    if not 0 <= share <= 1:
+        raise InputError(f"share of vessels {share}: give one from 0 to 1")
+    n_vessel = round(share * raw.size)
     low, high = _neighbours(raw, n_vessel)
     if low == high:
         logger.warning("the generated labels are %s everywhere: no threshold finds vessels in them", low)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import os
 import warnings
 from bisect import bisect_right
+from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.privacy.units import UnitDraws
 
 AccountantName = Literal["prv", "rdp"]
+GUARANTEE = "guarantee.json"  # in a private training's folder: what holds for its `best.pt`
+LARGEST_SHARE = 0.2  # of a unit's pixels that count as vessel at most, so that no unit says more than noise hides
 _logger = logging.getLogger(__name__)
 
 
@@ -51,6 +58,25 @@ def noise_for(
         )
 
 
+def private_share(draws: UnitDraws, epsilon: float) -> float:
+    """The mean share of vessels in the units' labels, each counted as `LARGEST_SHARE` at most, with Laplace noise.
+
+    A unit more or less moves the sum by that much at most: the figure is epsilon-private. How many there are is public.
+
+    Source: Dwork et al. 2006, doi:10.1007/11681878_14.
+    """
+    total = np.minimum(draws.vessel_shares(), LARGEST_SHARE).sum()
+    noise = draws.secret.lasting_generator().laplace(scale=LARGEST_SHARE / epsilon)
+    share = float((total + noise) / draws.n_units)
+    return round(min(max(share, 0.0), LARGEST_SHARE), 5)
+
+
+def promised_share(run: str | os.PathLike) -> float | None:
+    """The private share of vessels that a training's `guarantee.json` tells; None of a training without one."""
+    path = Path(run) / GUARANTEE
+    return json.loads(path.read_text("utf-8")).get("vessel_share") if path.exists() else None
+
+
 class PrivacyBudget:
     """How much noise a training needs for its epsilon, or how many epochs its noise can afford.
 
@@ -64,10 +90,12 @@ class PrivacyBudget:
         noise_multiplier: None: as little as `max_epochs` need for the target; 0, for comparison: nothing is promised,
             and the target is not looked at.
         max_epochs: epochs that are wanted.
+        share_epsilon: what of the epsilon is spent on `private_share`, from which the label threshold comes.
         accountant: `prv`, the tighter, or `rdp`.
 
     Raises:
-        InputError: neither target nor noise, a delta too large, or too little noise for one epoch.
+        InputError: neither target nor noise, a delta too large, too little noise for one epoch, or nothing left for
+            the training.
     """
 
     def __init__(
@@ -78,15 +106,20 @@ class PrivacyBudget:
         target_epsilon: float | None,
         noise_multiplier: float | None,
         max_epochs: int,
+        share_epsilon: float = 0.1,
         accountant: AccountantName = "prv",
     ) -> None:
-        self.draws, self.delta, self.accountant = draws, delta, accountant
+        self.draws, self.delta, self.accountant, self.share_epsilon = draws, delta, accountant, share_epsilon
         if not 0 < delta < 1 / draws.n_units:
             raise InputError(f"delta {delta}: choose one above 0 and below 1 / {draws.n_units}, the number of units")
+        if not 0 < share_epsilon < (target_epsilon or math.inf):
+            raise InputError(
+                f"share_epsilon {share_epsilon}: is a part of target_epsilon {target_epsilon}; choose one above 0, below it"
+            )
         if noise_multiplier is None:
             if not target_epsilon:
                 raise InputError("neither target_epsilon nor noise_multiplier is given; give one of them")
-            noise_multiplier = noise_for(target_epsilon, max_epochs * len(draws), **self._mechanism)
+            noise_multiplier = noise_for(target_epsilon - share_epsilon, max_epochs * len(draws), **self._mechanism)
         self.noise_multiplier, self.epochs = float(noise_multiplier), max_epochs
         if noise_multiplier and target_epsilon and self.epsilon(max_epochs * len(draws)) > target_epsilon:
             cost = lambda epoch: self.epsilon(epoch * len(draws))  # noqa: E731
@@ -106,8 +139,8 @@ class PrivacyBudget:
         return {"sampling_rate": self.draws.sampling_rate, "delta": self.delta, "accountant": self.accountant}
 
     def epsilon(self, steps: int) -> float:
-        """What so many steps cost."""
-        return epsilon_of(steps, noise_multiplier=self.noise_multiplier, **self._mechanism)
+        """What so many steps and the share of vessels cost."""
+        return self.share_epsilon + epsilon_of(steps, noise_multiplier=self.noise_multiplier, **self._mechanism)
 
     def guarantee(self, steps: int) -> dict[str, Any]:
         """What holds after so many steps, for `guarantee.json`; epsilon is None where nothing is promised."""
@@ -121,6 +154,8 @@ class PrivacyBudget:
             "noise_multiplier": self.noise_multiplier,
             "sampling_rate": self.draws.sampling_rate,
             "steps": steps,
+            "share_epsilon": self.share_epsilon,
+            "vessel_share": private_share(self.draws, self.share_epsilon),
         }
 
 

@@ -19,7 +19,7 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.files import write_json
 from tofgan_monai.networks import Critic, MinibatchDiscrimination
 from tofgan_monai.objectives import WassersteinGP
-from tofgan_monai.privacy.accounting import PrivacyBudget
+from tofgan_monai.privacy.accounting import GUARANTEE, PrivacyBudget
 from tofgan_monai.ranks import n_ranks
 from tofgan_monai.training import History, save_weights
 
@@ -196,4 +196,4 @@ class GuaranteedWeights:
         if guarantee["epsilon"] is not None:
             self.history.add("epsilon", guarantee["epsilon"])
         save_weights(self.network.state_dict(), self.folder / "best.pt")
-        write_json(self.folder / "guarantee.json", guarantee)
+        write_json(self.folder / GUARANTEE, guarantee)

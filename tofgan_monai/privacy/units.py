@@ -34,6 +34,10 @@ class Secret:
         """A fresh generator, of the secret and one number of torch's, which need not be secret."""
         return np.random.default_rng([self.key, int(torch.randint(2**62, ()))])
 
+    def lasting_generator(self) -> np.random.Generator:
+        """The same generator each time, and none that `generator` gives: noise drawn once, whenever it is asked for."""
+        return np.random.default_rng([self.key, 2**62])
+
     def state_dict(self) -> dict[str, str | bool]:
         """For the checkpoint."""
         return {"key": f"{self.key:x}", "is_secret": self.is_secret}
@@ -83,6 +87,11 @@ class UnitDraws(Dataset):
     def sampling_rate(self) -> float:
         """The probability with which a unit is in a draw."""
         return self.expected_units / self.n_units
+
+    def vessel_shares(self) -> np.ndarray:
+        """Vessel pixels over all pixels of each unit's labels, (n_units,); private."""
+        shares = np.concatenate([(stack[:, 1] > 0).mean(axis=(1, 2)) for stack in self.pairs.stacks])
+        return np.array([shares[rows].mean() for rows in self._units])
 
     def __len__(self) -> int:
         return -(-self.n_units // self.expected_units)
