@@ -18,7 +18,7 @@ from nvflare.app_opt.pt.recipes.fedavg import FedAvgRecipe
 from nvflare.recipe import SimEnv
 
 from tofgan_monai.cli import app
-from tofgan_monai.training import load_weights, save_weights
+from tofgan_monai.weights import load_weights, save_weights
 
 UNET = "tof_mra_vessel_segmentation"
 CLINICS = ("A", "B")

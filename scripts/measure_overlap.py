@@ -21,8 +21,8 @@ from tofgan_monai.cohort import read_cohort
 from tofgan_monai.metrics.overlap import overlap as overlap_of
 from tofgan_monai.networks import HalfUNet
 from tofgan_monai.segmentation import BrainWindowInferer
-from tofgan_monai.training import start_from
 from tofgan_monai.volumes import load_volume, to_ras
+from tofgan_monai.weights import start_from
 
 WEIGHTS = bundle_path("tof_mra_vessel_segmentation") / "models" / "model.pt"
 

@@ -25,7 +25,7 @@ from tofgan_monai.bundle_paths import bundle_path
 from tofgan_monai.cohort import write_cohort
 from tofgan_monai.label_app.working_copy import BUNDLE, INFERENCE, WEIGHTS
 from tofgan_monai.networks import HalfUNet
-from tofgan_monai.training import save_weights
+from tofgan_monai.weights import save_weights
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ("sub-01", "sub-02", "sub-03")

@@ -202,7 +202,7 @@ def test_nothing_is_promised_without_noise_or_where_the_noise_can_be_repeated():
         ({"delta": 1e-3}, "delta 0.001: choose one above 0 and below 1 / 1000"),
         ({"delta": 0.0}, "delta 0.0"),
         ({"share_epsilon": 0.0}, "share_epsilon 0.0"),
-        ({"share_epsilon": 2.0}, "share_epsilon 2.0: is a part of target_epsilon 2.0"),
+        ({"share_epsilon": 2.0}, "share_epsilon 2.0: part of target_epsilon 2.0"),
         ({"target_epsilon": None}, "neither target_epsilon nor noise_multiplier"),
         ({"noise_multiplier": 0.3, "target_epsilon": 1.0}, "one epoch alone costs epsilon .* above target_epsilon 1.0"),
         ({"noise_multiplier": 0.3, "target_epsilon": 1.0, "max_epochs": 1}, "one epoch alone"),

@@ -19,7 +19,7 @@ from tofgan_monai.pairs import PairDataset, open_stack
 from tofgan_monai.privacy.canary import plant_canary
 from tofgan_monai.privacy.data_attacks import DATA_ATTACKS
 from tofgan_monai.privacy.evidence import read_audit
-from tofgan_monai.training import save_weights
+from tofgan_monai.weights import save_weights
 
 GAN, SEGMENTATION = "tof_mra_wgan_gp", "tof_mra_vessel_segmentation"
 

@@ -14,7 +14,7 @@ import torch
 from tofgan_monai.bundle_runs import run_bundle
 from tofgan_monai.engine import TrainingDivergedError
 from tofgan_monai.errors import InputError
-from tofgan_monai.training import load_weights
+from tofgan_monai.weights import load_weights
 
 ROOT = Path(__file__).parents[1]
 GAN = ROOT / "bundles" / "tof_mra_wgan_gp_sn"

@@ -31,7 +31,7 @@ from tofgan_monai.pairs import PairDataset, open_stack
 from tofgan_monai.phantom.cohorts import write_head
 from tofgan_monai.phantom.head import Head
 from tofgan_monai.preparation import extract, prepare
-from tofgan_monai.training import save_weights
+from tofgan_monai.weights import save_weights
 
 ROOT = Path(__file__).parents[1]
 ALL = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", "tof_mra_dp_wgan_gp", "tof_mra_vessel_segmentation"]

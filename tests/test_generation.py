@@ -18,7 +18,7 @@ from tofgan_monai.files import sha256
 from tofgan_monai.generation import LatentDataset, adopt, raw_labels
 from tofgan_monai.networks import Critic, Generator
 from tofgan_monai.pairs import open_stack
-from tofgan_monai.training import load_weights, save_weights, start_from
+from tofgan_monai.weights import load_weights, save_weights, start_from
 
 GAN = Path(__file__).parents[1] / "bundles" / "tof_mra_wgan_gp_sn"
 UNET = GAN.parent / "tof_mra_vessel_segmentation"

@@ -10,7 +10,7 @@ from tofgan_monai.bundle_paths import bundle_path
 from tofgan_monai.errors import InputError
 from tofgan_monai.label_app.working_copy import BUNDLE, WEIGHTS, place_app, split_by_patient, take_into_use
 from tofgan_monai.networks import HalfUNet
-from tofgan_monai.training import save_weights
+from tofgan_monai.weights import save_weights
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tofgan_monai.privacy.model_attacks import (
     read_checkpoint,
     run_critic,
 )
-from tofgan_monai.training import save_weights
+from tofgan_monai.weights import save_weights
 
 N = 12  # members, and as many others
 

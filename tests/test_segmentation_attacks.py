@@ -19,7 +19,7 @@ from tofgan_monai.privacy.segmentation_attacks import (
     load_unet,
     loss_score,
 )
-from tofgan_monai.training import save_weights
+from tofgan_monai.weights import save_weights
 
 N = 6
 LOSS = DiceCELoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0)  # as in the bundle's train.yaml

@@ -16,16 +16,8 @@ from torch import nn
 from tofgan_monai.engine import TrainingDivergedError
 from tofgan_monai.errors import InputError
 from tofgan_monai.networks import HalfUNet
-from tofgan_monai.training import (
-    History,
-    KeepBest,
-    data_seen,
-    load_weights,
-    run_resumable,
-    save_weights,
-    seed_epoch,
-    start_from,
-)
+from tofgan_monai.training import History, KeepBest, run_resumable, seed_epoch
+from tofgan_monai.weights import data_seen, load_weights, save_weights, start_from
 
 
 class Training:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from tofgan_monai.errors import InputError
 from tofgan_monai.pairs import PairDataset
 from tofgan_monai.privacy.units import Secret, UnitDraws
-from tofgan_monai.training import load_weights, save_weights
+from tofgan_monai.weights import load_weights, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def test_shares_of_vessels_are_those_of_each_units_labels(pairs):
     one_by_one = [float(pairs[i]["label"].mean()) for i in range(12)]
     np.testing.assert_allclose(draws(pairs).vessel_shares(), one_by_one)
     ends = np.cumsum([0, 5, 4, 2, 1])
-    by_patient = [np.mean(one_by_one[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    by_patient = [np.mean(one_by_one[a:b]) for a, b in itertools.pairwise(ends)]
     np.testing.assert_allclose(draws(pairs, "patient").vessel_shares(), by_patient)
 
 

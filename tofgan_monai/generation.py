@@ -21,7 +21,7 @@ from tofgan_monai.metrics.thresholds import threshold_for, vessel_share
 from tofgan_monai.networks import Generator
 from tofgan_monai.pairs import StackWriter, binarise_labels
 from tofgan_monai.privacy.accounting import promised_share
-from tofgan_monai.training import fit_weights, load_weights, save_weights
+from tofgan_monai.weights import fit_weights, load_weights, save_weights
 
 CHUNK = 64  # pairs made at once: a sum's last bits depend on it, so it is fixed
 

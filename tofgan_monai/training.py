@@ -7,12 +7,9 @@ comes from the seed and the epoch's number, so a checkpoint needs no generator s
 
 from __future__ import annotations
 
-import ast
-import io
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from itertools import zip_longest
@@ -32,49 +29,9 @@ from tofgan_monai.engine import TrainingDivergedError
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
 from tofgan_monai.ranks import averaged_figures, from_first, n_ranks, rank, require_joined
+from tofgan_monai.weights import load_weights, save_weights
 
 _logger = logging.getLogger(__name__)
-
-
-def save_weights(content: Any, path: str | os.PathLike) -> None:
-    """Saves tensors in torch's format, whole or not at all; a full disk is an InputError."""
-    buffer = io.BytesIO()  # torch.save into a file would turn a full disk into an error of its own
-    torch.save(content, buffer)
-    with written_whole(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
-
-
-def load_weights(path: str | os.PathLike, network: nn.Module | None = None) -> Any:
-    """What `save_weights` saved, on the CPU; loaded strictly into `network` if one is given.
-
-    Raises:
-        InputError: missing or truncated file, or weights of another network.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such weights; train first or name another file") from error
-    except Exception as error:  # torch raises a dozen kinds for a broken file
-        raise InputError(f"{path}: not readable as weights, truncated perhaps; take a whole copy") from error
-    if network is not None:
-        fit_weights(network, content, path)
-    return content
-
-
-def fit_weights(network: nn.Module, weights: Any, path: str | os.PathLike) -> None:
-    """Loads a state dict strictly.
-
-    Raises:
-        InputError: it is another network's; `path` is where it came from.
-    """
-    try:
-        network.load_state_dict(weights)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        first = str(error).split("\n")[1 if "\n" in str(error) else 0].strip()
-        raise InputError(
-            f"{path}: weights of another network than the configuration's {type(network).__name__} ({first}); "
-            "use the width and norm that it was trained with"
-        ) from error
 
 
 class History:
@@ -279,34 +236,3 @@ def _first_difference(before: str, now: str) -> str:
     lines = zip_longest(before.splitlines(), now.splitlines(), fillvalue="nothing")
     old, new = next((old, new) for old, new in lines if old != new)
     return f"{old.strip()!r} then, {new.strip()!r} now"
-
-
-def start_from(network: nn.Module, weights: str | os.PathLike | None, part: str | None = None) -> nn.Module:
-    """The network, with the weights loaded strictly where a file is given.
-
-    Args:
-        network: takes the weights.
-        weights: a network's, or where `part` is given a training's `checkpoint.pt`.
-        part: which network of the training: `average` (of the generator's weights) or `critic`.
-
-    Raises:
-        InputError: see `load_weights`; or no checkpoint of a GAN's training.
-    """
-    if not weights:
-        return network
-    content = load_weights(weights)
-    if part:
-        if part not in content.get("state", {}):
-            raise InputError(f"{weights}: holds no {part}; give the checkpoint.pt of a GAN's training")
-        content = content["state"][part]
-    fit_weights(network, content, weights)
-    return network
-
-
-def data_seen(pretrained: str | os.PathLike) -> Any:
-    """What the training that a `checkpoint.pt` is of was trained on, as its recipe tells; None where it does not.
-
-    A training that had itself started from other weights does not tell.
-    """
-    recipe = load_weights(pretrained).get("recipe", {})
-    return ast.literal_eval(recipe["data"]) if recipe.get("pretrained") == "None" and "data" in recipe else None

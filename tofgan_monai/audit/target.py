@@ -16,7 +16,7 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
 from tofgan_monai.networks import Generator
 from tofgan_monai.pairs import PairDataset, open_stack
-from tofgan_monai.training import fit_weights, load_weights
+from tofgan_monai.weights import fit_weights, load_weights
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.networks import Critic
 from tofgan_monai.privacy.accounting import GUARANTEE
 from tofgan_monai.privacy.model_attacks import read_checkpoint, run_critic
-from tofgan_monai.training import load_weights
+from tofgan_monai.weights import load_weights
 
 OF_ONE_RUN = {"pairs", "data", "seed", "validation_pairs"}  # of a recipe: what may differ where a training is repeated
 

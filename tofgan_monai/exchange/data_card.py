@@ -32,7 +32,7 @@ from tofgan_monai.exchange.reading import read_document
 from tofgan_monai.exchange.release import check_audit
 from tofgan_monai.files import write_json
 from tofgan_monai.pairs import KINDS
-from tofgan_monai.training import load_weights
+from tofgan_monai.weights import load_weights
 
 RECORDED, DECLARED = "the training's records", "declared by whoever packed it"
 Seen = list[dict[str, Any]]

@@ -16,7 +16,7 @@ from tofgan_monai.exchange.problems import shown
 
 MAX_RECORDS = 10_000
 RESAVE = (
-    "save it again: tofgan_monai.training.save_weights({name: tensor.cpu().clone() for name, tensor in "
+    "save it again: tofgan_monai.weights.save_weights({name: tensor.cpu().clone() for name, tensor in "
     "weights.items()}, 'models/model.pt')"
 )
 _RECORDS = {

@@ -114,7 +114,7 @@ class PrivacyBudget:
             raise InputError(f"delta {delta}: choose one above 0 and below 1 / {draws.n_units}, the number of units")
         if not 0 < share_epsilon < (target_epsilon or math.inf):
             raise InputError(
-                f"share_epsilon {share_epsilon}: is a part of target_epsilon {target_epsilon}; choose one above 0, below it"
+                f"share_epsilon {share_epsilon}: part of target_epsilon {target_epsilon}; choose one above 0, below it"
             )
         if noise_multiplier is None:
             if not target_epsilon:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from tofgan_monai.engine import GaussianLatents
 from tofgan_monai.errors import InputError
 from tofgan_monai.networks import Critic, Generator, Norm
-from tofgan_monai.training import fit_weights, load_weights
+from tofgan_monai.weights import fit_weights, load_weights
 
 N_CANDIDATES = 4096  # random latents, of which the best are optimised
 N_STARTS = 3  # for each query

@@ -21,7 +21,8 @@ from tofgan_monai.networks import Critic, MinibatchDiscrimination
 from tofgan_monai.objectives import WassersteinGP
 from tofgan_monai.privacy.accounting import GUARANTEE, PrivacyBudget
 from tofgan_monai.ranks import n_ranks
-from tofgan_monai.training import History, save_weights
+from tofgan_monai.training import History
+from tofgan_monai.weights import save_weights
 
 UnitLoss = Callable[..., Tensor]
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from tofgan_monai.bundle_paths import bundle_path
 from tofgan_monai.errors import InputError
 from tofgan_monai.networks import HalfUNet
-from tofgan_monai.training import load_weights
+from tofgan_monai.weights import load_weights
 
 CHUNK = 32
 

@@ -18,7 +18,7 @@ from tofgan_monai.error_maps import COLOURS, error_map, radiological
 from tofgan_monai.files import written_whole
 from tofgan_monai.metrics.calibre import EDGES_MM, calibre_mm
 from tofgan_monai.metrics.overlap import dice, spacing_of
-from tofgan_monai.training import load_weights
+from tofgan_monai.weights import load_weights
 
 WINDOW_MM = 36.0
 NAMES = ("true positive", "false positive", "false negative")
