@@ -25,8 +25,8 @@ def write_stack(path: Path, **manifest: object) -> None:
         stack.append(np.stack([rng.uniform(-1, 1, (10, 96, 96)), rng.choice([-1, 1], (10, 96, 96))], axis=1))
 
 
-def write_scores(path: Path, model: str, cohort: str, scores: list[Overlap]) -> None:
-    write_results(path, result_lines(scores, model=model, cohort=cohort, split="test"))
+def write_scores(path: Path, model: str, cohort: str, scores: list[Overlap], more: list[dict] | None = None) -> None:
+    write_results(path, result_lines(scores, model=model, cohort=cohort, split="test", more=more))
 
 
 @pytest.fixture
@@ -151,3 +151,19 @@ def test_files_of_another_form_are_named(folder: Path, name: str, content: str) 
     (folder / name).write_text(content)
     with pytest.raises(InputError, match=name):
         inputs_from_folder(folder)
+
+
+def test_scores_that_dice_is_blind_to_stand_in_a_table_of_their_own(tmp_path):
+    more = [
+        {"cl_dice": 0.75, "betti_errors": [3, 1, 0], "asd_mm": 0.5, "avd_mm": 0.25},
+        {"cl_dice": 0.85, "betti_errors": [4, 2, 0], "asd_mm": 0.7, "avd_mm": 0.35},
+    ]
+    write_scores(tmp_path / "results.jsonl", "U-Net", "A", [Overlap(0.9, 2.0, ""), Overlap(0.8, 3.0, "")], more)
+    write_scores(tmp_path / "results.jsonl", "older", "A", [Overlap(0.9, 2.0, "")])
+    table = write_report(tmp_path).read_text("utf-8").split("What the Dice coefficient does not see")[1]
+    cells = "".join(f"<td>{value}</td>" for value in ("U-Net", "0.800", "3.5", "1.5", "0.0", "0.60", "0.30"))
+    assert cells in table and "older" not in table.split("</table>")[0]
+
+
+def test_older_results_have_no_such_table(folder):
+    assert "What the Dice coefficient does not see" not in write_report(folder).read_text("utf-8")

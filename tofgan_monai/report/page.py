@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
 from tofgan_monai.metrics.overlap import Summary
@@ -25,6 +27,14 @@ PAPER = {
     "real 1000Plus patients, GANs and U-Nets of PEGASUS": [(f"{gan} pairs alone", gan, "B") for gan in paper.FID],
 }
 
+FURTHER: list[tuple[str, Callable[[Line], float], int]] = [  # the scores that Dice is blind to, and their digits
+    ("clDice", lambda line: line["cl_dice"], 3),
+    ("components", lambda line: line["betti_errors"][0], 1),
+    ("loops", lambda line: line["betti_errors"][1], 1),
+    ("cavities", lambda line: line["betti_errors"][2], 1),
+    ("average surface distance, mm", lambda line: line["asd_mm"], 2),
+    ("average Hausdorff distance, mm", lambda line: line["avd_mm"], 2),
+]
 T = TypeVar("T")
 
 
@@ -37,6 +47,7 @@ class Row:
     hd95_mm: Summary
     patients: list[float]
     is_baseline: bool
+    further: list[str]  # in the order of FURTHER; empty where results are older than these scores
 
 
 def write_report(source: str | os.PathLike | ReportInputs, output: str | os.PathLike | None = None) -> Path:
@@ -78,7 +89,7 @@ def _render(inputs: ReportInputs) -> str:
     }
     if problems:
         raise InputError(problems)
-    return render("report.html", inputs=inputs, paper=_paper_rows(), **content)
+    return render("report.html", inputs=inputs, paper=_paper_rows(), further=[name for name, *_ in FURTHER], **content)
 
 
 def _paper_rows() -> dict[str, list[tuple[str, float, float, int]]]:
@@ -112,11 +123,16 @@ def _cohorts(lines: Iterable[Line]) -> dict[str, list[Row]]:
     lines = list(lines)
     cohorts: dict[str, list[Row]] = {}
     for (model, cohort, split), (dsc, hd95_mm) in summaries(lines).items():
-        patients = [
-            line["dsc"] for line in lines if (line["model"], line["cohort"], line["split"]) == (model, cohort, split)
-        ]
-        row = Row(model, dsc, hd95_mm, patients, model == BASELINE_MODEL)
+        mine = [line for line in lines if (line["model"], line["cohort"], line["split"]) == (model, cohort, split)]
+        patients = [line["dsc"] for line in mine]
+        row = Row(model, dsc, hd95_mm, patients, model == BASELINE_MODEL, _further(mine))
         cohorts.setdefault(
             f"Cohort {cohort}, {split} patients" if cohort else f"{split} patients".capitalize(), []
         ).append(row)
     return {name: sorted(rows, key=lambda row: row.is_baseline) for name, rows in cohorts.items()}
+
+
+def _further(lines: list[Line]) -> list[str]:
+    if not all({"cl_dice", "betti_errors", "asd_mm", "avd_mm"} <= line.keys() for line in lines):
+        return []
+    return [f"{np.mean([value(line) for line in lines]):.{digits}f}" for _, value, digits in FURTHER]
