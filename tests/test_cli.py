@@ -72,6 +72,16 @@ def test_generate_and_evaluate_pass_their_options_on(ran, tmp_path, monkeypatch)
     assert ran[1][2]["model"] == "real" and ran[1][2]["split"] == "validation"
 
 
+def test_generate_takes_the_share_of_vessels_that_a_private_training_tells(ran, tmp_path):
+    (tmp_path / "guarantee.json").write_text('{"vessel_share": 0.03}')
+    weights = ("--weights", tmp_path / "best.pt")
+    assert tofgan("generate", "tof_mra_dp_wgan_gp", tmp_path / "a.npy", *weights).exit_code == 0
+    assert (
+        tofgan("generate", "tof_mra_dp_wgan_gp", tmp_path / "a.npy", *weights, "--label_threshold", 0.1).exit_code == 0
+    )
+    assert ran[0][2]["vessel_share"] == 0.03 and "vessel_share" not in ran[1][2]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
