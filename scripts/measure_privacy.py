@@ -55,9 +55,12 @@ STACKS: dict[str, list[object]] = {  # what `tofgan extract` is told
 EPSILONS = (1.0, 5.0, 7.4, None)  # None: clipped, without noise
 UNITS: dict[str, list[object]] = {
     "patch": [],
-    "patient": ["--unit", "patient", "--batch_size", 100, "--patches_per_unit", 2],
+    "patient": ["--unit", "patient", "--batch_size", 100, "--patches_per_unit", 2, "--max_epochs", 24],
 }
-STARTS = {"public": ["--pretrained", "PUBLIC/checkpoint.pt"], "nothing": ["--critic_trains", "None"]}
+STARTS: dict[str, list[object]] = {
+    "public": ["--pretrained", "PUBLIC/checkpoint.pt"],
+    "nothing": ["--critic_trains", "None", "--generator_lr", 0.001],
+}
 COLOURS = {"public": "#1f5fa8", "nothing": "#b3541e"}
 
 
