@@ -30,6 +30,13 @@ def _no_network():
         yield
 
 
+@pytest.fixture(autouse=True)
+def installed(tmp_path, monkeypatch):
+    """Where bundles are installed: in no test the user's own."""
+    monkeypatch.setenv("TOFGAN_BUNDLES", str(tmp_path / "installed"))
+    return tmp_path / "installed"
+
+
 @pytest.fixture(scope="session")
 def write_pairs():
     """Callable (path, n=24, seed=0, **manifest) that writes a stack: soft noise with a bright bar, the vessel."""

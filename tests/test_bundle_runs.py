@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
+from checkpoints import same
 
 from tofgan_monai.bundle_runs import run_bundle
 from tofgan_monai.engine import TrainingDivergedError
@@ -46,14 +46,6 @@ def pairs(tmp_path_factory, write_pairs):
 
 def train(bundle, pairs, output_dir, **overrides):
     run_bundle(bundle, ["train.yaml"], {**TINY, "pairs": pairs, "output_dir": str(output_dir), **overrides})
-
-
-def same(a, b):
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a if key != "seconds")
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a.equal(b) if isinstance(a, torch.Tensor) else a == b
 
 
 def files(folder):

@@ -39,13 +39,6 @@ GAN, UNET = "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"
 MODEL = "models/model.pt"
 
 
-@pytest.fixture(autouse=True)
-def installed(tmp_path, monkeypatch):
-    """Where bundles are installed."""
-    monkeypatch.setenv("TOFGAN_BUNDLES", str(tmp_path / "installed"))
-    return tmp_path / "installed"
-
-
 @pytest.fixture
 def clinic(tmp_path, bundle_files):
     """A clinic's own bundle."""

@@ -28,12 +28,6 @@ REAL, SIMULATED = [{"kind": "real", "patients": 41}], [{"kind": "simulated", "pa
 REASON = "the ethics board has asked for it, vote 12"
 
 
-@pytest.fixture(autouse=True)
-def installed(tmp_path, monkeypatch):
-    monkeypatch.setenv("TOFGAN_BUNDLES", str(tmp_path / "installed"))
-    return tmp_path / "installed"
-
-
 @pytest.fixture
 def clinic(tmp_path, bundle_files):
     """Callable (seen, bundle) -> the folder of a clinic's own bundle, whose weights have seen this."""

@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from checkpoints import same
 from monai.data import DataLoader, Dataset
 from monai.engines import Trainer
 from monai.transforms import RandScaleIntensityd
@@ -72,14 +73,6 @@ class Training:
     def run(self):
         run_resumable(*self.arguments, **self.options)
         return self
-
-
-def same(a, b):
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a if key != "seconds")
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a.equal(b) if isinstance(a, torch.Tensor) else a == b
 
 
 def files(folder):

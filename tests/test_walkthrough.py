@@ -43,7 +43,6 @@ def clinics(tmp_path, monkeypatch):
         folder = tmp_path / f"PATIENTS_{clinic}"
         items = [write_patient(folder / f"sub-{clinic}{i}", "RAS", seed + i) for i in range(n)]
         write_cohort(folder, {"training": items[:2], "validation": items[2 : n // 2 + 1], "test": items[n // 2 + 1 :]})
-    monkeypatch.setenv("TOFGAN_BUNDLES", str(tmp_path / "installed"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
