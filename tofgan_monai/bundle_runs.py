@@ -66,7 +66,8 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
 
 def _literal(text: str) -> Any:
     try:
-        return ast.literal_eval(text)
+        value = ast.literal_eval(text)
+        return "$None" if value is None else value  # an expression: a bare None would count as not given
     except (ValueError, SyntaxError):
         return text
 
