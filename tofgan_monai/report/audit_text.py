@@ -144,7 +144,7 @@ def guarantee(found: dict[str, Any] | None) -> str:
     units = "patients" if found["unit"] == "patient" else "patches"
     words = (
         f"the training guarantees \u03b5 = {found['epsilon']:.3g} at \u03b4 = {_power_of_ten(found['delta'])}, for one "
-        f"{found['unit']} more or less among {found['n_units']:,} {units} ({found['accountant']} accountant)"
+        f"{found['unit']}, there or not, among {found['n_units']:,} {units} ({found['accountant']} accountant)"
     )
     if found["unit"] == "patch":
         words += "; a patient has many patches, so for a patient the guarantee is far weaker"
