@@ -1,7 +1,7 @@
 """What differential privacy costs and buys, on simulated patients: DSC and attacks against epsilon.
 
-    python scripts/measure_privacy.py FOLDER            # hours; start it twice for two processes, again after a stop
-    python scripts/measure_privacy.py FOLDER --table    # of what is there; draws FOLDER/privacy.svg
+    python scripts/measure_privacy.py FOLDER    # hours; start it twice for two processes, again after a stop
+    python scripts/draw_privacy.py FOLDER       # a table and pictures of what is there
 
 Private GANs are trained on ten pairs each of 1,000 simulated patients of site A: per patch and per patient, from a
 public start (simulation C) and from nothing. Of each training: 2,000 pairs, their label threshold by the private share
@@ -17,30 +17,27 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from tofgan_monai.audit.attacks import data_scores
 from tofgan_monai.audit.cohorts import read_cohorts
 from tofgan_monai.cli import app
-from tofgan_monai.files import write_json, written_whole
+from tofgan_monai.files import write_json
 from tofgan_monai.metrics.diversity import similarity_within
+from tofgan_monai.metrics.sliced_wasserstein import sliced_wasserstein
 from tofgan_monai.metrics.thresholds import vessel_share
 from tofgan_monai.pairs import PairDataset, open_stack
 from tofgan_monai.privacy.accounting import private_share
 from tofgan_monai.privacy.model_attacks import critic_score, run_critic
-from tofgan_monai.privacy.risk import assess
 from tofgan_monai.privacy.units import Secret, UnitDraws
-from tofgan_monai.report.pictures import svg_bytes
 from tofgan_monai.results import read_results
 from tofgan_monai.weights import load_weights, save_weights
 
@@ -72,10 +69,6 @@ COMPARED = {
     "start": "the public start's",
     "counted": "the public start's, vessels as many as patients'",
 }
-ATTACKS = ("density ratio", "LOGAN")  # shown: the one that sees planted patients (docs/results), and the critic's
-COLOURS = {"public": "#1f5fa8", "nothing": "#b3541e"}
-
-Lines = list[dict[str, Any]]  # a row's, one of each seed
 
 
 @dataclass(frozen=True)
@@ -159,6 +152,7 @@ def measure(point: Point) -> dict[str, Any]:
         **asdict(point),
         "dsc": [line["dsc"] for line in lines],
         "hd95_mm": [line["hd95_mm"] for line in lines],
+        "distance": distance(pairs),
         "ms_ssim": similarity_within(pairs[:, 0].astype(np.float32)),
         "guarantee": json.loads(guarantee.read_text()) if guarantee.exists() else None,
     }
@@ -173,12 +167,19 @@ def generator(point: Point) -> list[object]:
         run("train", GAN, "--pairs", "members.npy", "--output-dir", gan, *options)
         return ["--weights", gan / "best.pt"]
     save_weights(load_weights("PUBLIC/checkpoint.pt")["state"]["average"], "start.pt")
-    share = vessel_share("public.npy")
+    share: float | None = vessel_share("public.npy")
     if point.pairs == "counted":
         pairs, secret = PairDataset("members.npy"), Secret()
         draws = UnitDraws(pairs, unit="patient", expected_units=1, patches_per_unit=1, secret=secret)
         share = private_share(draws, 0.1)
     return ["--weights", "start.pt", "--vessel_share", share]
+
+
+def distance(pairs: np.ndarray) -> float:
+    """Sliced Wasserstein distance to pairs of validation patients."""
+    references = np.asarray(open_stack("references.npy")[0])
+    n = min(len(references), len(pairs))
+    return sliced_wasserstein(*(torch.from_numpy(of[:n].astype(np.float32)) for of in (references, pairs)))
 
 
 def attack(point: Point, pairs: np.ndarray) -> None:
@@ -206,93 +207,9 @@ def main(folder: Path, n_seeds: int) -> None:
                 write_json(point.folder / "point.json", measure(point))
 
 
-def tell(folder: Path) -> None:
-    """Prints the table and draws the picture of what is there."""
-    rows: dict[Point, Lines] = {}
-    for path in sorted(folder.glob("points/*/point.json")):
-        line = json.loads(path.read_text())
-        point = Point(**{key: line[key] for key in asdict(Point("", 0))})
-        rows.setdefault(replace(point, seed=0), []).append({**line, "scores": np.load(path.with_name("scores.npz"))})
-    rows = {point: rows[point] for point in points(1) if point in rows}
-    print(
-        "| pairs | unit | start | epsilon | noise | DSC, by seed | 95HD mm | MS-SSIM | AUC density ratio | AUC LOGAN |"
-    )
-    print("|" + "---|" * 10)
-    for point, lines in rows.items():
-        cells = [point.pairs, point.unit or "", point.start or "", "", ""]
-        if promised := lines[0]["guarantee"]:
-            cells[3:] = [f"{point.epsilon or 'none'}", f"{promised['noise_multiplier']:.2f}"]
-        cells += [", ".join(f"{np.mean(line['dsc']):.3f}" for line in lines)]
-        cells += [
-            f"{np.mean([line[key] for line in lines]):.{digits}f}" for key, digits in (("hd95_mm", 1), ("ms_ssim", 2))
-        ]
-        cells += [
-            ", ".join(f"{v:.2f} ({low:.2f} to {high:.2f})" for v, low, high in aucs(lines, name)) for name in ATTACKS
-        ]
-        print("| " + " | ".join(cells) + " |")
-    with written_whole(folder / "privacy.svg") as temporary:
-        temporary.write_bytes(svg_bytes(draw(rows)))
-
-
-def dscs(lines: Lines) -> list[tuple[float, ...]]:
-    """Mean DSC of each seed; its interval over patients is not drawn: the patients are the same everywhere."""
-    return [(float(np.mean(line["dsc"])),) * 3 for line in lines]
-
-
-def aucs(lines: Lines, name: str) -> list[tuple[float, ...]]:
-    """AUC over patients of each seed, with the ends of its interval; none where there is no such attack."""
-    found = [
-        assess(of[name], of["patients"], of["is_member"])["patient"].auc
-        for line in lines
-        if name in (of := line["scores"])
-    ]
-    return [(auc.value, auc.low, auc.high) for auc in found]
-
-
-def draw(rows: dict[Point, Lines]) -> Figure:
-    """DSC and AUC by epsilon: a line for each unit and start, a dot for each training."""
-    figure = Figure(figsize=(9.6, 3.9), layout="constrained")
-    panels: dict[str, Callable[[Lines], list[tuple[float, ...]]]] = {
-        "DSC of the U-Net": dscs,
-        **{f"AUC of an attack: {n}": partial(aucs, name=n) for n in ATTACKS},
-    }
-    for axis, (title, values) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-        for index, (start, unit) in enumerate(product(STARTS, UNITS)):
-            known = [
-                (at, values(rows[p]))
-                for at, e in enumerate(EPSILONS)
-                if (p := Point("private", 0, unit, start, e)) in rows
-            ]
-            style = {"color": COLOURS[start], "linestyle": "-" if unit == "patch" else "--", "linewidth": 1.3}
-            label = f"per {unit}, from {'the public start' if start == 'public' else start}"
-            axis.plot([at for at, _ in known], [np.mean([v[0] for v in of]) for _, of in known], label=label, **style)
-            for at, (value, low, high) in ((at, v) for at, of in known for v in of):
-                x = at + 0.07 * (index - 1.5)
-                axis.errorbar(
-                    x,
-                    value,
-                    [[value - low], [high - value]],
-                    marker="o",
-                    markersize=3,
-                    elinewidth=0.6,
-                    color=COLOURS[start],
-                )
-        for (pairs, words), grey in zip(COMPARED.items(), ("#1d2329", "#5c6770", "#9aa5ad", "#c0c7cc"), strict=True):
-            if Point(pairs, 0) in rows and (found := values(rows[Point(pairs, 0)])):
-                axis.axhline(np.mean([v[0] for v in found]), color=grey, linestyle=":", linewidth=1.3, label=words)
-        axis.set_xticks(range(len(EPSILONS)), [f"{epsilon:g}" if epsilon else "no noise" for epsilon in EPSILONS])
-        axis.set_xlabel("epsilon")
-        axis.set_title(title, fontsize=10)
-        axis.spines[["top", "right"]].set_visible(False)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    return figure
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
-    tell(given.folder) if given.table else main(given.folder, given.seeds)
+    main(given.folder, given.seeds)
