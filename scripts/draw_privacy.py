@@ -27,7 +27,7 @@ from tofgan_monai.report.pictures import svg_bytes
 
 ATTACKS = ("density ratio", "LOGAN")  # shown: the one that sees planted patients (docs/results), and the critic's
 COLOURS = {"public": "#1f5fa8", "nothing": "#b3541e"}
-N_SHOWN = 12  # pairs of a row
+N_SHOWN, SHOWN_EPSILON = 8, 7.4  # pairs of a row, of which trainings
 Lines = list[dict[str, Any]]  # a row's, one of each seed
 
 
@@ -61,7 +61,8 @@ def tell(folder: Path) -> None:
     with written_whole(folder / "privacy.svg") as temporary:
         temporary.write_bytes(svg_bytes(draw(rows)))
     with written_whole(folder / "privacy_pairs.png") as temporary:
-        Image.fromarray(np.concatenate([row_of_pairs(folder, point) for point in rows])).save(temporary)
+        shown = [point for point in rows if point.pairs in ("real", "start") or point.epsilon == SHOWN_EPSILON]
+        Image.fromarray(np.concatenate([row_of_pairs(folder, point) for point in shown])).save(temporary)
 
 
 def row_of_pairs(folder: Path, point: Point) -> np.ndarray:
