@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from tofgan_monai.audit import audit, target
 from tofgan_monai.audit import run as stages
+from tofgan_monai.audit.cohorts import read_cohorts
 from tofgan_monai.cli import app
 from tofgan_monai.errors import InputError
 from tofgan_monai.networks import Critic, Generator, HalfUNet
@@ -48,7 +49,7 @@ def clinic(tmp_path, write_pairs, bundle_files):
             (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name / path).write_bytes(content)
     for seed, (name, n) in enumerate({"members": 3, "non_members": 3, "references": 6}.items()):
-        volumes = [{"patient": i, "n_vessel": 5, "n_random": 5} for i in range(n)]
+        volumes = [{"patient": i, "n_vessel": 5, "n_random": 5, "voxels": f"{name} {i}"} for i in range(n)]
         write_pairs(tmp_path / f"{name}.npy", 10 * n, seed, kind="real", volumes=volumes)
     return tmp_path
 
@@ -152,15 +153,47 @@ def test_segmentation_with_shadows(clinic):
 
 def test_pairs_in_two_stacks_are_refused(clinic):
     given = {**stacks(clinic), "non_members": clinic / "members.npy"}
-    with pytest.raises(InputError, match="30 pairs are in both; members and non-members must be different patients"):
+    with pytest.raises(InputError, match="3 volumes in both; members and non-members must be different patients"):
         audit(clinic / GAN, clinic / "audit", **given)
     assert not (clinic / "audit").exists()
 
 
-def test_too_few_references_are_refused(clinic):
-    given = {**stacks(clinic), "references": clinic / "non_members.npy", "non_members": clinic / "references.npy"}
-    with pytest.raises(InputError, match="30 pairs; give 52 or more"):
-        audit(clinic / GAN, clinic / "audit", **given)
+def of_patients(path, write_pairs, sizes, seed=9, **more):
+    """A real stack of patients with so many pairs each."""
+    volumes = [{"patient": i, "n_vessel": n, "n_random": 0, **more} for i, n in enumerate(sizes)]
+    return write_pairs(path, sum(sizes), seed, kind="real", volumes=volumes)
+
+
+@pytest.mark.parametrize("other", ["non_members", "references"])
+def test_other_patches_of_the_members_are_refused(clinic, write_pairs, other):
+    path = of_patients(clinic / "again.npy", write_pairs, [30] * 2, voxels="members 1")
+    told = rf"members.npy and .*again.npy: 1 volume in both; .*--split test"
+    with pytest.raises(InputError, match=told):
+        read_cohorts(**{**stacks(clinic), other: path}, pairs_per_patient=50)
+
+
+def test_what_was_not_checked_is_not_said(clinic, write_pairs):
+    assert read_cohorts(**stacks(clinic), pairs_per_patient=50).volumes_compared
+    of_patients(clinic / "references.npy", write_pairs, [30] * 2)  # made before manifests told volumes
+    found = made(clinic, SEGMENTATION)
+    assert found["volumes_compared"] is False
+    pages = [(clinic / "audit" / page).read_text("utf-8") for page in PAGES]
+    assert all("no pair is in two groups" in page and "no scan is in two" not in page for page in pages)
+
+
+@pytest.mark.parametrize(
+    ("group", "sizes", "told"),
+    [
+        ("references", [15, 15], "30 pairs, 15 of them in one half of the patients; give 52 or more"),
+        ("references", [50, 50, 2], "102 pairs, .* of them in one half"),
+        ("members", [3, 3], "6 pairs .members.; give 7 or more"),
+        ("non_members", [3, 3], "6 pairs .non-members.; give 7 or more"),
+    ],
+)
+def test_too_few_pairs_are_refused_before_any_work(clinic, write_pairs, group, sizes, told):
+    given = {**stacks(clinic), group: of_patients(clinic / "few.npy", write_pairs, sizes)}
+    with pytest.raises(InputError, match=told):
+        read_cohorts(**given, pairs_per_patient=50)
 
 
 def test_synthetic_pairs_in_the_members_place_are_refused(clinic, write_pairs):

@@ -87,6 +87,7 @@ def audit(
         "format": FORMAT,
         "target": aim.described,
         "cohorts": cohorts.described,
+        "volumes_compared": cohorts.volumes_compared,
         "training_checked": training is not None,
         "guarantee": training.guarantee if training else None,
     }
