@@ -34,7 +34,7 @@ from tofgan_monai.files import write_json, written_whole
 from tofgan_monai.metrics.diversity import similarity_within
 from tofgan_monai.metrics.thresholds import vessel_share
 from tofgan_monai.pairs import open_stack
-from tofgan_monai.privacy.model_attacks import critic_score, run_critic
+from tofgan_monai.privacy.model_attacks import critic_score, read_checkpoint, run_critic
 from tofgan_monai.privacy.risk import assess
 from tofgan_monai.report.pictures import svg_bytes
 from tofgan_monai.results import read_results
@@ -163,7 +163,7 @@ def attack(point: Point, pairs: np.ndarray) -> dict[str, Any]:
     cohorts = read_cohorts("attacked.npy", "others.npy", "references.npy", pairs_per_patient=10)
     scores = data_scores(cohorts.queries, np.asarray(pairs[:1000]), cohorts.references.pairs)
     if point.pairs == "private":
-        scores["LOGAN"] = critic_score(run_critic(point.folder / "gan"), cohorts.queries)
+        scores["LOGAN"] = critic_score(run_critic(*read_checkpoint(point.folder / "gan")), cohorts.queries)
     found = {name: assess(of, cohorts.patients, cohorts.is_member) for name, of in scores.items()}
     return {name: {unit: asdict(risk.auc) for unit, risk in risks.items()} for name, risks in found.items()}
 

@@ -138,10 +138,10 @@ def content_digest(path: str | os.PathLike) -> str:
 
 
 def voxels_digest(path: str | os.PathLike) -> str:
-    """16 hexadecimal digits of a volume's shape and values, whatever its file's name, compression and type of numbers."""
+    """16 hexadecimal digits of a volume's shape and values, whatever its file's name, compression and type."""
     voxels = load_volume(path).voxels
     digest = hashlib.sha256(str(voxels.shape).encode())
-    digest.update(np.ascontiguousarray(voxels, "<f4"))
+    digest.update(np.ascontiguousarray(voxels, "<f4").data)
     return digest.hexdigest()[:16]
 
 

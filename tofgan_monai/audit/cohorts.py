@@ -155,8 +155,8 @@ def _shared(paths: Mapping[str, Path], read: Sequence[Cohort]) -> Iterator[str]:
         if n_volumes or n_pairs:
             n, what = (n_volumes, "volume") if n_volumes else (n_pairs, "pair")
             yield (
-                f"{path} and {other_path}: {n} {what}{'s' * (n > 1)} in both; {name} and {other_name} must be different patients: "
-                "extract them from different splits (`tofgan extract --split test`)"
+                f"{path} and {other_path}: {n} {what}{'s' * (n > 1)} in both; {name} and {other_name} must be "
+                "different patients: extract them from different splits (`tofgan extract --split test`)"
             )
 
 
