@@ -36,7 +36,7 @@ from tofgan_monai.metrics.sliced_wasserstein import sliced_wasserstein
 from tofgan_monai.metrics.thresholds import vessel_share
 from tofgan_monai.pairs import PairDataset, open_stack
 from tofgan_monai.privacy.accounting import private_share
-from tofgan_monai.privacy.model_attacks import critic_score, run_critic
+from tofgan_monai.privacy.model_attacks import critic_score, read_checkpoint, run_critic
 from tofgan_monai.privacy.units import Secret, UnitDraws
 from tofgan_monai.results import read_results
 from tofgan_monai.weights import load_weights, save_weights
@@ -188,7 +188,7 @@ def attack(point: Point, pairs: np.ndarray) -> None:
     scores = data_scores(cohorts.queries, pairs, cohorts.references.pairs)
     critic = {"private": point.folder / "gan", "start": Path("PUBLIC")}.get(point.pairs)
     if critic:
-        scores["LOGAN"] = critic_score(run_critic(critic), cohorts.queries)
+        scores["LOGAN"] = critic_score(run_critic(*read_checkpoint(critic)), cohorts.queries)
     scores |= {"patients": cohorts.patients, "is_member": cohorts.is_member}
     np.savez(point.folder / "scores.npz", allow_pickle=False, **scores)
 

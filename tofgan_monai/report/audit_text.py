@@ -101,7 +101,7 @@ def facts(audit: dict[str, Any]) -> dict[str, str]:
     groups = "; ".join(_cohort(cohorts[name], words) for name, words in COHORTS.items() if cohorts.get(name))
     return {
         "Audited": _audited(audit["target"]),
-        "Patients": f"{groups}; no patient is in two groups",
+        "Patients": f"{groups}; {_apart(audit)}",
         "Attacks": _attacks(audit["attacks"]),
         "Differential privacy": guarantee(audit.get("guarantee")),
     }
@@ -130,6 +130,16 @@ def _weights(sha256: str | None) -> str:
 
 def _cohort(cohort: dict[str, Any], words: str) -> str:
     return f"{cohort['patients']:,} {words} ({cohort['pairs']:,} pairs)"
+
+
+def _apart(audit: dict[str, Any]) -> str:
+    """What is known of whether the groups are of different patients."""
+    if audit.get("volumes_compared"):
+        return "no scan is in two groups (whether two scans are of one patient was not checked)"
+    return (
+        "no pair is in two groups (whether two groups have a patient in common was not checked: a stack does not tell "
+        "its scans)"
+    )
 
 
 def _attacks(attacks: list[dict[str, Any]]) -> str:
