@@ -13,7 +13,7 @@ import numpy as np
 
 from tofgan_monai.bundle_runs import run_bundle
 from tofgan_monai.errors import InputError
-from tofgan_monai.exchange.data_card import may_tell_of_patients, seen_of
+from tofgan_monai.exchange.data_card import patients_behind, seen_of
 from tofgan_monai.exchange.layout import WEIGHTS
 from tofgan_monai.exchange.release import cleared, require_verdict
 from tofgan_monai.files import require_writable, sha256
@@ -57,9 +57,9 @@ def generate_for_release(
     found = read_audit(audit)
     threshold = settings.get("label_threshold", _own_threshold(bundle))
     _require_cover(found, weights, {"seed": seed, "label_threshold": threshold, "n": n}, settings)
-    needed = may_tell_of_patients(seen_of(sha256(weights), bundle), bundle)
+    behind = patients_behind(seen_of(sha256(weights), bundle), bundle)
     remedy = "train anew, or audit with more patients, or give --despite REASON, which the manifest will tell"
-    said = cleared(found, "data", despite, needed=needed, remedy=remedy)
+    said = cleared(found, "data", despite, behind=behind, remedy=remedy)
     dropped = _near_copies(found, n) if drop_copies else []
     output = Path(os.path.abspath(output))  # bundles run in their own folder
     require_writable(output.parent)
