@@ -352,6 +352,7 @@ def test_released_stack_is_the_first_of_the_audited_with_the_audit_in_its_manife
     pairs, manifest = open_stack(tmp_path / "out" / "released.npy")
     np.testing.assert_array_equal(pairs, np.delete(whole[:62], [4, 60], axis=0))
     assert manifest["near_copies_dropped"] == 2 and manifest["n"] == 60 and "near_copies" not in manifest["audit"]
+    assert '"seed"' not in json.dumps(manifest)  # or the stack could be made again, and compared
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["released.json", "released.npy"]
     assert str(tmp_path) not in json.dumps(manifest)
 
@@ -365,6 +366,7 @@ def test_released_stack_is_the_first_of_the_audited_with_the_audit_in_its_manife
         (("target", "stack"), None, {}, "audits no stack"),
         (("attacks",), audit("segmentation")["attacks"], {}, "no attack on the data"),
         (("format",), 1, {"seed": 4}, "seed 4: the audited pairs are of --seed 3"),
+        (("target", "stack", "seed"), None, {}, "is of pairs that tell no seed"),
         (("format",), 1, {"n": 65}, "n 65: 64 pairs were audited"),
         (("format",), 1, {"threshold": "-0.5"}, "threshold -0.5: the audited pairs are of --label_threshold 0.0"),
         (("format",), 1, {"threshold": "$0.0"}, "label threshold"),

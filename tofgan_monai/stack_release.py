@@ -44,7 +44,8 @@ def generate_for_release(
         seed: of the latents.
         audit: folder or audit.json of an audit of the weights' pairs.
         settings: further settings of the bundle's inference.yaml: device, weights, label_threshold.
-        drop_copies: leave out what the audit found to be near-copies of training pairs. How many is in the manifest.
+        drop_copies: leave out what the audit found to be near-copies of training pairs. How many is in the manifest,
+            and then no seed is.
         despite: why a person lets the pairs go though the audit has not passed.
 
     Returns:
@@ -101,7 +102,9 @@ def _require_cover(audit: Audit, weights: Path, asked: dict[str, Any], settings:
         problems.append(f"{weights}: no such weights; train, then adopt them (`tofgan adopt`)")
     elif stack["weights_sha256"] != sha256(weights):
         problems.append(f"{audit.file}: is of pairs of other weights than {weights}; audit those")
-    if asked["seed"] != stack["seed"]:
+    if stack["seed"] is None:
+        problems.append(f"{audit.file}: is of pairs that tell no seed, so they cannot be made again; give those")
+    elif asked["seed"] != stack["seed"]:
         problems.append(f"seed {asked['seed']}: the audited pairs are of --seed {stack['seed']}")
     threshold, audited = asked["label_threshold"], stack["label_threshold"]
     if not isinstance(threshold, int | float) or not math.isclose(threshold, audited, abs_tol=1e-9):
@@ -117,6 +120,8 @@ def _require_cover(audit: Audit, weights: Path, asked: dict[str, Any], settings:
 def _write(whole: Path, output: Path, dropped: list[int], more: dict[str, Any]) -> None:
     """The stack without some of its pairs, in one piece."""
     pairs, manifest = open_stack(whole)
+    if dropped:  # by its seed whoever has the weights could make the stack again, and see what was left out
+        del manifest["seed"]
     kept = np.delete(np.arange(len(pairs)), dropped)
     with StackWriter(output, len(kept), {**manifest, **more}) as stack:
         for start in range(0, len(kept), _BLOCK):

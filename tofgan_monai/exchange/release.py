@@ -84,15 +84,15 @@ def others_than(members: dict[str, Any], seen: Sequence[dict[str, Any]]) -> str 
         seen: entries of a data card. A patient in two of them counts twice.
     """
     counts = [entry.get("patients") for entry in seen if entry["kind"] == "real"]
-    asked = members["patients"]
+    known = [count for count in counts if count is not None]
     if not counts:
         return None
     if members["kind"] != "real":
         return f"the weights saw real patients, and this audit asks about {members['kind']} ones"
-    if None in counts:
+    if len(known) < len(counts):
         unknown = "the weights also saw patients, nobody knows how many, whom this audit does not ask about"
         return unknown if len(counts) > 1 else None
-    more = sum(counts) - asked
+    more = sum(known) - members["patients"]
     if more > 0:
         return f"the weights also saw {more} patients whom this audit does not ask about"
     return f"this audit asks about {-more} patients whom the weights have not seen" if more else None
