@@ -72,6 +72,7 @@ def audit(kind: str = "generator", sha256: str = SHA256) -> dict[str, Any]:
         },
         "copies": {
             "threshold": {"image": 0.93, "label": 0.95},
+            "n_copies": 0,
             "n_near_copies": 2,
             "n_expected": 1.5,
             "p": 0.4,

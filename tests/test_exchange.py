@@ -271,6 +271,13 @@ def test_adopted_weights_bring_what_they_have_seen(clinic, tmp_path, write_pairs
     assert seen_by(fourth, clinic) == first  # a checkpoint tells for itself
 
 
+def test_patients_of_two_trainings_are_not_taken_for_the_same(clinic, tmp_path):
+    data = str([{"kind": "real", "patients": 41}, {"kind": "simulated", "patients": 9}])
+    recipe = {"data": data, "pretrained": "ab", "pretrained_data": data}
+    save_weights({"state": {}, "recipe": recipe}, tmp_path / "run" / "checkpoint.pt")
+    assert [entry["patients"] for entry in seen_by(tmp_path / "run", clinic)] == [41, 9, 41]
+
+
 def test_training_without_records_counts_as_real(clinic, tmp_path):
     run = tmp_path / "run"
     save_weights(Generator(width=2).state_dict(), run / "best.pt")

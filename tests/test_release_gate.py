@@ -16,15 +16,16 @@ from typer.testing import CliRunner
 from tofgan_monai.cli import app
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange import install, pack, verify
-from tofgan_monai.exchange.data_card import as_text, card, check_card, may_tell_of_patients, write_card
+from tofgan_monai.exchange.data_card import as_text, card, check_card, patients_behind, write_card
 from tofgan_monai.exchange.layout import AUDIT, CARD, WEIGHTS
 from tofgan_monai.exchange.release import in_words
 from tofgan_monai.networks import Generator
 from tofgan_monai.pairs import open_stack
 from tofgan_monai.privacy.evidence import read_audit
+from tofgan_monai.privacy.verdict import MIN_PATIENTS
 
 GAN, UNET = "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"
-REAL, SIMULATED = [{"kind": "real", "patients": 41}], [{"kind": "simulated", "patients": 2}]
+REAL, SIMULATED = [{"kind": "real", "patients": MIN_PATIENTS}], [{"kind": "simulated", "patients": 2}]
 REASON = "the ethics board has asked for it, vote 12"
 
 
@@ -115,6 +116,53 @@ def test_audit_that_does_not_do_is_told(clinic, audited, tmp_path, path, value, 
     assert not (tmp_path / "a.zip").exists()
 
 
+def real(*patients):
+    return [{"kind": "real", "patients": n} for n in patients]
+
+
+UNASKED = {
+    "fine-tuned": ([*REAL, *real(41)], "real", "also saw 41 patients whom this audit does not ask about"),
+    "fine-tuned, as many": ([*REAL, *REAL], "real", f"also saw {MIN_PATIENTS} patients whom this audit does not ask"),
+    "some of them": (real(1000), "real", f"also saw {1000 - MIN_PATIENTS} patients whom this audit does not ask about"),
+    "others": (real(20), "real", f"asks about {MIN_PATIENTS - 20} patients whom the weights have not seen"),
+    "nobody knows": ([*REAL, *real(None)], "real", "also saw patients, nobody knows how many"),
+    "simulated": (REAL, "simulated", "saw real patients, and this audit asks about simulated ones"),
+    "simulated, nobody knows": (real(None), "simulated", "this audit asks about simulated ones"),
+}
+
+
+@pytest.mark.parametrize("name", UNASKED)
+def test_audit_of_others_than_the_weights_saw_is_refused_on_either_side(clinic, audited, tmp_path, name):
+    seen, kind, told = UNASKED[name]
+    folder = clinic(seen)
+    path = audited(folder, "generator", "cohorts", "members", "kind", to=kind)
+    with pytest.raises(InputError, match=told):
+        pack(folder, tmp_path / "a.zip", audit=path)
+    found, said = read_audit(path), json.loads((folder / CARD).read_text())
+    said["weights"][WEIGHTS]["audit"] = found.summary("generator")
+    (problem,) = check_card(as_text(said), (folder / WEIGHTS).read_bytes(), as_text(found.figures))
+    assert re.match(r"docs/data_card\.json:\d+: ", str(problem)) and told in str(problem)
+    ran = released(folder, tmp_path, "--for-release", path)
+    assert isinstance(ran.exception, InputError) and told in str(ran.exception)
+    verified = verify(pack(folder, tmp_path / "a.zip", audit=path, despite=REASON))
+    assert said_of(verified)["summary"]["outcome"] == "passed"
+
+
+@pytest.mark.parametrize("seen", [[*SIMULATED, *REAL], real(MIN_PATIENTS - 1, 1), real(None)])
+def test_audit_of_all_whom_the_weights_saw_does(clinic, audited, tmp_path, seen):
+    folder = clinic(seen)
+    assert said_of(verify(pack(folder, tmp_path / "a.zip", audit=audited(folder))))["outcome"] == "passed"
+
+
+def test_audit_asks_about_the_patients_of_the_generator_whose_pairs_were_seen(clinic, audited, tmp_path):
+    behind = clinic([*REAL, *REAL])
+    digest = weights_sha256(behind)
+    unet = clinic([{"kind": "synthetic", "weights_sha256": digest}], UNET, "clinic_unet")
+    card = json.loads((unet / CARD).read_text())
+    assert patients_behind(card["weights"][WEIGHTS]["seen"], behind) == [*REAL, *REAL]
+    assert said_of(verify(pack(unet, tmp_path / "a.zip", audit=audited(unet, "segmentation"))))  # unknown here
+
+
 def test_reason_of_a_person_is_written_down(clinic, audited, tmp_path):
     folder = clinic()
     verified = verify(pack(folder, tmp_path / "a.zip", despite=REASON))
@@ -164,16 +212,16 @@ def test_generators_of_patients_are_seen_through_their_pairs(clinic, tmp_path, i
 
     here = clinic(SIMULATED)
     other = tmp_path / "none"
-    assert may_tell_of_patients(REAL, other) and not may_tell_of_patients(SIMULATED, other)
-    assert may_tell_of_patients([*SIMULATED, *synthetic("ab")], other)  # known to nobody
-    assert may_tell_of_patients(synthetic(None), other) and may_tell_of_patients([{"kind": "synthetic"}], other)
-    assert not may_tell_of_patients(synthetic(weights_sha256(here)), here)
-    assert may_tell_of_patients(synthetic(weights_sha256(here)), other)
+    assert patients_behind(REAL, other) and not patients_behind(SIMULATED, other)
+    assert patients_behind([*SIMULATED, *synthetic("ab")], other)  # known to nobody
+    assert patients_behind(synthetic(None), other) and patients_behind([{"kind": "synthetic"}], other)
+    assert not patients_behind(synthetic(weights_sha256(here)), here)
+    assert patients_behind(synthetic(weights_sha256(here)), other)
     install(verify(pack(here, tmp_path / "a.zip")))
-    assert not may_tell_of_patients(synthetic(weights_sha256(here)), other)  # now it is known here
+    assert not patients_behind(synthetic(weights_sha256(here)), other)  # now it is known here
     for seen in (synthetic(weights_sha256(here)), ["real"], [{"kind": "anonymous"}], REAL):  # of itself, too
         (here / CARD).write_text(json.dumps({"weights": {WEIGHTS: {"sha256": weights_sha256(here), "seen": seen}}}))
-        assert may_tell_of_patients(synthetic(weights_sha256(here)), here)
+        assert patients_behind(synthetic(weights_sha256(here)), here)
 
 
 def test_received_bundle_is_packed_again_as_it_came(clinic, audited, tmp_path, installed):
@@ -212,6 +260,10 @@ FORGED = {
     "other release": (
         lambda card, figures: (card.update(release="network"), figures),
         r"docs/audit\.json:1: no verdict on the network",
+    ),
+    "of the pairs alone": (
+        lambda card, figures: (card.update(release="data"), figures["target"].update(kind="stack")),
+        r"docs/data_card\.json:\d+: a verdict on the data, and none on the weights",
     ),
     "free text": (
         lambda card, figures: (card.update(note="certified anonymous"), figures),
@@ -300,6 +352,7 @@ def test_released_stack_is_the_first_of_the_audited_with_the_audit_in_its_manife
     pairs, manifest = open_stack(tmp_path / "out" / "released.npy")
     np.testing.assert_array_equal(pairs, np.delete(whole[:62], [4, 60], axis=0))
     assert manifest["near_copies_dropped"] == 2 and manifest["n"] == 60 and "near_copies" not in manifest["audit"]
+    assert '"seed"' not in json.dumps(manifest)  # or the stack could be made again, and compared
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["released.json", "released.npy"]
     assert str(tmp_path) not in json.dumps(manifest)
 
@@ -315,6 +368,7 @@ def test_released_stack_is_the_first_of_the_audited_with_the_audit_in_its_manife
         (("target", "stack", "label_threshold"), None, {}, "audited pairs are of --label_threshold None"),
         (("attacks",), audit("segmentation")["attacks"], {}, "no attack on the data"),
         (("format",), 1, {"seed": 4}, "seed 4: the audited pairs are of --seed 3"),
+        (("target", "stack", "seed"), None, {}, "is of pairs that tell no seed"),
         (("format",), 1, {"n": 65}, "n 65: 64 pairs were audited"),
         (("format",), 1, {"threshold": "-0.5"}, "threshold -0.5: the audited pairs are of --label_threshold 0.0"),
         (("format",), 1, {"threshold": "$0.0"}, "label threshold"),

@@ -144,6 +144,7 @@ def generator_audit(kind: str = "real") -> dict[str, Any]:
         "copies": {
             "threshold": {"image": 0.93, "label": 0.9},
             "p": 0.21,
+            "n_copies": 0,
             "n_near_copies": 3,
             "n_expected": 1.2,
             "near_copies": [4, 66, 1703],
@@ -315,7 +316,7 @@ def test_the_forest_plot_places_each_auc_on_its_axis(page: Page) -> None:
 
 
 def test_copies_and_quality_stand_beside_chance_and_warnings(page: Page) -> None:
-    assert "3 synthetic pairs are near-copies" in page.text and "1.2 are expected by chance (p 0.21)" in page.text
+    assert "3 synthetic pairs are near-copies" in page.text and "1.2 are expected by chance (p 0.21, each" in page.text
     assert "These figures alone prove nothing." in page.text and "arXiv:2505.01524" in page.text
     assert page.row("NNDR, label maps, 5% quantile", 4)[1:] == ["0.7", "0.7", "2,000"]
     assert page.row("MiFID", 4)[1:] == ["482", "431", "1,000"]
@@ -337,6 +338,8 @@ def test_the_officers_questions_come_with_the_figures_of_their_attacks(page: Pag
         assert (entry["cannot_say"].replace("'", "\u2019") in page.text) == bool(spoken)
     assert "No attack of this audit speaks to: A segmentation network trained on patients" in page.text
     assert "latent recovery: 0.74 (0.57 to 0.91)" in page.text
+    assert "Largest advantage over patients, of latent recovery: 0.56 (0.50 to 0.62)." in page.text  # not LOGAN's
+    assert "It is no probability of re-identification" in page.text
     assert (
         "\u03b5 = 7.4 at \u03b4 = 1e\u22125, for one patch more or less among 2,000 patches (PRV accountant)"
         in page.text
@@ -401,6 +404,16 @@ def test_without_patches_nothing_of_a_patient_is_on_the_page(page: Page, tmp_pat
     assert shared.loaded == [] and "data:image" not in shared.source
     assert "No patch of a patient is on this page" in shared.text
     assert "training pair 1001" not in shared.text and "1703" not in shared.text
+    audit = generator_audit()
+    digests = [audit["target"]["stack"]["digest"], *(cohort["digest"] for cohort in audit["cohorts"].values())]
+    assert all(digest in page.text and digest not in shared.source for digest in digests)
+    assert f"seed {audit['target']['stack']['seed']}" in page.text and "(label threshold" in shared.text
+    assert (
+        "<polyline" in page.source
+        and "<polyline" not in shared.source
+        and "No ROC curves: they stay at the clinic" in shared.text
+    )
+    assert audit["target"]["weights_sha256"] in shared.text
 
 
 def test_without_pictures_the_closest_pairs_are_told_in_words(tmp_path: Path) -> None:

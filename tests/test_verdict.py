@@ -57,6 +57,7 @@ def test_quiet_audit_of_enough_patients_passes_for_what_it_tried(kind, releases)
         ((*FIRST, "strangers"), None, "passed", "no attack"),
         (("copies", "p"), 0.049, "failed", "2 near-copies of training pairs, where 1.5 are chance (p 0.049)"),
         (("copies", "p"), 0.05, "passed", "2 near-copies"),
+        (("copies", "n_copies"), 1, "failed", "1 synthetic pair copies a training pair, both image and label"),
         (("copies",), None, "passed", "no attack"),
     ],
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from tofgan_monai.bundle_runs import inference_config, run_bundle
 from tofgan_monai.errors import InputError
-from tofgan_monai.exchange.data_card import may_tell_of_patients, seen_of
+from tofgan_monai.exchange.data_card import patients_behind, seen_of
 from tofgan_monai.exchange.layout import WEIGHTS
 from tofgan_monai.exchange.release import cleared, require_verdict
 from tofgan_monai.files import require_writable, sha256
@@ -44,7 +44,8 @@ def generate_for_release(
         seed: of the latents.
         audit: folder or audit.json of an audit of the weights' pairs.
         settings: further settings of the bundle's inference.yaml: device, weights, label_threshold.
-        drop_copies: leave out what the audit found to be near-copies of training pairs. How many is in the manifest.
+        drop_copies: leave out what the audit found to be near-copies of training pairs. How many is in the manifest,
+            and then no seed is.
         despite: why a person lets the pairs go though the audit has not passed.
 
     Returns:
@@ -57,9 +58,9 @@ def generate_for_release(
     found = read_audit(audit)
     threshold = settings.get("label_threshold", inference_config(bundle).get("label_threshold"))
     _require_cover(found, weights, {"seed": seed, "label_threshold": threshold, "n": n}, settings)
-    needed = may_tell_of_patients(seen_of(sha256(weights), bundle), bundle)
+    behind = patients_behind(seen_of(sha256(weights), bundle), bundle)
     remedy = "train anew, or audit with more patients, or give --despite REASON, which the manifest will tell"
-    said = cleared(found, "data", despite, needed=needed, remedy=remedy)
+    said = cleared(found, "data", despite, behind=behind, remedy=remedy)
     dropped = _near_copies(found, n) if drop_copies else []
     output = Path(os.path.abspath(output))  # bundles run in their own folder
     require_writable(output.parent)
@@ -93,7 +94,9 @@ def _require_cover(audit: Audit, weights: Path, asked: dict[str, Any], settings:
         problems.append(f"{weights}: no such weights; train, then adopt them (`tofgan adopt`)")
     elif stack["weights_sha256"] != sha256(weights):
         problems.append(f"{audit.file}: is of pairs of other weights than {weights}; audit those")
-    if asked["seed"] != stack["seed"]:
+    if stack["seed"] is None:
+        problems.append(f"{audit.file}: is of pairs that tell no seed, so they cannot be made again; give those")
+    elif asked["seed"] != stack["seed"]:
         problems.append(f"seed {asked['seed']}: the audited pairs are of --seed {stack['seed']}")
     threshold, audited = asked["label_threshold"], stack["label_threshold"]
     are_numbers = isinstance(threshold, int | float) and audited is not None  # of a stack that does not tell: None
@@ -110,6 +113,8 @@ def _require_cover(audit: Audit, weights: Path, asked: dict[str, Any], settings:
 def _write(whole: Path, output: Path, dropped: list[int], more: dict[str, Any]) -> None:
     """The stack without some of its pairs, in one piece."""
     pairs, manifest = open_stack(whole)
+    if dropped:  # by its seed whoever has the weights could make the stack again, and see what was left out
+        del manifest["seed"]
     kept = np.delete(np.arange(len(pairs)), dropped)
     with StackWriter(output, len(kept), {**manifest, **more}) as stack:
         for start in range(0, len(kept), _BLOCK):

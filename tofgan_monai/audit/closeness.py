@@ -20,7 +20,7 @@ def search_copies(stack: np.ndarray, cohorts: Cohorts) -> dict[str, Any]:
     to_members = {channel: search(stack, members.pairs, channel) for channel in CHANNELS}
     to_others = {channel: search(stack, others.pairs, channel) for channel in CHANNELS}
     among = nearest(members.pairs[:, 0], members.pairs[:, 0], patients=(members.patients,) * 2, channel="image")
-    found = copies(to_members, to_others, (len(members.pairs), len(others.pairs)))
+    found = copies(to_members, to_others, (members.patients, others.patients))
     for entry in found["closest"]:
         entry["non_member"] = int(to_others[entry["channel"]].item[entry["synthetic"], 0])
     return {**found, "authenticity_pct": authenticity_pct(to_members["image"], among)}

@@ -24,11 +24,11 @@ from tofgan_monai.metrics.features import Extractor, load_extractor
 from tofgan_monai.metrics.manifold import load_prdc
 from tofgan_monai.metrics.quality import quality
 from tofgan_monai.privacy.data_attacks import MIN_PAIRS, Searches
+from tofgan_monai.privacy.evidence import FORMAT
 from tofgan_monai.privacy.power import detectable_auc
 from tofgan_monai.privacy.verdict import MIN_PATIENTS, WORST_AUC, verdicts
 from tofgan_monai.report.audit import write_audit_report
 
-FORMAT = 1
 N_PAIRS, PAIRS_PER_PATIENT = 2000, 50
 Paths = Sequence[str | os.PathLike]
 

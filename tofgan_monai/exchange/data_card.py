@@ -74,7 +74,8 @@ def seen_by(run: str | os.PathLike, bundle: Path) -> Seen:
         return UNKNOWN  # made before such records were kept, or elsewhere
     if start != "None":
         seen += known or seen_of(start, bundle)
-    return [entry for index, entry in enumerate(seen) if entry not in seen[:index]]
+    # Real entries say how many patients and not which: two alike may be of other patients.
+    return [entry for index, entry in enumerate(seen) if entry["kind"] == "real" or entry not in seen[:index]]
 
 
 def seen_of(sha256: str, bundle: Path) -> Seen:
@@ -82,8 +83,8 @@ def seen_of(sha256: str, bundle: Path) -> Seen:
     return next((found for path in [bundle, *known_bundles()] if (found := _seen_in(path, sha256))), UNKNOWN)
 
 
-def may_tell_of_patients(seen: Seen, bundle: Path, asked: frozenset[str] = frozenset()) -> bool:
-    """Whether weights that have seen this may tell of patients: of their own, or of those of a generator before them.
+def patients_behind(seen: Seen, bundle: Path, asked: frozenset[str] = frozenset()) -> Seen:
+    """The real patients of whom weights that have seen this may tell: their own, and those of generators before them.
 
     Args:
         seen: what they have seen.
@@ -91,14 +92,17 @@ def may_tell_of_patients(seen: Seen, bundle: Path, asked: frozenset[str] = froze
         asked: about which weights the question is open.
     """
     if not _is_seen(seen):  # a card by other hands
-        return True
+        return UNKNOWN
+    found: Seen = []
     for entry in seen:
         source = entry.get("weights_sha256") or ""
-        if entry["kind"] == "real" or source in asked:
-            return True
-        if entry["kind"] == "synthetic" and may_tell_of_patients(seen_of(source, bundle), bundle, asked | {source}):
-            return True
-    return False
+        if entry["kind"] == "real":
+            found.append(entry)
+        elif source in asked:
+            found += UNKNOWN
+        elif entry["kind"] == "synthetic":
+            found += patients_behind(seen_of(source, bundle), bundle, asked | {source})
+    return found
 
 
 def _seen_in(bundle: Path, sha256: str) -> Seen:
@@ -130,14 +134,14 @@ def check_card(data: bytes, weights: bytes, figures: bytes | None) -> list[Probl
     if entry.get("sha256") != sha256:
         what = f"is of weights {shown(entry.get('sha256'))}, not of {WEIGHTS} ({sha256})"
         problems.append(Problem(CARD, lines.get((*path, "sha256"), lines[path]), what, _MEND))
-    if not _is_seen(entry.get("seen")):
+    if not (is_seen := _is_seen(entry.get("seen"))):
         what = f"seen {shown(entry.get('seen'))}"
         problems.append(Problem(CARD, lines.get((*path, "seen"), lines[path]), what, _FORM))
     if not isinstance(entry.get("known_from"), str):
         problems.append(Problem(CARD, lines[path], "not said from where it is known", "could be a guess"))
     if "audit" not in entry:
         return [*problems, Problem(CARD, lines[path], "no audit, not even null", "leaves open whether one was made")]
-    return problems + check_audit(entry["audit"], lines, (*path, "audit"), sha256, figures)
+    return problems + check_audit(entry, lines, (*path, "audit"), sha256, figures) if is_seen else problems
 
 
 _MEND = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.archive import NAME, VERSION, Content, write
 from tofgan_monai.exchange.checks import check_files
-from tofgan_monai.exchange.data_card import as_text, check_card, declared, may_tell_of_patients
+from tofgan_monai.exchange.data_card import as_text, check_card, declared, patients_behind
 from tofgan_monai.exchange.layout import AUDIT, CARD, MANIFEST, METADATA, WEIGHTS, check_layout
 from tofgan_monai.exchange.leaks import leaks
 from tofgan_monai.exchange.problems import Problem, shown
@@ -79,15 +79,15 @@ def _audited(
     """
     card = json.loads(files[CARD])
     entry = card["weights"][WEIGHTS]
-    needed = may_tell_of_patients(entry["seen"], bundle)
-    if path is None and despite is None and (is_cleared(entry["audit"]) or not needed):
+    behind = patients_behind(entry["seen"], bundle)
+    if path is None and despite is None and (is_cleared(entry["audit"]) or not behind):
         return files  # of an audit that came with it: judged anew by check_files
     audit, release = audit_of_weights(path, entry["sha256"]) if path is not None else (None, "generator")
     entry["audit"] = cleared(
         audit,
         release,
         despite,
-        needed=needed,
+        behind=behind,
         remedy="give one that passed (tofgan audit, then --audit), or --despite REASON, which the data card will tell",
     )
     others = {name: data for name, data in files.items() if name not in (CARD, AUDIT)}

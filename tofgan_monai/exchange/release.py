@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tofgan_monai.errors import InputError
@@ -48,7 +48,7 @@ def require_verdict(audit: Audit, release: str) -> None:
 
 
 def cleared(
-    audit: Audit | None, release: str, despite: str | None, *, needed: bool, remedy: str
+    audit: Audit | None, release: str, despite: str | None, *, behind: Sequence[dict[str, Any]], remedy: str
 ) -> dict[str, Any] | None:
     """What a card or a manifest says of the audit behind a release: its summary, a person's reason, or None.
 
@@ -56,19 +56,46 @@ def cleared(
         audit: of what is released.
         release: data, generator or network.
         despite: the reason of a person who lets it go without an audit that passed.
-        needed: whether an audit that passed, or a reason, is needed.
+        behind: the real patients of whom it may tell, as `patients_behind` lists them: if any, it needs an audit of all
+            of them that passed, or a reason.
         remedy: what to do where there is neither.
 
     Raises:
-        InputError: it is needed and there is neither, or the reason says too much.
+        InputError: either is needed and there is neither, or the reason says too much.
     """
     summarised = audit and audit.summary(release)
     if despite is not None:
         _check_reason(despite)
         return {"overridden": True, "reason": despite, "summary": summarised}
-    if needed and not is_cleared(summarised):
+    if behind and not is_cleared(summarised):
         raise InputError(f"{_why_not(audit, release)}; {remedy}")
+    if audit is not None and (unasked := others_than(audit.content["cohorts"]["members"], behind)):
+        raise InputError(f"{audit.file}: {unasked}; {remedy}")
     return summarised
+
+
+def others_than(members: dict[str, Any], seen: Sequence[dict[str, Any]]) -> str | None:
+    """In which words the members of an audit are others than the real patients whom weights have seen; None if not.
+
+    Of how many patients a single entry is may be unknown: then nobody can compare.
+
+    Args:
+        members: the cohort, as the audit describes it.
+        seen: entries of a data card. A patient in two of them counts twice.
+    """
+    counts = [entry.get("patients") for entry in seen if entry["kind"] == "real"]
+    known = [count for count in counts if count is not None]
+    if not counts:
+        return None
+    if members["kind"] != "real":
+        return f"the weights saw real patients, and this audit asks about {members['kind']} ones"
+    if len(known) < len(counts):
+        unknown = "the weights also saw patients, nobody knows how many, whom this audit does not ask about"
+        return unknown if len(counts) > 1 else None
+    more = sum(known) - members["patients"]
+    if more > 0:
+        return f"the weights also saw {more} patients whom this audit does not ask about"
+    return f"this audit asks about {-more} patients whom the weights have not seen" if more else None
 
 
 def is_cleared(said: dict[str, Any] | None) -> bool:
@@ -91,16 +118,19 @@ def _check_reason(reason: str) -> None:
         raise InputError(problems)
 
 
-def check_audit(said: Any, lines: Mapping[Path, int], path: Path, sha256: str, figures: bytes | None) -> list[Problem]:
+def check_audit(
+    entry: dict[str, Any], lines: Mapping[Path, int], path: Path, sha256: str, figures: bytes | None
+) -> list[Problem]:
     """What is wrong with what a card says of an audit, and whether the figures that came with it say the same.
 
     Args:
-        said: what stands there.
+        entry: of the weights in the card: what they have `seen`, and what stands under `audit`.
         lines: of the card, by the paths of its items.
-        path: of `said` in the card.
+        path: of `audit` in the card.
         sha256: of the weights.
         figures: the content of docs/audit.json, None where there is no such file.
     """
+    said = entry["audit"]
     is_override = isinstance(said, dict) and "overridden" in said
     found = [] if said is None else departures(said, OVERRIDDEN if is_override else SUMMARY)
     if problems := [
@@ -114,14 +144,17 @@ def check_audit(said: Any, lines: Mapping[Path, int], path: Path, sha256: str, f
     if summarised is None or figures is None:
         what = f"{'figures' if summarised is None else 'the summary'} of an audit alone"
         return [Problem(CARD, lines[path], what, f"the card's summary and {AUDIT} come together, or neither does")]
-    return _check_figures(summarised, sha256, figures, lines[path])
+    return _check_figures(summarised, [] if is_override else entry["seen"], sha256, figures, lines[path])
 
 
 _UNLIKE = "could pass for an audit; pack again with --audit"
+_UNASKED = "could give them away; pack again with an audit of all of them, or with --despite"
 
 
-def _check_figures(said: dict[str, Any], sha256: str, data: bytes, line: int) -> list[Problem]:
-    """What is wrong with the figures of an audit, which are judged anew."""
+def _check_figures(
+    said: dict[str, Any], seen: Sequence[dict[str, Any]], sha256: str, data: bytes, line: int
+) -> list[Problem]:
+    """What is wrong with the figures of an audit, which are judged anew and must be of all patients of `seen`."""
     document, problems = read_document(AUDIT, data)
     if document is None:
         return problems
@@ -135,11 +168,14 @@ def _check_figures(said: dict[str, Any], sha256: str, data: bytes, line: int) ->
         what = f"is of weights {shown(figures['target']['weights_sha256'])}, not of these ({sha256})"
         return [Problem(AUDIT, document.lines["target",], what, _UNLIKE)]
     release = said["release"]
+    if release == "data":
+        return [Problem(CARD, line, "a verdict on the data, and none on the weights", _UNLIKE)]
     if RELEASES[figures["target"]["kind"]] != release or release not in verdicts(figures):
         return [Problem(AUDIT, 1, f"no verdict on the {release}", _UNLIKE)]
     if summary(figures, said["sha256"], release) != said:
         return [Problem(CARD, line, f"another summary than the figures in {AUDIT} give", _UNLIKE)]
-    return []
+    unasked = others_than(figures["cohorts"]["members"], seen)
+    return [Problem(CARD, line, unasked, _UNASKED)] if unasked else []
 
 
 def in_words(said: dict[str, Any] | None) -> str:

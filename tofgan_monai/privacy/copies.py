@@ -21,6 +21,7 @@ CAVEAT = (
     "Distances to the closest record prove nothing alone (arXiv:2505.01524): few near-copies do not make a stack safe."
 )
 RATE = 0.001
+Patients = tuple[np.ndarray, np.ndarray]  # of each pair, members' and non-members'
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +32,8 @@ class NearCopies:
         threshold: a near-copy's similarity lies above it.
         synthetic: (n_near_copies,) indices into the stack, the most similar first.
         n_expected: how many would lie above it if members were like non-members.
-        p: of so many near-copies or more by chance. It takes pairs as independent: several near-copies of one patch
-            make it too small.
+        p: of so many members or more with a near-copy by chance. Each patient counts once, by the most similar
+            synthetic pair: one plain patch is like many of them, and says no more than one.
     """
 
     threshold: float
@@ -41,17 +42,17 @@ class NearCopies:
     p: float
 
 
-def near_copies(to_members: Matches, to_non_members: Matches, n: tuple[int, int], *, rate: float = RATE) -> NearCopies:
+def near_copies(to_members: Matches, to_non_members: Matches, patients: Patients, *, rate: float = RATE) -> NearCopies:
     """Near-copies by a threshold from non-members: the similarity to them that a share `rate` of the stack reaches.
 
     Args:
         to_members: of the stack in the members' pairs.
         to_non_members: of the stack in the non-members' pairs.
-        n: how many pairs members and non-members have.
+        patients: whose each pair of the members and of the non-members is.
         rate: of synthetic pairs, at least one pair.
 
-    Source of p: the number of members' matches above the k-th of the non-members' is negative binomial, which is a
-        binomial test of those among that many and k - 1 more.
+    Source of p: of patients who are all alike the number of members above the k-th non-member is negative binomial,
+        which is a binomial test of those among that many and k - 1 more.
     """
     ours, others = to_members.similarity[:, 0], to_non_members.similarity[:, 0]
     if len(ours) != len(others):
@@ -59,14 +60,44 @@ def near_copies(to_members: Matches, to_non_members: Matches, n: tuple[int, int]
     k = max(1, round(rate * len(others)))
     threshold = float(np.sort(others)[-k])
     above = np.flatnonzero(ours > threshold)
-    p = float(stats.binom.sf(len(above) - 1, len(above) + k - 1, n[0] / sum(n)))
-    return NearCopies(threshold, above[np.argsort(-ours[above], kind="stable")], k * n[0] / n[1], p)
+    n_expected = k * len(patients[0]) / len(patients[1])
+    p = _by_chance(_closest_of(to_members, patients[0]), _closest_of(to_non_members, patients[1]), k, patients)
+    return NearCopies(threshold, above[np.argsort(-ours[above], kind="stable")], n_expected, p)
+
+
+def _closest_of(matches: Matches, patients: np.ndarray) -> np.ndarray:
+    """The similarity of the most similar synthetic pair of each patient whom any is most like."""
+    order = np.argsort(-matches.similarity[:, 0], kind="stable")
+    _, first = np.unique(patients[matches.item[order, 0]], return_index=True)
+    return matches.similarity[order[first], 0]
+
+
+def _by_chance(ours: np.ndarray, others: np.ndarray, k: int, patients: Patients) -> float:
+    k = min(k, len(others))
+    n_above = int((ours > np.sort(others)[-k]).sum())
+    groups = (tuple(map(len, patients)), tuple(len(np.unique(of)) for of in patients))  # more pairs are closer, too
+    share = max(members / (members + non_members) for members, non_members in groups)
+    return float(stats.binom.sf(n_above - 1, n_above + k - 1, share))
+
+
+def copied(to_members: Mapping[str, Matches], to_non_members: Mapping[str, Matches]) -> np.ndarray:
+    """Indices of synthetic pairs that copy one training pair, in every channel.
+
+    In each of them they are less than half as far from it as any synthetic pair is from any non-member's, where a
+    distance is 1 - similarity: of a few copies no count tells, and of what is honest next to nothing is so close twice.
+    """
+    items = np.stack([matches.item[:, 0] for matches in to_members.values()])
+    near = [
+        1 - matches.similarity[:, 0] < (1 - to_non_members[channel].similarity[:, 0].max()) / 2
+        for channel, matches in to_members.items()
+    ]
+    return np.flatnonzero(np.all(near, axis=0) & (items == items[0]).all(axis=0))
 
 
 def copies(
     to_members: Mapping[str, Matches],
     to_non_members: Mapping[str, Matches],
-    n: tuple[int, int],
+    patients: Patients,
     *,
     rate: float = RATE,
     n_closest: int = 12,
@@ -76,18 +107,23 @@ def copies(
     Args:
         to_members: by channel ("image", "label"), of the stack in the members' pairs, k >= 2.
         to_non_members: likewise in the non-members' pairs.
-        n: how many pairs members and non-members have.
+        patients: whose each pair of the members and of the non-members is.
         rate: see `near_copies`.
         n_closest: how many pairs of each channel to list.
 
     Returns:
-        `threshold` (by channel), `n_near_copies`, `n_expected`, `p` (corrected for the channels), `near_copies`
-        (indices into the stack, of any channel), `nndr` (by channel), `closest` (the most similar pairs) and `caveat`.
+        `threshold` (by channel), `n_copies` (see `copied`), `n_near_copies`, `n_expected`, `p` (corrected for the
+        channels), `near_copies` (indices into the stack, of any channel, copies among them), `nndr` (by channel),
+        `closest` (the most similar pairs) and `caveat`.
     """
-    found = {channel: near_copies(to_members[channel], to_non_members[channel], n, rate=rate) for channel in to_members}
+    found = {
+        channel: near_copies(matches, to_non_members[channel], patients, rate=rate)
+        for channel, matches in to_members.items()
+    }
     indices = np.unique(np.concatenate([one.synthetic for one in found.values()]))
     return {
         "threshold": {channel: one.threshold for channel, one in found.items()},
+        "n_copies": len(copied(to_members, to_non_members)),
         "n_near_copies": len(indices),
         "n_expected": sum(one.n_expected for one in found.values()),
         "p": min(1.0, len(found) * min(one.p for one in found.values())),

@@ -20,6 +20,7 @@ from tofgan_monai.pairs import KINDS
 from tofgan_monai.privacy.verdict import RELEASES, RULE, canary_caught, verdicts, worst
 
 Schema = dict[str, Any]
+FORMAT = 1  # of audit.json, and of what of it leaves
 MAX_REASON = 500  # characters
 
 
@@ -72,14 +73,14 @@ PLANTED = {"type": "object", "additionalProperties": _closed(auc=INTERVAL, caugh
 def _audit(target: Schema, copies: Schema) -> Schema:
     return _closed(
         optional=("guarantee", "planted", "canary", "copies"),
-        format={"const": 1},
+        format={"const": FORMAT},
         target=_closed(kind={"enum": list(RELEASES)}, weights_sha256=_or_null(SHA256), **target),
         cohorts=_closed(members=COHORT, non_members=COHORT, references=COHORT),
         guarantee=_or_null(GUARANTEE),
         attacks={**_list(ATTACK), "minItems": 1, "maxItems": 20},
         planted=_or_null(_closed(n=COUNT, attacks=PLANTED)),
         canary=_or_null(_closed(times=COUNT, repeats=_list(REPEAT))),
-        copies=_or_null(_closed(n_near_copies=COUNT, n_expected=NUMBER, p=NUMBER, **copies)),
+        copies=_or_null(_closed(n_copies=COUNT, n_near_copies=COUNT, n_expected=NUMBER, p=NUMBER, **copies)),
     )
 
 
@@ -88,7 +89,7 @@ INDICES: Schema = {"type": "array", "items": COUNT}
 AUDIT = _audit({"stack": _or_null(STACK)}, {"near_copies": INDICES})  # of audit.json, what is read
 FIGURES = _audit({}, {})  # of that, what leaves the clinic
 SUMMARY = _closed(
-    format={"const": 1},
+    format={"const": FORMAT},
     rule={"const": RULE},
     release={"enum": list(RELEASES.values())},
     outcome={"enum": ["passed", "failed", "inconclusive"]},
@@ -174,7 +175,7 @@ def summary(audit: dict[str, Any], sha256: str, release: str) -> dict[str, Any]:
     """
     strongest, guarantee = worst(audit, release), audit.get("guarantee")
     return {
-        "format": 1,
+        "format": FORMAT,
         "rule": RULE,
         "release": release,
         "outcome": verdicts(audit)[release]["outcome"],

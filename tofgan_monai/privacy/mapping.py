@@ -1,7 +1,7 @@
 """What an audit's figures say on the questions a data protection officer must answer, and what they cannot say.
 
 One entry a question: `question`, `source`, the names of the `attacks` that speak to it, what they say, and what they
-cannot. The report shows them; nothing here is a legal opinion.
+cannot; without attacks the advantage of the worst one is shown. The report shows them; nothing here is a legal opinion.
 """
 
 from __future__ import annotations

@@ -34,9 +34,10 @@ def corrected(interval: dict[str, float], n_attacks: int) -> tuple[float, float]
 def verdicts(audit: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The verdict on each release that an attack of the audit is about: its outcome, the rule's number, the reasons.
 
-    failed: an attack tells members from non-members beyond what its control does, or there are more near-copies of
-    members than of non-members. inconclusive: too few patients, a control that fails, planted copies or a canary that
-    were not caught or never tried, or an AUC of 0.75 that cannot be excluded. passed: neither. It is no promise.
+    failed: an attack tells members from non-members beyond what its control does, or there is a copy of a member's
+    pair, or more members than non-members have near-copies. inconclusive: too few patients, a control that fails,
+    planted copies or a canary that were not caught or never tried, or an AUC of 0.75 that cannot be excluded. passed:
+    neither. It is no promise.
     """
     tried = {attack["release"] for attack in audit["attacks"]}
     return {release: _verdict(audit, release) for release in BEARING if release in tried}
@@ -99,7 +100,11 @@ def _told_apart(attacks: list[dict[str, Any]]) -> Iterator[str]:
 
 def _copies(audit: dict[str, Any]) -> Iterator[str]:
     copies = audit.get("copies")
-    if copies is not None and copies["p"] < ERROR:
+    if copies is None:
+        return
+    if n := copies["n_copies"]:
+        yield f"{n} synthetic {'pair copies' if n == 1 else 'pairs copy'} a training pair, both image and label"
+    if copies["p"] < ERROR:
         yield f"{_counted(copies)} (p {copies['p']:.2g})"
 
 

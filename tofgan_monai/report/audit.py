@@ -8,7 +8,7 @@
                           non-members; may be absent
 
 The page with pictures shows patches of the members and stays where they may be seen. The one for sharing,
-`patches=False`, shows none, nor which synthetic pair resembles which training pair.
+`patches=False`, shows none, nor which synthetic pair resembles which training pair, nor curves, digests and the seed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
 from tofgan_monai.pairs import PAIR_SHAPE
+from tofgan_monai.privacy.evidence import FORMAT
 from tofgan_monai.privacy.mapping import MAPPING
 from tofgan_monai.report.audit_figures import Forest, Histogram, RocCurve, forest, histograms, roc_curves
 from tofgan_monai.report.audit_methods import Method, methods, settings
@@ -52,7 +53,6 @@ from tofgan_monai.report.pictures import Picture, pair_tile, tile_picture
 from tofgan_monai.report.rendering import render
 from tofgan_monai.report.tables import Table
 
-FORMAT = 1
 REQUIRED = ("target", "cohorts", "attacks", "power", "verdicts")
 PICTURES = {"synthetic": "synthetic pair", "member": "training pair", "non_member": "held-out pair"}
 MAX_CLOSEST = 6  # of each channel
@@ -114,7 +114,8 @@ def write_audit_report(folder: Path, output: Path | None = None, *, patches: boo
     Args:
         folder: with audit.json and, for pictures, pictures.npz.
         output: by default audit.html in that folder, or audit_for_sharing.html without patches.
-        patches: whether the closest pairs are shown. Without, the page holds no patch and no index of one, and says so.
+        patches: whether the page is the one with patches. The other holds no patch and no index of one, no curve, no
+            digest and no seed, and says so.
 
     Raises:
         InputError: no audit, one of another format, or pictures of another audit; or the page cannot be written.
@@ -122,6 +123,7 @@ def write_audit_report(folder: Path, output: Path | None = None, *, patches: boo
     folder = Path(folder)
     audit = _read_audit(folder / "audit.json")
     shown = _read_pictures(folder / "pictures.npz", audit) if patches else {}
+    audit = audit if patches else _what_leaves(audit)
     page = render("audit.html", title=title(audit), page=_page(audit, shown, is_for_sharing=not patches))
     output = Path(output or folder / ("audit.html" if patches else "audit_for_sharing.html"))
     with written_whole(output) as temporary:
@@ -164,6 +166,21 @@ def _read_pictures(path: Path, audit: dict[str, Any]) -> dict[str, np.ndarray]:
     return pairs
 
 
+def _what_leaves(audit: dict[str, Any]) -> dict[str, Any]:
+    """The audit without what stays at the clinic: curves, digests, the seed, and which pair is like which."""
+
+    def without(part: dict[str, Any] | None, *names: str) -> dict[str, Any] | None:
+        return part and {name: value for name, value in part.items() if name not in names}
+
+    return {
+        **audit,
+        "target": {**audit["target"], "stack": without(audit["target"].get("stack"), "digest", "seed")},
+        "cohorts": {name: without(cohort, "digest") for name, cohort in audit["cohorts"].items()},
+        "attacks": [without(attack, "roc") for attack in audit["attacks"]],
+        "copies": without(audit.get("copies"), "closest", "near_copies"),
+    }
+
+
 def _closest(audit: dict[str, Any]) -> Sequence[dict[str, Any]]:
     return (audit.get("copies") or {}).get("closest") or ()
 
@@ -186,7 +203,7 @@ def _page(audit: dict[str, Any], shown: dict[str, np.ndarray], *, is_for_sharing
         canary=canary_table(audit.get("canary")),
         copies_words=copies_words(audit.get("copies")),
         copies=copy_table(audit.get("copies"), (audit["target"].get("stack") or {}).get("n")),
-        closest=[] if is_for_sharing else _closest_pairs(audit, shown),
+        closest=_closest_pairs(audit, shown),
         distances=distance_table(quality),
         manifold=manifold_table(quality),
         histograms=histograms(quality.get("vessels") or []),
@@ -225,5 +242,18 @@ def _answers(audit: dict[str, Any]) -> tuple[list[Answer], list[str]]:
             unanswered.append(entry["question"])
             continue
         figures = [f"{name}: {written(tried[name]['patient']['auc'])}" for name in names]
+        figures = [f"AUC over patients: {'; '.join(figures)}."] if names else _advantage(audit)
         asked.append(Answer(entry["question"], entry["source"], entry["says"], entry["cannot_say"], figures))
     return asked, unanswered
+
+
+def _advantage(audit: dict[str, Any]) -> list[str]:
+    """The largest advantage over patients, of what may leave."""
+    attacks = [attack for attack in audit["attacks"] if attack["release"] != "critic"]
+    if not attacks:
+        return []
+    worst = max(attacks, key=lambda attack: attack["patient"]["advantage"]["value"])
+    return [
+        f"Largest advantage over patients, of {worst['name']}: {written(worst['patient']['advantage'])}.",
+        "It is no probability of re-identification, and of few patients it is above 0 even by chance.",
+    ]

@@ -57,7 +57,7 @@ def methods(audit: dict[str, Any]) -> list[Method]:
 
 
 def settings(audit: dict[str, Any]) -> dict[str, str]:
-    """What identifies the audit: rule, weights, stack and cohorts by their digests."""
+    """What identifies the audit: rule, weights, stack and cohorts by their digests, where it has these."""
     target, stack = audit["target"], audit["target"].get("stack") or {}
     rules = sorted({verdict["rule"] for verdict in audit["verdicts"].values() if verdict})
     found = {
@@ -68,7 +68,9 @@ def settings(audit: dict[str, Any]) -> dict[str, str]:
         "Stack": stack.get("digest"),
         "Stack's weights, SHA-256": stack.get("weights_sha256"),
         **{
-            f"Cohort, {name.replace('_', '-')}": cohort["digest"] for name, cohort in audit["cohorts"].items() if cohort
+            f"Cohort, {name.replace('_', '-')}": cohort.get("digest")
+            for name, cohort in audit["cohorts"].items()
+            if cohort
         },
     }
     return {name: str(value) for name, value in found.items() if value not in (None, "")}

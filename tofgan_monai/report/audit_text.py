@@ -13,7 +13,7 @@ TITLES = {
     "stack": "Privacy audit of synthetic pairs",
     "segmentation": "Privacy audit of a segmentation network",
 }
-RELEASES = {
+RELEASE_TITLES = {
     "data": "Releasing the synthetic pairs",
     "generator": "Releasing the generator",
     "critic": "Releasing the critic",
@@ -116,7 +116,8 @@ def _audited(target: dict[str, Any]) -> str:
     pairs = _pairs(stack)
     if stack:
         threshold = fixed(stack["label_threshold"], 2).replace("-", MINUS)
-        pairs += f" (seed {stack['seed']}, label threshold {threshold})"
+        seed = f"seed {stack['seed']}, " if stack.get("seed") is not None else ""
+        pairs += f" ({seed}label threshold {threshold})"
     if target["kind"] == "segmentation":
         return f"a vessel segmentation network{weights}"
     if target["kind"] == "generator":
@@ -181,14 +182,16 @@ def simulated(audit: dict[str, Any]) -> str:
 def cards(audit: dict[str, Any]) -> list[Card]:
     """A verdict for each release that a reader asks about; the critic never leaves, whatever was found."""
     verdicts = audit["verdicts"]
-    asked = dict.fromkeys([*ASKED.get(audit["target"]["kind"], ()), *(name for name in RELEASES if verdicts.get(name))])
+    asked = dict.fromkeys(
+        [*ASKED.get(audit["target"]["kind"], ()), *(name for name in RELEASE_TITLES if verdicts.get(name))]
+    )
     return [_card(release, verdicts.get(release)) for release in asked]
 
 
 def _card(release: str, verdict: dict[str, Any] | None) -> Card:
     reasons = [reason[:1].upper() + reason[1:] for reason in (verdict or {}).get("reasons", ())]
     sign = "never" if release == "critic" else verdict["outcome"] if verdict else "missing"
-    return Card(release, RELEASES[release], sign, *SIGNS[sign], reasons)
+    return Card(release, RELEASE_TITLES[release], sign, *SIGNS[sign], reasons)
 
 
 def blind_spots(audit: dict[str, Any]) -> Iterator[str]:
@@ -228,8 +231,10 @@ def copies_words(copies: dict[str, Any] | None) -> str:
     n, given = copies["n_near_copies"], copies["threshold"]
     thresholds = given if isinstance(given, dict) else {"image": given}
     least = " and ".join(f"{fixed(value, 2)} of the {CHANNELS[channel]}" for channel, value in thresholds.items())
-    p = f" (p {copies['p']:.2g})" if copies.get("p") is not None else ""
-    return (
+    p = f" (p {copies['p']:.2g}, each patient counting once)" if copies.get("p") is not None else ""
+    n_copies = copies.get("n_copies", 0)
+    found = f"{n_copies:,} synthetic {'pair copies' if n_copies == 1 else 'pairs copy'} a training pair. "
+    return (found if n_copies else "") + (
         f"{n:,} synthetic {'pair is a near-copy' if n == 1 else 'pairs are near-copies'} of a training pair "
         f"(similarity above {least}); {copies['n_expected']:.3g} are expected by chance{p}, going by held-out "
         "patients, of whom the generator can have copied nothing."
