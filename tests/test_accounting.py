@@ -16,9 +16,10 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.privacy.accounting import PrivacyBudget, epsilon_of, noise_for, private_share, promised_share
+from tofgan_monai.privacy.accounting import PrivacyBudget, epsilon_of, noise_for, private_share, told_share
 from tofgan_monai.privacy.units import Secret
 
+SETTINGS = {"sampling_rate": 0.01, "delta": 1e-5, "accountant": "rdp"}
 PLAIN = [(0.01, 1.1, 200, 1e-5), (0.16, 2.0, 50, 1e-5), (0.5, 4.5, 100, 1e-3)]
 
 
@@ -35,7 +36,7 @@ def stand_in(n_units=1000, expected_units=10, unit="patch", secret=None):
         sampling_rate=expected_units / n_units,
         unit=unit,
         secret=secret or Secret(),
-        vessel_shares=lambda: shares,
+        vessel_shares=shares,
     )
 
 
@@ -98,8 +99,7 @@ def test_nothing_done_costs_nothing_and_no_noise_everything():
 
 def test_noise_is_as_little_as_the_target_needs():
     noise = noise_for(2.0, 500, sampling_rate=0.01, delta=1e-5, accountant="rdp")
-    settings = {"sampling_rate": 0.01, "delta": 1e-5, "accountant": "rdp"}
-    assert 1.98 < epsilon_of(500, noise_multiplier=noise, **settings) <= 2.0
+    assert 1.98 < epsilon_of(500, noise_multiplier=noise, **SETTINGS) <= 2.0
 
 
 def test_budget_computes_its_noise_and_pays_for_all_epochs():
@@ -147,7 +147,7 @@ def test_what_the_share_of_vessels_costs_is_part_of_the_epsilon():
 
 def shares(values, secret):
     draws = stand_in(len(values), 1, secret=secret)
-    draws.vessel_shares = lambda: np.array(values)
+    draws.vessel_shares = np.array(values)
     return draws
 
 
@@ -183,10 +183,33 @@ def test_private_share_stays_a_share_whatever_the_noise():
     assert min(found) == 0 and max(found) == 0.2
 
 
+def test_no_share_is_counted_where_no_epsilon_is_spent_on_it():
+    made = budget(share_epsilon=0.0)
+    assert made.guarantee(10)["vessel_share"] is None
+    assert made.epsilon(10) == epsilon_of(10, noise_multiplier=made.noise_multiplier, **SETTINGS)
+
+
+def test_few_units_are_warned_of(caplog):
+    budget(stand_in(1000))
+    assert "share of vessels has noise" not in caplog.text
+    budget(stand_in(41), delta=1e-3)
+    assert "of 41 units the share of vessels has noise of 0.049" in caplog.text
+
+
+def test_without_noise_no_target_is_looked_at():
+    assert budget(noise_multiplier=0.0, target_epsilon=0.05).guarantee(10)["epsilon"] is None
+
+
+def test_broken_guarantee_is_named(tmp_path):
+    (tmp_path / "guarantee.json").write_text("{")
+    with pytest.raises(InputError, match=r"guarantee\.json: cannot be read"):
+        told_share(tmp_path)
+
+
 def test_share_is_read_from_the_guarantee(tmp_path):
-    assert promised_share(tmp_path) is None
+    assert told_share(tmp_path) is None
     (tmp_path / "guarantee.json").write_text(json.dumps(budget().guarantee(10)))
-    assert 0 < promised_share(tmp_path) < 0.2
+    assert 0 < told_share(tmp_path) < 0.2
 
 
 def test_nothing_is_promised_without_noise_or_where_the_noise_can_be_repeated():
@@ -201,7 +224,8 @@ def test_nothing_is_promised_without_noise_or_where_the_noise_can_be_repeated():
     [
         ({"delta": 1e-3}, "delta 0.001: choose one above 0 and below 1 / 1000"),
         ({"delta": 0.0}, "delta 0.0"),
-        ({"share_epsilon": 0.0}, "share_epsilon 0.0"),
+        ({"share_epsilon": -0.1}, "share_epsilon -0.1"),
+        ({"noise_multiplier": -1.0}, "noise_multiplier -1.0"),
         ({"share_epsilon": 2.0}, "share_epsilon 2.0: part of target_epsilon 2.0"),
         ({"target_epsilon": None}, "neither target_epsilon nor noise_multiplier"),
         ({"noise_multiplier": 0.3, "target_epsilon": 1.0}, "one epoch alone costs epsilon .* above target_epsilon 1.0"),

@@ -79,6 +79,21 @@ def test_training_killed_in_mid_epoch_ends_with_the_same_weights_bit_for_bit(bun
     assert files(tmp_path / "whole") == before
 
 
+def test_private_training_stopped_in_its_first_epoch_goes_on_with_its_secret(pairs, tmp_path, monkeypatch):
+    """Another would draw noise and share anew: twice as much told."""
+
+    def stopped(step, engine, batch):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tofgan_monai.privacy.private_player.PrivateStep.__call__", stopped)
+        train(PRIVATE, pairs, tmp_path, **RDP[PRIVATE])
+    begun = load_weights(tmp_path / "checkpoint.pt")
+    train(PRIVATE, pairs, tmp_path, **RDP[PRIVATE])
+    ended = load_weights(tmp_path / "checkpoint.pt")
+    assert (begun["epoch"], ended["epoch"]) == (0, 3) and begun["state"]["secret"] == ended["state"]["secret"]
+
+
 def test_segmentation_whose_loss_is_no_number_stops(pairs, tmp_path):
     with pytest.raises(TrainingDivergedError, match="the loss became nan in iteration 1; no epoch was complete"):
         train(UNET, pairs, tmp_path, loss="$lambda prediction, label: prediction.sum() * float('nan')")

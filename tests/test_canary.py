@@ -51,6 +51,7 @@ def test_what_cannot_be_planted_is_told_and_leaves_nothing(members, write_pairs,
     before = sorted(tmp_path.iterdir())
     for source, output, options, told in (
         (members, "a.npy", {"times": 1}, "at least 2"),
+        (members, "a.npy", {"seed": -1}, "0 or more"),
         (members, "members.npy", {}, "another output"),
         (tmp_path / "out.npy", "a.npy", {}, "has a canary already"),
         (unknown, "a.npy", {}, "does not tell pairs of two or more patients apart"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import gaussian_kde
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.privacy import data_attacks as attacks
 from tofgan_monai.privacy.data_attacks import (
-    DATA_ATTACKS,
     Searches,
     components,
     data_attacks,
@@ -30,7 +30,7 @@ def matches(similarity: list[float]) -> Matches:
 
 
 def test_the_names_are_those_of_the_audit() -> None:
-    assert list(DATA_ATTACKS) == [
+    assert list(data_attacks()) == [
         "nearest image", "nearest label", "GAN-Leaks image", "GAN-Leaks label", "Monte Carlo", "density ratio",
     ]  # fmt: skip
 
@@ -76,6 +76,23 @@ def test_the_density_ratio_is_of_gaussians(monkeypatch: pytest.MonkeyPatch) -> N
     assert density_ratio(*[None] * 3) == pytest.approx(at[:, 0] - 0.5, abs=0.15)  # log N(x; 1) - log N(x; 0)
 
 
+def test_the_density_is_scipys_and_there_is_one_of_a_collapsed_stack() -> None:
+    rng = np.random.default_rng(0)
+    at, rows = rng.normal(size=(30, 12)), rng.normal(size=(90, 12)) @ rng.normal(size=(12, 12))
+    assert attacks._log_density(at, rows) == pytest.approx(gaussian_kde(rows.T).logpdf(at.T), rel=1e-6)
+    collapsed = attacks._log_density(np.concatenate([at, rows[:1]]), rows[:1].repeat(90, axis=0))
+    assert np.isfinite(collapsed).all() and collapsed.argmax() == len(at)  # the densest where the one point lies
+
+
+@pytest.mark.parametrize("n_modes", [1, 5])
+@pytest.mark.parametrize("attack", ["Monte Carlo", "density ratio"])
+def test_a_collapsed_stack_is_attacked(n_modes: int, attack: str) -> None:
+    members = pairs(20, 1)
+    stack = members[np.arange(60) % n_modes]
+    scores = data_attacks()[attack](np.concatenate([members, pairs(20, 3)]), stack, pairs(40, 2))
+    assert np.isfinite(scores).all() and scores[:n_modes].min() > scores[n_modes:].max()
+
+
 def test_components_are_white_over_stack_and_references() -> None:
     found = components(pairs(5, 0), pairs(60, 1), pairs(40, 2))
     assert [rows.shape for rows in found] == [(5, 12), (60, 12), (40, 12)]
@@ -95,7 +112,7 @@ def test_components_do_not_see_contrast() -> None:
 @pytest.mark.parametrize("attack", ["Monte Carlo", "density ratio"])
 def test_copies_score_higher_than_others(attack: str) -> None:
     stack = pairs(60, 1)
-    scores = DATA_ATTACKS[attack](np.concatenate([stack[:20], pairs(20, 3)]), stack, pairs(40, 2))
+    scores = data_attacks()[attack](np.concatenate([stack[:20], pairs(20, 3)]), stack, pairs(40, 2))
     assert np.median(scores[:20]) > scores[20:].max()
 
 

@@ -139,7 +139,7 @@ def save_run(folder, network, role):
 def test_critic_comes_back_from_its_training(tmp_path, pairs, norm, minibatch):
     torch.manual_seed(0)
     critic = Critic(3, norm, minibatch_discrimination=minibatch)
-    back = run_critic(save_run(tmp_path, critic, "critic"))
+    back = run_critic(*read_checkpoint(save_run(tmp_path, critic, "critic")))
     assert str(back) == str(critic.eval()) and not back.training
     np.testing.assert_array_equal(critic_score(back, pairs), critic_score(critic, pairs))
     assert read_checkpoint(tmp_path)[1]["recipe"]["pairs"] == "0123456789abcdef"
@@ -147,11 +147,11 @@ def test_critic_comes_back_from_its_training(tmp_path, pairs, norm, minibatch):
 
 def test_what_is_no_gans_training_is_told(tmp_path):
     with pytest.raises(InputError, match="no such weights"):
-        run_critic(tmp_path)
+        read_checkpoint(tmp_path)
     with pytest.raises(InputError, match="has no critic; name the output folder of a GAN's training"):
-        run_critic(save_run(tmp_path, HalfUNet(2), "network"))
+        run_critic(*read_checkpoint(save_run(tmp_path, HalfUNet(2), "network")))
     with pytest.raises(InputError, match="its critic is none of"):
-        run_critic(save_run(tmp_path, nn.Sequential(nn.Linear(2, 2)), "critic"))
+        run_critic(*read_checkpoint(save_run(tmp_path, nn.Sequential(nn.Linear(2, 2)), "critic")))
     save_weights(Critic(2).state_dict(), tmp_path / "checkpoint.pt")
     with pytest.raises(InputError, match="not the checkpoint of a training"):
         read_checkpoint(tmp_path)

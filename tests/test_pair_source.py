@@ -11,7 +11,7 @@ from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 
 from tofgan_monai.cohort import read_cohort
 from tofgan_monai.errors import InputError
-from tofgan_monai.pair_source import PairSource, sample_pairs
+from tofgan_monai.pair_source import PairSource, sample_pairs, voxels_digest
 from tofgan_monai.pairs import open_stack
 from tofgan_monai.preparation import extract, first_patients
 from tofgan_monai.transforms.vessel_patches import VesselPatchesd
@@ -59,6 +59,7 @@ def test_stack_holds_both_halves_of_every_patient(cohort, tmp_path):
     assert manifest["patient_of_pair"] == [0] * 10 + [1] * 10 + [2] * 10
     assert manifest["volumes"][1] == {
         "patient": 1, "n_vessel": 6, "n_random": 4, "spacing_mm": [0.5, 0.5, 0.7], "padded": False,
+        "voxels": voxels_digest(cohort / "sub-02" / "image.nii.gz"),
     }  # fmt: skip
     assert manifest["seed"] == 0 and manifest["split"] == "training" and manifest["dtype"] == "float16"
 
@@ -67,6 +68,16 @@ def test_manifest_names_nobody(cohort, tmp_path):
     extract(cohort, tmp_path / "real.npy", n_vessel=2, n_random=2)
     told = (tmp_path / "real.json").read_text()
     assert "sub-" not in told and str(tmp_path) not in told and "/" not in told
+
+
+def test_a_volume_is_known_again_by_its_voxels(cohort, tmp_path):
+    first, second = (
+        extract(cohort, tmp_path / "real.npy", n_vessel=2, n_random=2, seed=seed)["volumes"] for seed in (0, 1)
+    )
+    assert first == second and len({volume["voxels"] for volume in first}) == 3
+    image = nib.load(cohort / "sub-01" / "image.nii.gz")
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), np.eye(4)), tmp_path / "other.nii")
+    assert voxels_digest(tmp_path / "other.nii") == first[0]["voxels"]
 
 
 def test_same_call_gives_the_same_bytes(cohort, tmp_path):

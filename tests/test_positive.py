@@ -10,7 +10,7 @@ from test_audit import GAN, clinic, stacks, trained  # noqa: F401 - a fixture am
 from tofgan_monai.audit import positive
 from tofgan_monai.audit.cohorts import Cohort, Cohorts, read_cohorts
 from tofgan_monai.audit.positive import planted, read_canaries
-from tofgan_monai.audit.target import read_target
+from tofgan_monai.audit.target import read_target, with_pairs
 from tofgan_monai.audit.training import Training
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
@@ -26,7 +26,7 @@ def audited(clinic):  # noqa: F811
         run = trained(clinic, clinic / "run", clinic / "members.npy", clinic / GAN / "models/model.pt")
         change(run, **recipe)
         cohorts = read_cohorts(*stacks(clinic).values(), pairs_per_patient=50)
-        target = read_target(clinic / of, clinic, n=26, seed=0)
+        target = with_pairs(read_target(clinic / of), clinic, n=26, seed=0)
         return target, Training(run, target, cohorts), cohorts
 
     return made
@@ -125,8 +125,8 @@ def test_stack_alone_has_the_training_that_its_manifest_names(clinic, audited, w
     with pytest.raises(InputError, match="give that of the stack's generator, too"):
         read_canaries([canary], target, None, cohorts)
     write_pairs(clinic / "other.npy", 30, **facts, weights_sha256="0" * 64)
-    with pytest.raises(InputError, match="not the training of the weights that made the stack"):
-        Training(clinic / "run", read_target(clinic / "other.npy", clinic, n=26, seed=0), cohorts)
+    with pytest.raises(InputError, match="not the training that the stack's manifest tells of"):
+        Training(clinic / "run", read_target(clinic / "other.npy"), cohorts)
 
 
 def test_checkpoint_without_a_history_is_told(clinic, audited):  # noqa: F811

@@ -319,6 +319,8 @@ def test_released_stack_is_the_first_of_the_audited_with_the_audit_in_its_manife
         (("canary",), None, {}, "inconclusive for a release of the data"),
         (("target", "stack", "weights_sha256"), "0" * 64, {}, "is of pairs of other weights"),
         (("target", "stack"), None, {}, "audits no stack"),
+        (("target", "stack", "seed"), None, {}, "seed 3: the audited pairs are of --seed None"),
+        (("target", "stack", "label_threshold"), None, {}, "audited pairs are of --label_threshold None"),
         (("attacks",), audit("segmentation")["attacks"], {}, "no attack on the data"),
         (("format",), 1, {"seed": 4}, "seed 4: the audited pairs are of --seed 3"),
         (("format",), 1, {"n": MIN_PAIRS + 1}, f"n {MIN_PAIRS + 1}: {MIN_PAIRS} pairs were audited"),

@@ -76,7 +76,7 @@ def quality() -> dict[str, Any]:
         "n": 2000,
         "extractor": {"name": "FD(EfficientNet-Lite0)", "sha256": "c0ffee" + "0" * 58},
         "distances": [
-            {"name": f"{name}, {of}", "value": value, "floor": value / 4, "n": 1000, "lower_is_better": True, **errors}
+            {"name": f"{name}, {of}", "value": value, "floor": value / 4, "n": 1000, **errors}
             for of in ("images", "labels", "images and labels jointly")
             for name, value, errors in (
                 ("Frechet distance", 24.1, {}),
@@ -84,7 +84,7 @@ def quality() -> dict[str, Any]:
             )
         ],
         "manifold": {**measured, "floor": {name: 0.95 for name in measured}, "n": 1000},
-        "diversity": {"name": "MS-SSIM", "synthetic": 0.231, "real": 0.217, "others": 0.219, "n_comparisons": 1000},
+        "diversity": {"name": "MS-SSIM", "synthetic": 0.231, "real": 0.217, "others": 0.219, "n_comparisons": 600},
         "vessels": [
             of_vessels(name, unit, seed)
             for seed, (name, unit) in enumerate(
@@ -155,7 +155,8 @@ def generator_audit(kind: str = "real") -> dict[str, Any]:
             "mifid": {
                 name: {"frechet": 24.1, "distance": 0.05, "mifid": value}
                 for name, value in (("members", 482.0), ("non_members", 431.0))
-            },
+            }
+            | {"n": 1000},
             "closest": closest,
         },
         "quality": quality(),
@@ -316,15 +317,17 @@ def test_the_forest_plot_places_each_auc_on_its_axis(page: Page) -> None:
 def test_copies_and_quality_stand_beside_chance_and_warnings(page: Page) -> None:
     assert "3 synthetic pairs are near-copies" in page.text and "1.2 are expected by chance (p 0.21)" in page.text
     assert "These figures alone prove nothing." in page.text and "arXiv:2505.01524" in page.text
-    assert page.row("NNDR, label maps, 5% quantile", 3)[1:] == ["0.7", "0.7"]
-    assert page.row("MiFID", 3)[1:] == ["482", "431"] and page.row("authenticity (AuthPct), %", 3)[1] == "91.2"
+    assert page.row("NNDR, label maps, 5% quantile", 4)[1:] == ["0.7", "0.7", "2,000"]
+    assert page.row("MiFID", 4)[1:] == ["482", "431", "1,000"]
+    assert page.row("authenticity (AuthPct), %", 4)[1:] == ["91.2", "\u2013", "2,000"]
     assert "A stack of copies of the training set has the best of these distances." in page.text
     assert page.row("Kernel distance (KID), images", 4)[1:] == [
         "0.0123|\u00b1 0.0004",
         "0.00308|\u00b1 0.0002",
         "1,000",
     ]
-    assert page.row("coverage", 4)[1:3] == ["0.62", "0.95"] and "c0ffee0000000000" in page.text
+    assert page.row("MS-SSIM within a set", 5)[1:] == ["0.231", "0.219", "0.217", "600"]
+    assert page.row("coverage", 5)[1:] == ["0.62", "0.95", "\u2013", "1,000"] and "c0ffee0000000000" in page.text
     assert page.source.count('<path class="synthetic"') == 6 + 1  # the statistics, and the key
 
 

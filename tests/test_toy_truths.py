@@ -11,9 +11,10 @@ from scipy.ndimage import gaussian_filter
 from tofgan_monai.metrics.frechet import feature_stats, frechet_distance
 from tofgan_monai.pairs import normalise_patch
 from tofgan_monai.privacy.copies import copies
-from tofgan_monai.privacy.data_attacks import DATA_ATTACKS, Searches, data_attacks, search
+from tofgan_monai.privacy.data_attacks import Searches, data_attacks, search
 from tofgan_monai.privacy.risk import assess, member_only
 
+DATA_ATTACKS = list(data_attacks())
 N_PATIENTS, N_PATCHES = 40, 3
 CONFIDENCE = 1 - 0.05 / len(DATA_ATTACKS)
 SIMILARITY = [name for name in DATA_ATTACKS if "image" in name or "label" in name]

@@ -92,6 +92,20 @@ def test_interrupted_training_ends_with_the_same_weights_bit_for_bit(tmp_path, f
     assert len(resumed.seen) == 9 - 3 * ((fail_at - 1) // 3)
 
 
+def test_what_no_seed_gives_is_kept_before_the_first_step(tmp_path):
+    training = Training(tmp_path, fail_at=1)
+    training.options["save_first"] = True
+    torch.nn.init.constant_(training.network[2].weight, 7)
+    with pytest.raises(KeyboardInterrupt):
+        training.run()
+    kept = load_weights(tmp_path / "checkpoint.pt")
+    assert kept["epoch"] == 0 and (kept["state"]["network"]["2.weight"] == 7).all()
+    again = Training(tmp_path, max_epochs=1, fail_at=1)
+    with pytest.raises(KeyboardInterrupt):
+        again.run()
+    assert (again.network[2].weight == 7).all()
+
+
 def test_epochs_differ_and_another_seed_is_another_training(tmp_path):
     seen = Training(tmp_path / "0").run().seen
     assert not torch.cat(seen[:3]).equal(torch.cat(seen[3:6]))

@@ -62,10 +62,10 @@ def test_patient_brings_his_own_patches_alone(pairs):
 
 def test_shares_of_vessels_are_those_of_each_units_labels(pairs):
     one_by_one = [float(pairs[i]["label"].mean()) for i in range(12)]
-    np.testing.assert_allclose(draws(pairs).vessel_shares(), one_by_one)
+    np.testing.assert_allclose(draws(pairs).vessel_shares, one_by_one)
     ends = np.cumsum([0, 5, 4, 2, 1])
     by_patient = [np.mean(one_by_one[a:b]) for a, b in itertools.pairwise(ends)]
-    np.testing.assert_allclose(draws(pairs, "patient").vessel_shares(), by_patient)
+    np.testing.assert_allclose(draws(pairs, "patient").vessel_shares, by_patient)
 
 
 def test_nobody_drawn_is_a_draw(pairs):

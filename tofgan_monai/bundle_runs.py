@@ -9,11 +9,14 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tofgan_monai.engine import TrainingDivergedError
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import require_writable
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
 
 _logger = logging.getLogger(__name__)
 
@@ -52,6 +55,15 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
         raise cause from error
 
 
+def inference_config(bundle: Path) -> ConfigParser:
+    """A bundle's inference.yaml, whose contents can be asked for by their ids."""
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(os.fspath(bundle / "configs" / "inference.yaml"))
+    return parser
+
+
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
     """`--id value` or `--id=value`, values read as Python literals where they are such.
 
@@ -66,7 +78,8 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
 
 def _literal(text: str) -> Any:
     try:
-        return ast.literal_eval(text)
+        value = ast.literal_eval(text)
+        return "$None" if value is None else value  # an expression: a bare None would count as not given
     except (ValueError, SyntaxError):
         return text
 

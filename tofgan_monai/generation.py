@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -17,12 +18,13 @@ from tofgan_monai.engine import GaussianLatents
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.data_card import seen_by, write_card
 from tofgan_monai.files import sha256, written_whole
-from tofgan_monai.metrics.thresholds import threshold_for, vessel_share
+from tofgan_monai.metrics.thresholds import choose_label_threshold
 from tofgan_monai.networks import Generator
 from tofgan_monai.pairs import StackWriter, binarise_labels
-from tofgan_monai.privacy.accounting import promised_share
+from tofgan_monai.privacy.accounting import told_share
 from tofgan_monai.weights import fit_weights, load_weights, save_weights
 
+logger = logging.getLogger(__name__)
 CHUNK = 64  # pairs made at once: a sum's last bits depend on it, so it is fixed
 
 
@@ -130,16 +132,18 @@ def adopt(
     network = parser.get_parsed_content("network_def")
     fit_weights(network, weights, source)
     target = bundle / "models" / "model.pt"
-    threshold, share = None, promised_share(run) if validation_pairs is None else vessel_share(validation_pairs)
-    if share is not None:
-        if "label_threshold" not in parser:
-            raise InputError(f"{config}: has no label_threshold to choose; leave the validation pairs out")
-        threshold = threshold_for(raw_labels(network), share)
+    threshold, share = None, told_share(run)
+    if validation_pairs is not None and "label_threshold" not in parser:
+        raise InputError(f"{config}: has no label_threshold to choose; leave the validation pairs out")
+    if validation_pairs is not None and share is not None:
+        logger.warning("%s: no epsilon covers a label threshold chosen on validation pairs; leave these out", run)
+    if validation_pairs is not None or share is not None:
+        threshold = choose_label_threshold(raw_labels(network), validation_pairs, share)
     seen = seen_by(run, bundle)
     save_weights(weights, target)
     write_card(bundle, seen)
     if threshold is not None:
-        text = re.sub(r"(?m)^label_threshold: \S+", f"label_threshold: {threshold:.3f}", config.read_text("utf-8"))
+        text = re.sub(r"(?m)^label_threshold: \S+", f"label_threshold: {threshold:.6g}", config.read_text("utf-8"))
         with written_whole(config) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return target, threshold

@@ -76,7 +76,9 @@ def sample_pairs(
     """The manifest of the stack at `output` that holds every item's patches; one volume at a time is in memory.
 
     The manifest says of each pair which patient it is from, by an index in the order of the items, and of each volume
-    its patches, spacing and padding. Nothing in it is a name, a path or a date.
+    its patches, spacing, padding and a digest of its image's voxels, by which an audit sees that two stacks are of the
+    same volumes. Nothing in it is a name, a path or a date; but whoever holds a scan could tell by its digest whether
+    it is in the stack, so the manifest stays where the stack of real pairs does.
 
     Args:
         items: of a cohort; see `tofgan_monai.cohort.read_cohort`.
@@ -109,7 +111,7 @@ def sample_pairs(
             if not problems:  # after the first problem the others are only looked for
                 stack.append(_as_pairs(patches))
             patient = patients[_patient_of(item)]
-            volumes.append({"patient": patient, **_description(patches)})
+            volumes.append({"patient": patient, **_description(patches), "voxels": voxels_digest(item["image"])})
             described["patient_of_pair"] += [patient] * len(patches)
         if problems:
             raise InputError(problems)
@@ -133,6 +135,14 @@ def content_digest(path: str | os.PathLike) -> str:
         return sha256(path)
     files = sorted(file for file in Path(path).iterdir() if file.is_file())
     return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
+
+
+def voxels_digest(path: str | os.PathLike) -> str:
+    """16 hexadecimal digits of a volume's shape and values, whatever its file's name, compression and type."""
+    voxels = load_volume(path).voxels
+    digest = hashlib.sha256(str(voxels.shape).encode())
+    digest.update(np.ascontiguousarray(voxels, "<f4").data)
+    return digest.hexdigest()[:16]
 
 
 def _sampled(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tofgan_monai.bundle_runs import run_bundle
+from tofgan_monai.bundle_runs import inference_config, run_bundle
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.data_card import may_tell_of_patients, seen_of
 from tofgan_monai.exchange.layout import WEIGHTS
@@ -55,7 +55,7 @@ def generate_for_release(
     """
     weights = Path(settings.get("weights") or bundle / WEIGHTS)
     found = read_audit(audit)
-    threshold = settings.get("label_threshold", _own_threshold(bundle))
+    threshold = settings.get("label_threshold", inference_config(bundle).get("label_threshold"))
     _require_cover(found, weights, {"seed": seed, "label_threshold": threshold, "n": n}, settings)
     needed = may_tell_of_patients(seen_of(sha256(weights), bundle), bundle)
     remedy = "train anew, or audit with more patients, or give --despite REASON, which the manifest will tell"
@@ -82,14 +82,6 @@ def _near_copies(audit: Audit, n: int) -> list[int]:
     return dropped
 
 
-def _own_threshold(bundle: Path) -> Any:
-    from monai.bundle import ConfigParser
-
-    parser = ConfigParser()
-    parser.read_config(str(bundle / "configs" / "inference.yaml"))
-    return parser.get("label_threshold")
-
-
 def _require_cover(audit: Audit, weights: Path, asked: dict[str, Any], settings: Mapping[str, Any]) -> None:
     """Whether the pairs that are asked for are among those that were audited."""
     stack = audit.content["target"].get("stack")
@@ -104,7 +96,8 @@ def _require_cover(audit: Audit, weights: Path, asked: dict[str, Any], settings:
     if asked["seed"] != stack["seed"]:
         problems.append(f"seed {asked['seed']}: the audited pairs are of --seed {stack['seed']}")
     threshold, audited = asked["label_threshold"], stack["label_threshold"]
-    if not isinstance(threshold, int | float) or not math.isclose(threshold, audited, abs_tol=1e-9):
+    are_numbers = isinstance(threshold, int | float) and audited is not None  # of a stack that does not tell: None
+    if not are_numbers or not math.isclose(threshold, audited, abs_tol=1e-9):
         problems.append(f"label threshold {threshold}: the audited pairs are of --label_threshold {audited}")
     if asked["n"] > stack["n"]:
         problems.append(f"n {asked['n']}: {stack['n']} pairs were audited; ask for no more, or audit more")

@@ -155,6 +155,7 @@ def run_resumable(
     history: History,
     seed: int,
     recipe: Mapping[str, Any],
+    save_first: bool = False,
 ) -> None:
     """Runs the trainer to its `max_epochs`, from the checkpoint in `output_dir` if there is one.
 
@@ -165,6 +166,7 @@ def run_resumable(
         history: the trainer's.
         seed: of all randomness.
         recipe: name -> whatever may not change when the training goes on; compared by its text.
+        save_first: a checkpoint before the first step, too: for a state whose beginning the seed does not give.
 
     Raises:
         InputError: the checkpoint is of another configuration or truncated, or the folder cannot be written to.
@@ -201,6 +203,8 @@ def run_resumable(
             temporary.write_text("".join(json.dumps(epoch) + "\n" for epoch in history.epochs), encoding="utf-8")
         save_weights(now(), checkpoint)
 
+    if save_first and not content and not rank():
+        save_weights(now(), checkpoint)
     trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine: seed_epoch(seed, engine.state.epoch, loader))
     if not rank():
         trainer.add_event_handler(Events.EPOCH_COMPLETED, save)
@@ -213,7 +217,7 @@ def run_resumable(
         try:
             trainer.run()
         except TrainingDivergedError as error:
-            kept = f"the last good checkpoint is {checkpoint}" if checkpoint.exists() else "no epoch was complete"
+            kept = f"the last good checkpoint is {checkpoint}" if history.epochs else "no epoch was complete"
             raise TrainingDivergedError(
                 f"{error} in iteration {trainer.state.iteration}; {kept}; train anew with lower learning rates"
             ) from error

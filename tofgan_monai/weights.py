@@ -16,10 +16,16 @@ from tofgan_monai.files import written_whole
 
 def save_weights(content: Any, path: str | os.PathLike) -> None:
     """Saves tensors in torch's format, whole or not at all; a full disk is an InputError."""
-    buffer = io.BytesIO()  # torch.save into a file would turn a full disk into an error of its own
-    torch.save(content, buffer)
+    data = saved(content)  # torch.save into a file would turn a full disk into an error of its own
     with written_whole(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+        temporary.write_bytes(data)
+
+
+def saved(content: Any) -> memoryview:
+    """The bytes of the file that `save_weights` makes of it."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getbuffer()
 
 
 def load_weights(path: str | os.PathLike, network: nn.Module | None = None) -> Any:

@@ -12,7 +12,7 @@ from torch import nn
 from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.parts import Parts
 from tofgan_monai.networks import Critic, Generator
-from tofgan_monai.privacy.data_attacks import Searches, data_attacks
+from tofgan_monai.privacy.data_attacks import Search, Searches, data_attacks
 from tofgan_monai.privacy.model_attacks import critic_score, latent_recovery
 from tofgan_monai.privacy.risk import assess, excess, member_only, roc
 from tofgan_monai.privacy.segmentation_attacks import confidence_score, lira_score, loss_score
@@ -36,7 +36,7 @@ def on_data(stack: np.ndarray, cohorts: Cohorts, parts: Parts, searches: Searche
     return [line(name, "data", scores[name], cohorts, control[name]) for name in scores]
 
 
-def data_scores(queries: np.ndarray, stack: np.ndarray, references: np.ndarray, search: Any = None) -> Scores:
+def data_scores(queries: np.ndarray, stack: np.ndarray, references: np.ndarray, search: Search | None = None) -> Scores:
     """What each attack on the data gives each query, (n,)."""
     attacks = data_attacks(search or Searches())
     return {name: attack(queries, stack, references) for name, attack in attacks.items()}

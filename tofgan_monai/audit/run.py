@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,16 @@ from tofgan_monai.audit.closeness import save_pictures, search_copies
 from tofgan_monai.audit.cohorts import Cohorts, read_cohorts
 from tofgan_monai.audit.parts import Parts
 from tofgan_monai.audit.positive import Canary, judged, planted, read_canaries
-from tofgan_monai.audit.target import Target, read_target
+from tofgan_monai.audit.shadows import read_shadows
+from tofgan_monai.audit.target import Target, read_target, with_pairs
 from tofgan_monai.audit.training import Training
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import require_writable, sha256, write_json
+from tofgan_monai.files import require_writable, write_json
 from tofgan_monai.metrics.features import Extractor, load_extractor
 from tofgan_monai.metrics.manifold import load_prdc
 from tofgan_monai.metrics.quality import quality
 from tofgan_monai.privacy.data_attacks import MIN_PAIRS, Searches
 from tofgan_monai.privacy.power import detectable_auc
-from tofgan_monai.privacy.segmentation_attacks import load_unet, weights_file
 from tofgan_monai.privacy.verdict import MIN_PATIENTS, UNITS, WORST_AUC, verdicts
 from tofgan_monai.report.audit import write_audit_report
 
@@ -70,37 +71,41 @@ def audit(
         What audit.json holds.
 
     Raises:
-        InputError: stacks that share pairs or do not tell their patients, another training's weights or members.
+        InputError: stacks that share scans or pairs or do not tell their patients, weights or members of another
+            training, or shadows that are not what they should be.
     """
     if n < MIN_PAIRS:
         raise InputError(f"n = {n}: ask for {MIN_PAIRS} pairs or more; verdicts hold for no more than were audited")
     folder = Path(output)
     cohorts = read_cohorts(members, non_members, references, pairs_per_patient=pairs_per_patient)
     require_writable(folder)
-    networks = [load_unet(path) for path in shadows]
-    load_prdc()
-    extractor = load_extractor(inception_weights)
-    aim = read_target(target, folder, n=n, seed=seed)
+    aim = read_target(target)
     training = Training(Path(run), aim, cohorts) if run else None
     repeats = read_canaries(canaries, aim, training, cohorts)
+    unets = read_shadows(shadows, aim, cohorts)
+    extractor = None if aim.is_segmentation else _load_measures(inception_weights)
+    aim = with_pairs(aim, folder, n=n, seed=seed)
     found: dict[str, Any] = {
         "format": FORMAT,
         "target": aim.described,
         "cohorts": cohorts.described,
+        "volumes_compared": cohorts.volumes_compared,
         "training_checked": training is not None,
         "guarantee": training.guarantee if training else None,
     }
-    of_shadows = [sha256(weights_file(path)) for path in shadows]
-    parts = Parts(folder / "parts", [FORMAT, aim.described, cohorts.described, pairs_per_patient, *of_shadows])
-    if aim.stack is None:
+    inputs = [FORMAT, version("tofgan-monai"), aim.described, cohorts.described, pairs_per_patient, *unets]
+    parts = Parts(folder / "parts", inputs)
+    if extractor is None:
         assert aim.network is not None
+        networks = list(unets.values())
         ranks = [canary.ranks_by_network(cohorts, networks) for canary in repeats]
         found |= {
             "attacks": on_segmentation(aim.network, networks, cohorts, parts),
-            "shadows": len(networks),
             "canary": judged(repeats[0].times, ranks) if ranks else None,
         }
+        (folder / "pictures.npz").unlink(missing_ok=True)  # of another audit
     else:
+        assert aim.stack is not None
         found |= _of_pairs(aim.stack, aim, training, repeats, cohorts, parts, extractor, Path(references))
         save_pictures(folder / "pictures.npz", found["copies"], aim.stack, cohorts)
     found["power"] = _power(found["attacks"], cohorts)
@@ -109,6 +114,12 @@ def audit(
     write_audit_report(folder)
     write_audit_report(folder, patches=False)
     return found
+
+
+def _load_measures(inception_weights: str | os.PathLike | None) -> Extractor:
+    """The extractor for the quality of pairs, and whether prdc is there, before an hour of attacks."""
+    load_prdc()
+    return load_extractor(inception_weights)
 
 
 def _of_pairs(
@@ -137,7 +148,8 @@ def _of_pairs(
         caught.append(parts.result(f"canary {canary.weights_sha256[:12]}", ranks))
     copies = parts.result("copies", lambda: search_copies(stack, cohorts))
     figures = parts.result(
-        "quality", lambda: quality(stack, cohorts.members.pairs, cohorts.non_members.pairs, extractor)
+        f"quality {extractor.sha256[:12]}",
+        lambda: quality(stack, cohorts.members.pairs, cohorts.non_members.pairs, extractor),
     )
     return {
         "attacks": lines,

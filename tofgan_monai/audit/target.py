@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 from torch import nn
 
 from tofgan_monai.bundle_paths import bundle_path
-from tofgan_monai.bundle_runs import run_bundle
+from tofgan_monai.bundle_runs import inference_config, run_bundle
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
 from tofgan_monai.networks import Generator
 from tofgan_monai.pairs import PairDataset, open_stack
+from tofgan_monai.privacy.data_attacks import MIN_PAIRS
 from tofgan_monai.weights import fit_weights, load_weights
 
 
@@ -26,14 +27,13 @@ class Target:
     Attributes:
         bundle: its folder; None for a stack alone.
         network: the bundle's, with its weights.
-        weights_sha256: of the bundle's weights.
-        stack: synthetic pairs (n, 2, 96, 96); None for a segmentation network.
+        stack: synthetic pairs (n, 2, 96, 96); None for a segmentation network, and for a generator before it has
+            made some.
         described: what the audit says of it.
     """
 
     bundle: Path | None
     network: nn.Module | None
-    weights_sha256: str | None
     stack: np.ndarray | None
     described: dict[str, Any]
 
@@ -42,35 +42,51 @@ class Target:
         """The network, if it is a generator."""
         return self.network if isinstance(self.network, Generator) else None
 
+    @property
+    def is_segmentation(self) -> bool:
+        """Whether it is a network that makes no pairs."""
+        return self.network is not None and self.generator is None
 
-def read_target(target: str | os.PathLike, output: Path, *, n: int, seed: int) -> Target:
-    """What the user named: a stack's `.npy`, or a bundle's name or folder; of a generator a stack is made first.
+    @property
+    def weights_sha256(self) -> str | None:
+        """Of the network's weights, or of those that a stack alone was made with, if it tells."""
+        return self.described["weights_sha256"]
 
-    Args:
-        target: the stack or the bundle.
-        output: where a generator's stack goes, as `synthetic.npy`; one that is there and of the same weights stays.
-        n: pairs to make.
-        seed: of their latents.
+
+def read_target(target: str | os.PathLike) -> Target:
+    """What the user named: a stack's `.npy`, or a bundle's name or folder.
 
     Raises:
-        InputError: no such stack or bundle, or a stack of real pairs.
+        InputError: no such stack or bundle, or a stack of real pairs or of fewer than the attacks need.
     """
     if Path(target).suffix == ".npy":
         stack, described = _described_stack(Path(target))
-        kind = {"kind": "stack", "bundle": None, "weights_sha256": described["weights_sha256"]}
-        return Target(None, None, described["weights_sha256"], stack, {**kind, "stack": described})
+        facts = {"kind": "stack", "bundle": None, "weights_sha256": described["weights_sha256"], "stack": described}
+        return Target(None, None, stack, facts)
     bundle = bundle_path(target)
     network, weights = bundle_network(bundle)
-    digest = sha256(weights)
-    names = {"bundle": bundle.name, "weights_sha256": digest}
-    if not isinstance(network, Generator):
-        return Target(bundle, network, digest, None, {"kind": "segmentation", **names, "stack": None})
+    kind = "generator" if isinstance(network, Generator) else "segmentation"
+    facts = {"kind": kind, "bundle": bundle.name, "weights_sha256": sha256(weights), "stack": None}
+    return Target(bundle, network, None, facts)
+
+
+def with_pairs(target: Target, output: Path, *, n: int, seed: int) -> Target:
+    """A generator's bundle with a stack that it has made; whatever else as it is.
+
+    Args:
+        target: what is audited.
+        output: where the stack goes, as `synthetic.npy`; one that is there and of the same weights stays.
+        n: pairs to make.
+        seed: of their latents.
+    """
+    if target.bundle is None or target.generator is None:
+        return target
     path = output / "synthetic.npy"
-    threshold = _inference(bundle).get("label_threshold")
-    if not _is_made(path, digest, n, seed, threshold):
-        run_bundle(bundle, ["inference.yaml"], {"n": n, "seed": seed, "output": os.path.abspath(path)})
+    threshold = inference_config(target.bundle).get("label_threshold")
+    if not _is_made(path, target.weights_sha256, n, seed, threshold):
+        run_bundle(target.bundle, ["inference.yaml"], {"n": n, "seed": seed, "output": os.path.abspath(path)})
     stack, described = _described_stack(path)
-    return Target(bundle, network, digest, stack, {"kind": "generator", **names, "stack": described})
+    return replace(target, stack=stack, described={**target.described, "stack": described})
 
 
 def bundle_network(bundle: Path, weights: Path | None = None) -> tuple[nn.Module, Path]:
@@ -79,21 +95,13 @@ def bundle_network(bundle: Path, weights: Path | None = None) -> tuple[nn.Module
     Raises:
         InputError: no weights, or another network's.
     """
-    network = _inference(bundle).get_parsed_content("network_def")
+    network = inference_config(bundle).get_parsed_content("network_def")
     weights = weights or bundle / "models" / "model.pt"
     fit_weights(network, load_weights(weights), weights)
     return network.eval(), weights
 
 
-def _inference(bundle: Path) -> Any:
-    from monai.bundle import ConfigParser
-
-    parser = ConfigParser()
-    parser.read_config(os.fspath(bundle / "configs" / "inference.yaml"))
-    return parser
-
-
-def _is_made(path: Path, digest: str, n: int, seed: int, threshold: float) -> bool:
+def _is_made(path: Path, digest: str | None, n: int, seed: int, threshold: float | None) -> bool:
     try:
         manifest = open_stack(path)[1]
     except InputError:
@@ -106,5 +114,7 @@ def _described_stack(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     stack, manifest = open_stack(path)
     if manifest.get("kind") != "synthetic":
         raise InputError(f"{path}: holds no synthetic pairs; give a stack of `tofgan generate`, or a bundle")
+    if len(stack) < MIN_PAIRS:
+        raise InputError(f"{path}: {len(stack)} pairs; make {MIN_PAIRS} or more, whose density can be estimated")
     facts = {key: manifest.get(key) for key in ("seed", "label_threshold", "weights_sha256")}
     return stack, {"digest": PairDataset(path).digest, "n": len(stack), **facts}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,9 @@ from tofgan_monai.audit.target import Target
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
 from tofgan_monai.networks import Critic
-from tofgan_monai.privacy.accounting import GUARANTEE
+from tofgan_monai.privacy.accounting import read_guarantee
 from tofgan_monai.privacy.model_attacks import read_checkpoint, run_critic
-from tofgan_monai.weights import load_weights
+from tofgan_monai.weights import load_weights, saved
 
 # Of a recipe: what may differ where a training is repeated; how long it was is compared by its steps.
 OF_ONE_RUN = {"pairs", "data", "seed", "validation_pairs", "max_epochs"}
@@ -44,7 +42,7 @@ class Training:
     """
 
     def __init__(self, run: Path, target: Target, cohorts: Cohorts) -> None:
-        _, content = read_checkpoint(run)
+        path, content = read_checkpoint(run)
         self.recipe: dict[str, str] = content["recipe"]
         self.n_steps = n_steps(run, content)
         problems = []
@@ -52,13 +50,14 @@ class Training:
             problems.append(f"{run}: its training was on other pairs than the members'; give the very stack it was on")
         matching = [name for name, state in states(run, content).items() if _is_audited(run, state, target)]
         if not matching:
-            whose = f"in {target.bundle}; adopt them" if target.bundle else "that made the stack; make it of these"
-            problems.append(f"{run}: not the training of the weights {whose}, or give theirs")
+            whose = f"of the weights in {target.bundle}" if target.bundle else "that the stack's manifest tells of"
+            problems.append(f"{run}: not the training {whose}; adopt its weights and make the pairs, or give theirs")
         if problems:
             raise InputError(problems)
         self.state = matching[0]
-        self.critic: Critic | None = run_critic(run) if "critic" in content["state"] else None
-        self.guarantee = _guarantee(run / GUARANTEE)
+        self.critic: Critic | None = run_critic(path, content) if "critic" in content["state"] else None
+        promised = read_guarantee(run)  # by none, and by a training without noise or with known noise, nothing
+        self.guarantee = promised if promised.get("epsilon") is not None else None
 
     def differing(self, recipe: dict[str, str]) -> list[str]:
         """In which settings another training's recipe is not this one's, whatever the pairs and the seed.
@@ -86,12 +85,6 @@ def n_steps(run: Path, content: dict[str, Any]) -> int:
     return int(epochs[-1]["iteration"])
 
 
-def _guarantee(path: Path) -> dict[str, Any] | None:
-    """What a private training promises; None of an ordinary one, and of one without noise or with known noise."""
-    found = json.loads(path.read_text("utf-8")) if path.exists() else None
-    return found if found and found["epsilon"] is not None else None
-
-
 def states(run: Path, content: dict[str, Any]) -> dict[str, State]:
     """All that `tofgan adopt` may have taken from the folder, by name: `best`, and what the checkpoint has."""
     best = {"best": load_weights(run / "best.pt")} if (run / "best.pt").exists() else {}
@@ -101,18 +94,17 @@ def states(run: Path, content: dict[str, Any]) -> dict[str, State]:
 
 def saved_sha256(state: State) -> str:
     """Of the file that `save_weights` makes of it."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
+    return hashlib.sha256(saved(state)).hexdigest()
 
 
 def _is_audited(run: Path, state: State, target: Target) -> bool:
     """Whether a state is the audited network's, or of a stack alone that which made it, as its manifest tells."""
     if target.network is not None:
-        return _equal(target.network.state_dict(), state)
+        return equal(target.network.state_dict(), state)
     best = [sha256(run / "best.pt")] if (run / "best.pt").exists() else []
     return target.weights_sha256 in (*best, saved_sha256(state))
 
 
-def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Whether two state dicts are the same."""
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)

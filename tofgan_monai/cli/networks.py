@@ -100,10 +100,11 @@ def generate(
         return
     if drop_copies or despite is not None:
         raise InputError("--drop-copies and --despite belong to --for-release AUDIT; give it, or leave them out")
-    if weights and not validation_pairs and not any(word.startswith("--label_threshold") for word in context.args):
-        from tofgan_monai.privacy.accounting import promised_share
+    chosen = ("--label_threshold", "--vessel_share", "--validation_pairs")
+    if weights and not validation_pairs and not any(word.startswith(chosen) for word in context.args):
+        from tofgan_monai.privacy.accounting import told_share
 
-        given["vessel_share"] = promised_share(weights.parent)
+        given["vessel_share"] = told_share(weights.parent)
         if given["vessel_share"] is None:
             logger.warning(
                 "the label threshold is the bundle's own weights'; choose another by --validation-pairs STACK"

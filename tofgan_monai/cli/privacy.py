@@ -15,8 +15,8 @@ from tofgan_monai.errors import InputError
 def canary(
     members: Annotated[Path, typer.Argument(help="stack of the training's real pairs")],
     output: Annotated[Path, typer.Argument(help="the stack's .npy, to train on in the members' place")],
-    times: Annotated[int, typer.Option(help="how often the canary's pairs are there")] = 50,
-    seed: Annotated[int, typer.Option(help="of the draw of the patient")] = 0,
+    times: Annotated[int, typer.Option(min=2, help="how often the canary's pairs are there")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="of the draw of the patient")] = 0,
 ) -> None:
     """Repeat one patient's pairs in a stack: an audit must catch whoever trains on it."""
     from tofgan_monai.privacy.canary import plant_canary
@@ -40,9 +40,9 @@ def audit(
     shadow: Annotated[
         list[Path] | None, typer.Option(help="weights of a segmentation of other patients; may be repeated")
     ] = None,
-    n: Annotated[int, typer.Option("--n", "-n", help="pairs that a generator makes")] = 2000,
-    seed: int = 0,
-    pairs_per_patient: Annotated[int, typer.Option(help="of each stack, at most")] = 50,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="pairs that a generator makes")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="of their latents")] = 0,
+    pairs_per_patient: Annotated[int, typer.Option(min=1, help="of each stack, at most")] = 50,
     inception_weights: Annotated[Path | None, typer.Option(help="of the original FID; else EfficientNet-Lite0")] = None,
 ) -> None:
     """Measure how good synthetic pairs are, and what they or a network give away of patients."""

@@ -15,7 +15,7 @@ from tofgan_monai.metrics.diversity import N_COMPARISONS, similarity_within
 from tofgan_monai.metrics.features import CHANNELS, Extractor, drawn, measure_of, pair_features
 from tofgan_monai.metrics.frechet import feature_stats, frechet_distance
 from tofgan_monai.metrics.kernel_distance import kernel_distance
-from tofgan_monai.metrics.manifold import N_NEAREST, load_prdc, manifold
+from tofgan_monai.metrics.manifold import N_NEAREST, manifold
 from tofgan_monai.metrics.memorisation import mifid
 from tofgan_monai.metrics.vessels import compare_vessels, vessel_statistics
 
@@ -59,7 +59,6 @@ def quality(
     Raises:
         InputError: fewer pairs than asked for or than the measures need, or the package prdc is missing.
     """
-    load_prdc()  # whether it is there, before minutes of features
     given = {"synthetic": synthetic, "real": members, "others": others}
     n = _n_of_each(given, n)
     pairs = {name: of[drawn(len(of), n, seed)] for name, of in given.items()}
@@ -104,13 +103,13 @@ def _distances(features: Pairs, channel: str, extractor: Extractor, seed: int) -
     measure = measure_of(extractor, channel)
     stats = {name: feature_stats(of, measure) for name, of in features.items()}
     kernel = {name: kernel_distance(features[name], features["real"], seed=seed) for name in ("synthetic", "others")}
-    facts = {"n": len(features["real"]), "lower_is_better": True}
+    n = len(features["real"])
     return [
         {
             "name": f"Frechet distance, {WORDS[channel]}",
             "value": frechet_distance(stats["synthetic"], stats["real"]),
             "floor": frechet_distance(stats["others"], stats["real"]),
-            **facts,
+            "n": n,
         },
         {
             "name": f"Kernel distance (KID), {WORDS[channel]}",
@@ -118,7 +117,7 @@ def _distances(features: Pairs, channel: str, extractor: Extractor, seed: int) -
             "floor": kernel["others"].value,
             "standard_error": kernel["synthetic"].standard_error,
             "floor_standard_error": kernel["others"].standard_error,
-            **facts,
+            "n": n,
         },
     ]
 
@@ -128,8 +127,6 @@ def _manifold(features: Pairs) -> dict[str, Any]:
         **manifold(features["real"], features["synthetic"]),
         "floor": manifold(features["real"], features["others"]),
         "n": len(features["real"]),
-        "n_nearest": N_NEAREST,
-        "lower_is_better": False,
     }
 
 

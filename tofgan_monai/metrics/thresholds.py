@@ -88,23 +88,11 @@ def dice_at(
 
 
 def choose_label_threshold(
-    raw_labels: np.ndarray, validation_stack: str | os.PathLike | np.ndarray | Sequence[str | os.PathLike | np.ndarray]
+    raw_labels: np.ndarray,
+    validation_stack: str | os.PathLike | np.ndarray | Sequence[str | os.PathLike | np.ndarray] | None = None,
+    share: float | None = None,
 ) -> float:
     """The threshold in (-1, 1) that gives generated labels the share of vessels that validation patients' pairs have.
-
-    Args:
-        raw_labels: see `threshold_for`.
-        validation_stack: real pairs (n, 2, H, W), label above 0 where there is vessel: an array, a stack's path, or
-            several.
-
-    Raises:
-        InputError: see `threshold_for`; or a stack that cannot be read.
-    """
-    return threshold_for(raw_labels, vessel_share(validation_stack))
-
-
-def threshold_for(raw_labels: np.ndarray, share: float) -> float:
-    """The threshold in (-1, 1) above which a given share of generated labels lies.
 
     It lies midway between the two neighbouring raw values that part the vessels from the rest, so `raw > threshold`
     gives that share on any machine. Saturated labels (a tanh that is exactly -1 or +1 almost everywhere) have ties:
@@ -113,17 +101,22 @@ def threshold_for(raw_labels: np.ndarray, share: float) -> float:
 
     Args:
         raw_labels: the generator's label channel (n, H, W) in [-1, 1] before any threshold; a few thousand are plenty.
-        share: of vessel pixels, from 0 to 1.
+        validation_stack: real pairs (n, 2, H, W), label above 0 where there is vessel: an array, a stack's path, or
+            several.
+        share: of vessel pixels, from 0 to 1, where there is no such stack.
 
     Raises:
-        InputError: no labels, values outside [-1, 1], or a share outside [0, 1].
+        InputError: no labels, values outside [-1, 1], a share outside [0, 1], or a stack that cannot be read.
     """
     raw = np.asarray(raw_labels, dtype=np.float32).reshape(-1)
     if not raw.size or not np.abs(raw).max() <= 1:
         raise InputError("raw labels: values in [-1, 1] are needed, at least one; pass the generator's tanh output")
-    if not 0 <= share <= 1:
-        raise InputError(f"share of vessels {share}: give one from 0 to 1")
+    share = share if validation_stack is None else vessel_share(validation_stack)
+    if share is None or not 0 <= share <= 1:
+        raise InputError(f"share of vessels {share}: give one from 0 to 1, or validation pairs")
     n_vessel = round(share * raw.size)
+    if not n_vessel:
+        logger.warning("a share of vessels of %s leaves no vessel in any label", share)
     low, high = _neighbours(raw, n_vessel)
     if low == high:
         logger.warning("the generated labels are %s everywhere: no threshold finds vessels in them", low)
@@ -140,7 +133,7 @@ def vessel_share(stacks: str | os.PathLike | np.ndarray | Sequence[str | os.Path
     )
     n = sum(pairs[:, 1].size for pairs in opened)
     if not n:
-        raise InputError("validation stack: no pairs in it")
+        raise InputError("no pairs in the stack: no share of vessels")
     return n_vessel / n
 
 

@@ -19,6 +19,7 @@ from tofgan_monai.privacy.units import UnitDraws
 AccountantName = Literal["prv", "rdp"]
 GUARANTEE = "guarantee.json"  # in a private training's folder: what holds for its `best.pt`
 LARGEST_SHARE = 0.2  # of a unit's pixels that count as vessel at most, so that no unit says more than noise hides
+NOISY_SHARE = 0.01  # noise above which a share of vessels, usually 0.02 to 0.05, is of little use
 _logger = logging.getLogger(__name__)
 
 
@@ -27,7 +28,7 @@ def epsilon_of(
 ) -> float:
     """Epsilon at `delta` of so many steps of the Poisson-subsampled Gaussian mechanism; infinite without noise.
 
-    Two data sets are neighbours when one has one unit more than the other.
+    Two data sets are neighbours when they have as many units, and in one of them one unit is empty: it adds nothing.
 
     Source: Abadi et al. 2016, arXiv:1607.00133; RDP: Mironov et al. 2019, arXiv:1908.10530; PRV: Gopi et al. 2021,
     arXiv:2106.02848; both as Opacus has them.
@@ -58,23 +59,38 @@ def noise_for(
         )
 
 
-def private_share(draws: UnitDraws, epsilon: float) -> float:
+def private_share(draws: UnitDraws, epsilon: float) -> float | None:
     """The mean share of vessels in the units' labels, each counted as `LARGEST_SHARE` at most, with Laplace noise.
 
-    A unit more or less moves the sum by that much at most: the figure is epsilon-private. How many there are is public.
+    An empty unit in the place of another moves the sum by that much at most: the figure is epsilon-private. None where
+    no epsilon is spent on it.
 
     Source: Dwork et al. 2006, doi:10.1007/11681878_14.
     """
-    total = np.minimum(draws.vessel_shares(), LARGEST_SHARE).sum()
+    if not epsilon:
+        return None
+    total = np.minimum(draws.vessel_shares, LARGEST_SHARE).sum()
     noise = draws.secret.lasting_generator().laplace(scale=LARGEST_SHARE / epsilon)
     share = float((total + noise) / draws.n_units)
     return round(min(max(share, 0.0), LARGEST_SHARE), 5)
 
 
-def promised_share(run: str | os.PathLike) -> float | None:
-    """The private share of vessels that a training's `guarantee.json` tells; None of a training without one."""
+def read_guarantee(run: str | os.PathLike) -> dict[str, Any]:
+    """What a private training's `guarantee.json` says; empty of another training.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     path = Path(run) / GUARANTEE
-    return json.loads(path.read_text("utf-8")).get("vessel_share") if path.exists() else None
+    try:
+        return json.loads(path.read_text("utf-8")) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); train on, each epoch writes it") from error
+
+
+def told_share(run: str | os.PathLike) -> float | None:
+    """The private share of vessels of a training, for its label threshold; None of a training that tells none."""
+    return read_guarantee(run).get("vessel_share")
 
 
 class PrivacyBudget:
@@ -90,12 +106,13 @@ class PrivacyBudget:
         noise_multiplier: None: as little as `max_epochs` need for the target; 0, for comparison: nothing is promised,
             and the target is not looked at.
         max_epochs: epochs that are wanted.
-        share_epsilon: what of the epsilon is spent on `private_share`, from which the label threshold comes.
+        share_epsilon: what of the epsilon is spent on `private_share`, from which the label threshold comes; 0 where
+            that is chosen on public pairs.
         accountant: `prv`, the tighter, or `rdp`.
 
     Raises:
-        InputError: neither target nor noise, a delta too large, too little noise for one epoch, or nothing left for
-            the training.
+        InputError: neither target nor noise, noise below 0, a delta too large, too little noise for one epoch, or
+            nothing left for the training.
     """
 
     def __init__(
@@ -112,9 +129,11 @@ class PrivacyBudget:
         self.draws, self.delta, self.accountant, self.share_epsilon = draws, delta, accountant, share_epsilon
         if not 0 < delta < 1 / draws.n_units:
             raise InputError(f"delta {delta}: choose one above 0 and below 1 / {draws.n_units}, the number of units")
-        if not 0 < share_epsilon < (target_epsilon or math.inf):
+        if noise_multiplier is not None and noise_multiplier < 0:
+            raise InputError(f"noise_multiplier {noise_multiplier}: give 0 for none, more, or none to have it computed")
+        if share_epsilon < 0 or (noise_multiplier != 0 and share_epsilon >= (target_epsilon or math.inf)):
             raise InputError(
-                f"share_epsilon {share_epsilon}: part of target_epsilon {target_epsilon}; choose one above 0, below it"
+                f"share_epsilon {share_epsilon}: part of target_epsilon {target_epsilon}; choose less than that, or 0"
             )
         if noise_multiplier is None:
             if not target_epsilon:
@@ -128,6 +147,11 @@ class PrivacyBudget:
             raise InputError(
                 f"noise_multiplier {noise_multiplier}: one epoch alone costs epsilon {self.epsilon(len(draws)):.2f}, "
                 f"above target_epsilon {target_epsilon}; give more noise, or none to have it computed"
+            )
+        if share_epsilon and (scale := LARGEST_SHARE / share_epsilon / draws.n_units) > NOISY_SHARE:
+            _logger.warning(
+                f"of {draws.n_units} units the share of vessels has noise of {scale:.3f}, as much as such shares are: "
+                "choose the label threshold on public pairs (--validation-pairs), and share_epsilon 0 or larger"
             )
         _logger.info(
             f"{draws.n_units} units ({draws.unit}), noise multiplier {self.noise_multiplier:.3f}, {self.epochs} epochs "

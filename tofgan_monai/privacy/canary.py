@@ -28,10 +28,13 @@ def plant_canary(members: Path, output: Path, *, times: int = 50, seed: int = 0)
         seed: of the draw.
 
     Raises:
-        InputError: `members` does not tell its patients apart or has a canary already, or fewer than two times.
+        InputError: `members` does not tell its patients apart or has a canary already, fewer than two times,
+            or a seed below 0.
     """
     if times < 2:
         raise InputError(f"times = {times}: a canary is repeated, at least 2 times")
+    if seed < 0:
+        raise InputError(f"seed = {seed}: a seed is 0 or more")
     if Path(members).resolve() == Path(output).resolve():
         raise InputError(f"{output}: is the members' own stack; name another output")
     pairs, manifest = open_stack(members)

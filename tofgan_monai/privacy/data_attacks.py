@@ -12,8 +12,9 @@ from functools import partial
 
 import numpy as np
 import torch
+from scipy.linalg import solve_triangular
 from scipy.spatial.distance import cdist
-from scipy.stats import gaussian_kde
+from scipy.special import logsumexp
 from torch.nn.functional import avg_pool2d
 
 from tofgan_monai.errors import InputError
@@ -24,6 +25,7 @@ Search = Callable[[np.ndarray, np.ndarray, str], Matches]
 
 N_COMPONENTS = 12  # of a pair, for densities
 MIN_PAIRS = 2 * N_COMPONENTS + 2  # of a stack whose density is estimated
+RIDGE = 1e-9  # variance beside the 1 of each component: too little to change an ordinary density
 COARSE = 8  # pixels a side, of one pixel of a pair whose components are taken
 
 
@@ -101,7 +103,17 @@ def density_ratio(queries: np.ndarray, stack: np.ndarray, references: np.ndarray
     Source: van Breugel et al. 2023, arXiv:2302.12580 (DOMIAS), eq. 2.
     """
     of_queries, of_stack, of_references = components(queries, stack, references)
-    return gaussian_kde(of_stack.T).logpdf(of_queries.T) - gaussian_kde(of_references.T).logpdf(of_queries.T)
+    return _log_density(of_queries, of_stack) - _log_density(of_queries, of_references)
+
+
+def _log_density(at: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """As scipy's gaussian_kde, (n,), but of a collapsed stack, too, whose covariance has no inverse."""
+    n, d = rows.shape
+    covariance = np.cov(rows.T).reshape(d, d) + RIDGE * np.eye(d)
+    root = np.linalg.cholesky(covariance) * n ** (-1 / (d + 4))  # of Scott's bandwidth
+    whitened, kernels = (solve_triangular(root, points.T, lower=True).T for points in (at, rows))
+    scale = d / 2 * np.log(2 * np.pi) + np.log(np.diag(root)).sum() + np.log(n)
+    return logsumexp(-cdist(whitened, kernels, "sqeuclidean") / 2, axis=1) - scale
 
 
 def components(queries: np.ndarray, stack: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -140,6 +152,3 @@ def data_attacks(search: Search = search) -> dict[str, Attack]:
     for name, attack in (("nearest {}", nearest_neighbour), ("GAN-Leaks {}", gan_leaks)):
         found |= {name.format(channel): partial(attack, channel=channel, search=search) for channel in CHANNELS}
     return found | {"Monte Carlo": monte_carlo, "density ratio": density_ratio}
-
-
-DATA_ATTACKS = data_attacks()

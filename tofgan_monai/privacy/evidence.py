@@ -84,7 +84,7 @@ def _audit(target: Schema, copies: Schema) -> Schema:
     )
 
 
-STACK = _closed(n=COUNT, seed=COUNT, label_threshold=NUMBER, weights_sha256=_or_null(SHA256))
+STACK = _closed(n=COUNT, seed=_or_null(COUNT), label_threshold=_or_null(NUMBER), weights_sha256=_or_null(SHA256))
 INDICES: Schema = {"type": "array", "items": COUNT}
 AUDIT = _audit({"stack": _or_null(STACK)}, {"near_copies": INDICES})  # of audit.json, what is read
 FIGURES = _audit({"stack": _or_null(_closed(n=COUNT))}, {})  # of that, what leaves the clinic

@@ -119,16 +119,16 @@ def critic_score(critic: Critic, queries: np.ndarray) -> np.ndarray:
     return torch.cat(logits).numpy() if logits else np.empty(0, np.float32)
 
 
-def run_critic(run: str | os.PathLike) -> Critic:
+def run_critic(path: Path, content: dict[str, Any]) -> Critic:
     """The critic of a GAN's training, as its last checkpoint has it.
 
     Args:
-        run: output folder of the training.
+        path: of the checkpoint, for errors.
+        content: what it holds; both are what `read_checkpoint` gives.
 
     Raises:
-        InputError: no such training, or not a GAN's.
+        InputError: not a GAN's.
     """
-    path, content = read_checkpoint(run)
     state, text = content["state"].get("critic"), content["recipe"].get("critic")
     if state is None or text is None:
         raise InputError(f"{path}: has no critic; name the output folder of a GAN's training")

@@ -196,5 +196,5 @@ class GuaranteedWeights:
         guarantee = self.budget.guarantee(trainer.state.iteration)
         if guarantee["epsilon"] is not None:
             self.history.add("epsilon", guarantee["epsilon"])
+        write_json(self.folder / GUARANTEE, guarantee)  # first: weights must never lie beside less than they cost
         save_weights(self.network.state_dict(), self.folder / "best.pt")
-        write_json(self.folder / GUARANTEE, guarantee)

@@ -34,11 +34,6 @@ def loss_score(network: nn.Module, queries: np.ndarray) -> np.ndarray:
     return -_of_each_patch(network, queries, _training_loss)
 
 
-def cross_entropy_score(network: nn.Module, queries: np.ndarray) -> np.ndarray:
-    """Scores (n,): minus the mean binary cross-entropy of each patch's voxels."""
-    return -_of_each_patch(network, queries, _cross_entropy)
-
-
 def confidence_score(network: nn.Module, queries: np.ndarray) -> np.ndarray:
     """Scores (n,): minus the mean modified entropy of each patch's voxels, 0 where the network is sure and right.
 

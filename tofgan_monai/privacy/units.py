@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -88,9 +89,11 @@ class UnitDraws(Dataset):
         """The probability with which a unit is in a draw."""
         return self.expected_units / self.n_units
 
+    @cached_property
     def vessel_shares(self) -> np.ndarray:
         """Vessel pixels over all pixels of each unit's labels, (n_units,); private."""
-        shares = np.concatenate([(stack[:, 1] > 0).mean(axis=(1, 2)) for stack in self.pairs.stacks])
+        blocks = (stack[i : i + 1024, 1] > 0 for stack in self.pairs.stacks for i in range(0, len(stack), 1024))
+        shares = np.concatenate([block.mean(axis=(1, 2)) for block in blocks])
         return np.array([shares[rows].mean() for rows in self._units])
 
     def __len__(self) -> int:

@@ -185,7 +185,7 @@ def _page(audit: dict[str, Any], shown: dict[str, np.ndarray], *, is_for_sharing
         planted=planted_table(audit.get("planted")),
         canary=canary_table(audit.get("canary")),
         copies_words=copies_words(audit.get("copies")),
-        copies=copy_table(audit.get("copies")),
+        copies=copy_table(audit.get("copies"), (audit["target"].get("stack") or {}).get("n")),
         closest=[] if is_for_sharing else _closest_pairs(audit, shown),
         distances=distance_table(quality),
         manifold=manifold_table(quality),

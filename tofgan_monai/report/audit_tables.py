@@ -143,26 +143,28 @@ def canary_table(canary: dict[str, Any] | None) -> Table | None:
     return Table("Canaries: is a memorised patient seen?", "Training", columns, [Block("", rows)], notes)
 
 
-def copy_table(copies: dict[str, Any] | None) -> Table | None:
-    """Nearest-neighbour figures of the whole stack, against members and against non-members."""
+def copy_table(copies: dict[str, Any] | None, n: int | None) -> Table | None:
+    """Nearest-neighbour figures of the whole stack of n pairs, against members and against non-members."""
     if not copies:
         return None
     ratios = {f"NNDR, {CHANNELS[channel]}": found for channel, found in (copies.get("nndr") or {}).items()}
-    rows = [row for name, found in ratios.items() for row in _against_both(name, found)]
-    rows += _against_both("MiFID", copies.get("mifid") or {})
+    rows = [row for name, found in ratios.items() for row in _against_both(name, found, n)]
+    mifid = copies.get("mifid") or {}
+    rows += _against_both("MiFID", mifid, mifid.get("n"))
     if copies.get("authenticity_pct") is not None:
-        rows.append(Row("authenticity (AuthPct), %", [Cell(fixed(copies["authenticity_pct"], 1)), Cell()]))
+        rows.append(Row("authenticity (AuthPct), %", [Cell(fixed(copies["authenticity_pct"], 1)), Cell(), _count(n)]))
     notes = [
         "NNDR: the distance to the nearest real pair over that to the second nearest; near 0 a synthetic pair is much "
         "closer to one real pair than to any other. MiFID: the Fr\u00e9chet distance, raised where synthetic pairs lie "
         "very close to real ones. AuthPct: the share of synthetic pairs that are farther from their training pair than "
-        "another patient's pair is. What differs between the two columns may be copying; what does not is likeness.",
+        "another patient's pair is. What differs between the two columns may be copying; what does not is likeness. n: "
+        "synthetic pairs; of MiFID, pairs of each set.",
     ]
-    columns = [Column("training patients"), Column("held-out patients")]
+    columns = [Column("training patients"), Column("held-out patients"), Column("n")]
     return Table("Nearest neighbours", "Figure", columns, [Block("", rows)], notes) if rows else None
 
 
-def _against_both(name: str, found: dict[str, dict[str, float]]) -> list[Row]:
+def _against_both(name: str, found: dict[str, dict[str, float]], n: int | None) -> list[Row]:
     members, others = found.get("members") or {}, found.get("non_members") or {}
     words = {
         "median": "median",
@@ -171,7 +173,10 @@ def _against_both(name: str, found: dict[str, dict[str, float]]) -> list[Row]:
         "distance": "cosine distance",
     }
     return [
-        Row(f"{name}, {words[key]}" if key in words else name, [Cell(_figure(of.get(key))) for of in (members, others)])
+        Row(
+            f"{name}, {words[key]}" if key in words else name,
+            [*(Cell(_figure(of.get(key))) for of in (members, others)), _count(n)],
+        )
         for key in members
     ]
 
@@ -206,7 +211,7 @@ def manifold_table(quality: dict[str, Any]) -> Table | None:
     found, diversity = quality.get("manifold") or {}, quality.get("diversity") or {}
     floor = found.get("floor") or {}
     rows = [
-        Row(name, [Cell(fixed(found[name], 2)), Cell(fixed(floor.get(name), 2)), Cell()])
+        Row(name, [Cell(fixed(found[name], 2)), Cell(fixed(floor.get(name), 2)), Cell(), _count(found.get("n"))])
         for name in ("precision", "recall", "density", "coverage")
         if name in found
     ]
@@ -214,16 +219,23 @@ def manifold_table(quality: dict[str, Any]) -> Table | None:
         rows.append(
             Row(
                 "MS-SSIM within a set",
-                [Cell(fixed(diversity.get(name), 3)) for name in ("synthetic", "others", "real")],
+                [
+                    *(Cell(fixed(diversity.get(name), 3)) for name in ("synthetic", "others", "real")),
+                    _count(diversity.get("n_comparisons")),
+                ],
             )
         )
     notes = [
         "Precision, density: whether synthetic images lie where real ones do. Recall, coverage: whether they lie "
         "everywhere there. MS-SSIM: how alike two random images of a set are; lower is more diverse, and only the real "
-        "sets' values give it a scale.",
+        "sets' values give it a scale. n: images of each set; of MS-SSIM, comparisons of two in each.",
     ]
-    columns = [Column("synthetic"), Column("held-out"), Column("training")]
+    columns = [Column("synthetic"), Column("held-out"), Column("training"), Column("n")]
     return Table("Fidelity and diversity of the images", "Figure", columns, [Block("", rows)], notes) if rows else None
+
+
+def _count(n: int | None) -> Cell:
+    return Cell() if n is None else Cell(f"{n:,}")
 
 
 def _figure(value: float | None) -> str:

@@ -101,7 +101,7 @@ def facts(audit: dict[str, Any]) -> dict[str, str]:
     groups = "; ".join(_cohort(cohorts[name], words) for name, words in COHORTS.items() if cohorts.get(name))
     return {
         "Audited": _audited(audit["target"]),
-        "Patients": f"{groups}; no patient is in two groups",
+        "Patients": f"{groups}; {_apart(audit)}",
         "Attacks": _attacks(audit["attacks"]),
         "Differential privacy": guarantee(audit.get("guarantee")),
     }
@@ -132,6 +132,16 @@ def _cohort(cohort: dict[str, Any], words: str) -> str:
     return f"{cohort['patients']:,} {words} ({cohort['pairs']:,} pairs)"
 
 
+def _apart(audit: dict[str, Any]) -> str:
+    """What is known of whether the groups are of different patients."""
+    if audit.get("volumes_compared"):
+        return "no scan is in two groups (whether two scans are of one patient was not checked)"
+    return (
+        "no pair is in two groups (whether two groups have a patient in common was not checked: a stack does not tell "
+        "its scans)"
+    )
+
+
 def _attacks(attacks: list[dict[str, Any]]) -> str:
     counts = {words: sum(a["release"] == release for a in attacks) for release, words in ATTACKED.items()}
     return f"{len(attacks)} in all: " + ", ".join(f"{n} on {words}" for words, n in counts.items() if n)
@@ -144,7 +154,7 @@ def guarantee(found: dict[str, Any] | None) -> str:
     units = "patients" if found["unit"] == "patient" else "patches"
     words = (
         f"the training guarantees \u03b5 = {found['epsilon']:.3g} at \u03b4 = {_power_of_ten(found['delta'])}, for one "
-        f"{found['unit']} more or less among {found['n_units']:,} {units} ({found['accountant']} accountant)"
+        f"{found['unit']}, there or not, among {found['n_units']:,} {units} ({found['accountant']} accountant)"
     )
     if found["unit"] == "patch":
         words += "; a patient has many patches, so for a patient the guarantee is far weaker"

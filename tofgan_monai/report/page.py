@@ -29,9 +29,9 @@ PAPER = {
 
 FURTHER: list[tuple[str, Callable[[Line], float], int]] = [  # the scores that Dice is blind to, and their digits
     ("clDice", lambda line: line["cl_dice"], 3),
-    ("components", lambda line: line["betti_errors"][0], 1),
-    ("loops", lambda line: line["betti_errors"][1], 1),
-    ("cavities", lambda line: line["betti_errors"][2], 1),
+    ("component errors", lambda line: line["betti_errors"][0], 1),
+    ("loop errors", lambda line: line["betti_errors"][1], 1),
+    ("cavity errors", lambda line: line["betti_errors"][2], 1),
     ("average surface distance, mm", lambda line: line["asd_mm"], 2),
     ("average Hausdorff distance, mm", lambda line: line["avd_mm"], 2),
 ]
