@@ -1,34 +1,85 @@
-"""How often the release gate stops an audit in which there is nothing to find (docs/decisions/0003-release-gate.md).
+"""What the release gate says of audits in which there is nothing to find (docs/decisions/0003-release-gate.md).
 
     python scripts/measure_gate.py      # about 2 minutes
 
-Six attacks guess; their scores of a patient are correlated by 0.5, as they look at the same patch.
+Seven attacks on a generator guess, by its pairs but for one; their controls guess, too. Half of a score's variance is
+the patient's and half the patch's, and any two scores of a patch are correlated by 0.5, as they look at the same patch.
+Copies, planted copies and canaries are as they should be: only what is drawn at random decides.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
-from tofgan_monai.privacy.risk import assess
-from tofgan_monai.privacy.verdict import WORST_AUC, corrected
+from tofgan_monai.privacy.risk import assess, excess
+from tofgan_monai.privacy.verdict import MIN_PAIRS, MIN_PATIENTS, MIN_REFERENCES, N_ATTACKS, verdicts
 
-N_AUDITS, N_ATTACKS = 200, 6
+N_AUDITS, N_PATCHES, N_RESAMPLES = 200, 4, 400  # patches of a patient; an audit resamples more often
+CAUSES = {"control": "it measures something else", "open": "cannot be excluded"}  # by what their reasons say
 
 
 def main() -> None:
     """Prints a row for each number of patients."""
-    print("members  failed by an attack  AUC of 0.75 not excluded")
-    for n in (31, 40, 60):
-        shared, own = np.random.default_rng(n).normal(size=(2, N_AUDITS, N_ATTACKS, 2 * n))
-        patients = np.arange(2 * n)
-        failed = open_ = 0
-        for audit in np.sqrt(0.5) * (shared[:, :1] + own):
-            aucs = [assess(scores, patients, patients < n, n_resamples=1000)["patient"].auc for scores in audit]
-            failed += any(corrected(asdict(auc), N_ATTACKS)[0] > 0.5 for auc in aucs)
-            open_ += any(auc.high > WORST_AUC for auc in aucs)
-        print(f"{n:7}  {failed / N_AUDITS:19.3f}  {open_ / N_AUDITS:24.3f}", flush=True)
+    print("patients  failed  a control fails  0.75 or 0.25 not excluded  passed")
+    for n in (MIN_PATIENTS, 40, 60):
+        found: Counter[str] = Counter()
+        for seed in range(N_AUDITS):
+            verdict = verdicts(audit(n, np.random.default_rng([n, seed])))["generator"]
+            found[verdict["outcome"]] += 1
+            if verdict["outcome"] == "inconclusive":
+                found.update(name for name, words in CAUSES.items() if any(words in it for it in verdict["reasons"]))
+        shares = [found[name] / N_AUDITS for name in ("failed", *CAUSES, "passed")]
+        print("{:8}  {:6.3f}  {:15.3f}  {:25.3f}  {:6.3f}".format(n, *shares), flush=True)
+
+
+def audit(n: int, rng: np.random.Generator) -> dict[str, Any]:
+    """An audit of n members and n non-members whose attacks guess."""
+
+    def noise() -> np.ndarray:
+        return (rng.normal(size=(2 * n, 1)) + rng.normal(size=(2 * n, N_PATCHES))).ravel()
+
+    shared = noise()
+    lines = []
+    for number in range(N_ATTACKS):
+        release = "data" if number else "generator"
+        strangers = shared + noise() if number else None
+        lines.append({"name": f"attack {number}", "release": release, **found(n, shared + noise(), strangers)})
+    return {
+        "target": {"kind": "generator", "stack": {"n": MIN_PAIRS}},
+        "cohorts": {
+            "members": {"patients": n},
+            "non_members": {"patients": n},
+            "references": {"patients": MIN_REFERENCES},
+        },
+        "training_checked": True,
+        "attacks": lines,
+        "planted": {"attacks": {"attack 1": {"caught": True}}},
+        "canary": {"times": 50, "repeats": [{"above_all": True, "of": n + 1}] * 2},
+        "copies": {"n_near_copies": 0, "n_expected": 0.0, "p": 1.0},
+    }
+
+
+def found(n: int, scores: np.ndarray, strangers: np.ndarray | None) -> dict[str, Any]:
+    """What an attack and its controls find."""
+    patients = np.repeat(np.arange(2 * n), N_PATCHES)
+    is_member, is_half = patients < n, patients < n // 2
+
+    def plain(of: dict[str, Any]) -> dict[str, Any]:
+        return {unit: asdict(value) for unit, value in of.items()}
+
+    def risks(of: np.ndarray, among: np.ndarray, one_group: np.ndarray) -> dict[str, Any]:
+        return plain(assess(of[among], patients[among], one_group[among], n_resamples=N_RESAMPLES))
+
+    everyone = np.ones_like(is_member)
+    line = {**risks(scores, everyone, is_member), "member_only": risks(scores, is_member, is_half)}
+    if strangers is not None:
+        line["strangers"] = risks(strangers, everyone, is_member)
+        line["excess"] = plain(excess(scores, strangers, patients, is_member, n_resamples=N_RESAMPLES))
+    return line
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from tofgan_monai.privacy.verdict import MIN_PATIENTS
+from tofgan_monai.privacy.verdict import MIN_PAIRS, MIN_PATIENTS
 
 SHA256 = "ab" * 32
 DATA_ATTACKS = ("nearest image", "GAN-Leaks label")
@@ -50,9 +50,9 @@ def audit(kind: str = "generator", sha256: str = SHA256) -> dict[str, Any]:
     if kind == "generator":
         attacks.append(attack("latent recovery", "generator", strangers=False))
     if kind == "segmentation":
-        attacks = [attack("loss", "network", strangers=False)]
+        attacks = [attack(name, "network", strangers=name != "LiRA") for name in ("loss", "confidence", "LiRA")]
     on_data = kind != "segmentation"
-    stack = {"digest": "0" * 16, "n": 64, "seed": 3, "label_threshold": 0.0, "weights_sha256": sha256}
+    stack = {"digest": "0" * 16, "n": MIN_PAIRS, "seed": 3, "label_threshold": 0.0, "weights_sha256": sha256}
     made = {
         "format": 1,
         "target": {
@@ -62,8 +62,13 @@ def audit(kind: str = "generator", sha256: str = SHA256) -> dict[str, Any]:
             "stack": stack if on_data else None,
         },
         "cohorts": {"members": cohort(MIN_PATIENTS), "non_members": cohort(MIN_PATIENTS), "references": cohort(10)},
+        "training_checked": True,
         "guarantee": {"epsilon": 7.4, "delta": 1e-5, "unit": "patient", "n_units": 200, "accountant": "PRV"},
-        "power": {"detectable_auc": 0.7, "required_patients": {"auc": 0.75, "patients": 31}, "n_attacks": len(attacks)},
+        "power": {
+            "detectable_auc": 0.7,
+            "required_patients": {"auc": 0.75, "patients": MIN_PATIENTS},
+            "n_attacks": len(attacks),
+        },
         "attacks": attacks,
         "planted": {"n": 20, "attacks": {name: {"auc": interval(1.0, 0), "caught": True} for name in DATA_ATTACKS}},
         "canary": {

@@ -22,6 +22,7 @@ from tofgan_monai.pairs import PairDataset, open_stack
 from tofgan_monai.privacy.canary import plant_canary
 from tofgan_monai.privacy.data_attacks import data_attacks
 from tofgan_monai.privacy.evidence import read_audit
+from tofgan_monai.privacy.verdict import MIN_PATIENTS
 from tofgan_monai.weights import save_weights
 
 DATA_ATTACKS = list(data_attacks())
@@ -61,7 +62,7 @@ def stacks(clinic):
     return {name: clinic / f"{name}.npy" for name in ("members", "non_members", "references")}
 
 
-def trained(clinic, folder, pairs, weights=None, seed=0):
+def trained(clinic, folder, pairs, weights=None, seed=0, n_steps=100):
     """The output folder of a training, as `tofgan train` leaves it."""
     torch.manual_seed(seed)
     critic, generator = Critic(2, "instance"), Generator(width=2)
@@ -69,6 +70,7 @@ def trained(clinic, folder, pairs, weights=None, seed=0):
     recipe = {"generator": str(generator), "critic": str(critic), "batch_size": "16", "seed": str(seed)}
     recipe["pairs"] = PairDataset(pairs).digest
     state = {"generator": generator.state_dict(), "average": average, "critic": critic.state_dict()}
+    state["history"] = {"epochs": [{"epoch": 1, "iteration": n_steps}]}
     folder.mkdir()
     save_weights({"epoch": 1, "recipe": recipe, "state": state}, folder / "checkpoint.pt")
     save_weights(average, folder / "best.pt")
@@ -355,6 +357,6 @@ def test_verb_tells_the_verdicts_and_refuses_a_canary_without_its_training(clini
     for name, path in stacks(clinic).items():
         words += [f"--{name.replace('_', '-')}", str(path)]
     told = CliRunner().invoke(app, words).output
-    assert "data: inconclusive" in told and "3 members, where 31 patients are needed" in told
+    assert "data: inconclusive" in told and f"3 members, where {MIN_PATIENTS} patients are needed" in told
     refused = CliRunner().invoke(app, [*words, "--canary", str(clinic / "members.npy")])
     assert isinstance(refused.exception, InputError)

@@ -22,7 +22,7 @@ from tofgan_monai.exchange.release import in_words
 from tofgan_monai.networks import Generator
 from tofgan_monai.pairs import open_stack
 from tofgan_monai.privacy.evidence import read_audit
-from tofgan_monai.privacy.verdict import MIN_PATIENTS
+from tofgan_monai.privacy.verdict import MIN_PAIRS, MIN_PATIENTS, RULE
 
 GAN, UNET = "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"
 REAL, SIMULATED = [{"kind": "real", "patients": MIN_PATIENTS}], [{"kind": "simulated", "patients": 2}]
@@ -81,7 +81,7 @@ def test_passed_audit_lets_weights_of_patients_go(clinic, audited, tmp_path, bun
     verified = verify(pack(folder, tmp_path / "a.zip", audit=path))
     assert said_of(verified) == read_audit(path).summary(release)
     assert json.loads(verified.content.files[AUDIT]) == read_audit(path).figures
-    assert f"audit: passed for the {release} by rule 1; 31 members" in verified.lines[1]
+    assert f"audit: passed for the {release} by rule {RULE}; {MIN_PATIENTS} members" in verified.lines[1]
     assert "canary caught; epsilon 7.4 at delta 1e-05 for each patient of 200" in verified.lines[1]
     assert not (folder / AUDIT).exists()  # the bundle's own folder is as it was
 
@@ -100,7 +100,11 @@ def test_largest_audit_fits_the_file_that_travels(clinic, audited, tmp_path):
 @pytest.mark.parametrize(
     ("path", "value", "told"),
     [
-        (("cohorts", "members", "patients"), 24, "inconclusive for a release of the generator: 24 members, where 31"),
+        (
+            ("cohorts", "members", "patients"),
+            24,
+            f"inconclusive for a release of the generator: 24 members, where {MIN_PATIENTS}",
+        ),
         (("copies", "p"), 0.01, "failed for a release of the generator: 2 near-copies"),
         (("canary",), None, "inconclusive for a release of the generator: no training with a repeated patient"),
         (("target", "weights_sha256"), "cd" * 32, "an audit of weights 'cdcd.*audit the bundle itself"),
@@ -277,7 +281,10 @@ FORGED = {
         lambda card, figures: (card, figures["copies"].update(p=float("nan"))),
         r"docs/audit\.json:1: .*NaN",
     ),
-    "another rule": (lambda card, figures: (card.update(rule=2), figures), r"docs/data_card\.json:\d+: an audit with"),
+    "another rule": (
+        lambda card, figures: (card.update(rule=RULE - 1), figures),
+        r"docs/data_card\.json:\d+: an audit with",
+    ),
     "line end in a sum": (
         lambda card, figures: (card.update(sha256="0" * 63 + "\n"), figures),
         r"docs/data_card\.json:\d+: an audit with",
@@ -364,12 +371,11 @@ def test_released_stack_is_the_first_of_the_audited_with_the_audit_in_its_manife
         (("canary",), None, {}, "inconclusive for a release of the data"),
         (("target", "stack", "weights_sha256"), "0" * 64, {}, "is of pairs of other weights"),
         (("target", "stack"), None, {}, "audits no stack"),
-        (("target", "stack", "seed"), None, {}, "seed 3: the audited pairs are of --seed None"),
         (("target", "stack", "label_threshold"), None, {}, "audited pairs are of --label_threshold None"),
         (("attacks",), audit("segmentation")["attacks"], {}, "no attack on the data"),
         (("format",), 1, {"seed": 4}, "seed 4: the audited pairs are of --seed 3"),
         (("target", "stack", "seed"), None, {}, "is of pairs that tell no seed"),
-        (("format",), 1, {"n": 65}, "n 65: 64 pairs were audited"),
+        (("format",), 1, {"n": MIN_PAIRS + 1}, f"n {MIN_PAIRS + 1}: {MIN_PAIRS} pairs were audited"),
         (("format",), 1, {"threshold": "-0.5"}, "threshold -0.5: the audited pairs are of --label_threshold 0.0"),
         (("format",), 1, {"threshold": "$0.0"}, "label threshold"),
     ],

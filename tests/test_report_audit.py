@@ -131,7 +131,7 @@ def generator_audit(kind: str = "real") -> dict[str, Any]:
             name: {"patients": n, "pairs": 50 * n, "digest": f"{n:016d}", "kind": kind} for name, n in sizes.items()
         },
         "guarantee": {"epsilon": 7.4, "delta": 1e-5, "unit": "patch", "n_units": 2000, "accountant": "PRV"},
-        "power": {"detectable_auc": 0.72, "required_patients": {"auc": 0.75, "patients": 31}, "n_attacks": 8},
+        "power": {"detectable_auc": 0.72, "required_patients": {"auc": 0.75, "patients": 36}, "n_attacks": 8},
         "attacks": attacks,
         "planted": {
             "n": 20,
@@ -383,7 +383,7 @@ def test_too_few_patients_are_the_first_thing_it_cannot_tell(tmp_path: Path) -> 
     audit["cohorts"]["non_members"]["patients"] = 14
     few = written(tmp_path, audit).text
     spots = few.partition("What this audit cannot tell")[2]
-    assert spots.strip().startswith("Too few patients") and "it takes 31 training" in spots and "40 and 14" in spots
+    assert spots.strip().startswith("Too few patients") and "it takes 36 training" in spots and "40 and 14" in spots
 
 
 def test_simulated_patients_are_labelled(page: Page, tmp_path: Path) -> None:

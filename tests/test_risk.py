@@ -160,7 +160,7 @@ def test_the_roc_curve_is_thinned_and_keeps_its_ends() -> None:
 
 
 def test_the_required_patients_suffice() -> None:
-    n, rng = required_patients(0.75, n_attacks=6), np.random.default_rng(0)
+    n, rng = required_patients(0.75, n_intervals=6), np.random.default_rng(0)
     shift, found = math.sqrt(2) * stats.norm.ppf(0.75), 0
     for seed in range(100):
         scores = rng.normal(size=2 * n) + shift * (np.arange(2 * n) < n)
@@ -174,7 +174,7 @@ def test_power_by_hand_and_its_limits() -> None:
     assert detectable_auc(2, 2) == 1.0  # not even all in order would show
     assert detectable_auc(10**6, 10**6) == pytest.approx(0.5, abs=2e-3)
     assert detectable_auc(20, 40) == pytest.approx(detectable_auc(40, 20), abs=0.02)
-    assert required_patients(0.75) < required_patients(0.75, n_attacks=6) < required_patients(0.6)
+    assert required_patients(0.75) < required_patients(0.75, n_intervals=6) < required_patients(0.6)
     # Two-sided 5% and power 0.5: z = 1.96 standard errors at 0.5, of variance (2 n + 1) / (12 n^2)
     auc = detectable_auc(50, 50, power=0.5)
     assert auc == pytest.approx(0.5 + 1.959964 * math.sqrt(101 / (12 * 50**2)))

@@ -14,19 +14,19 @@ from tofgan_monai.audit.attacks import Line, on_critic, on_data, on_generator, o
 from tofgan_monai.audit.closeness import save_pictures, search_copies
 from tofgan_monai.audit.cohorts import Cohorts, read_cohorts
 from tofgan_monai.audit.parts import Parts
-from tofgan_monai.audit.positive import Canary, judged, planted
+from tofgan_monai.audit.positive import Canary, judged, planted, read_canaries
 from tofgan_monai.audit.shadows import read_shadows
 from tofgan_monai.audit.target import Target, read_target, with_pairs
 from tofgan_monai.audit.training import Training
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import require_writable, sha256, write_json
+from tofgan_monai.files import require_writable, write_json
 from tofgan_monai.metrics.features import Extractor, load_extractor
 from tofgan_monai.metrics.manifold import load_prdc
 from tofgan_monai.metrics.quality import quality
 from tofgan_monai.privacy.data_attacks import MIN_PAIRS, Searches
 from tofgan_monai.privacy.evidence import FORMAT
 from tofgan_monai.privacy.power import detectable_auc
-from tofgan_monai.privacy.verdict import MIN_PATIENTS, WORST_AUC, verdicts
+from tofgan_monai.privacy.verdict import MIN_PATIENTS, UNITS, WORST_AUC, verdicts
 from tofgan_monai.report.audit import write_audit_report
 
 N_PAIRS, PAIRS_PER_PATIENT = 2000, 50
@@ -81,7 +81,7 @@ def audit(
     require_writable(folder)
     aim = read_target(target)
     training = Training(Path(run), aim, cohorts) if run else None
-    repeats = [Canary(Path(pairs), Path(trained), aim, training, cohorts) for pairs, trained in canaries]
+    repeats = read_canaries(canaries, aim, training, cohorts)
     unets = read_shadows(shadows, aim, cohorts)
     extractor = None if aim.is_segmentation else _load_measures(inception_weights)
     aim = with_pairs(aim, folder, n=n, seed=seed)
@@ -135,7 +135,7 @@ def _of_pairs(
     """What is found out about a stack, and about the generator that made it if it is at hand."""
     searches = Searches()
     lines, caught = on_data(stack, cohorts, parts, searches), []
-    found: dict[str, Any] = {"planted": parts.result("control planted", lambda: planted(stack, cohorts, searches))}
+    found: dict[str, Any] = {"planted": parts.result("planted copies", lambda: planted(stack, cohorts, searches))}
     if aim.generator:
         lines += on_generator(aim.generator, cohorts, parts)
     if training and training.critic:
@@ -145,7 +145,7 @@ def _of_pairs(
         def ranks(canary: Canary = canary) -> dict[str, Any]:
             return canary.ranks_by_pairs(cohorts, references, len(stack), searches)
 
-        caught.append(parts.result(f"canary {sha256(canary.weights)[:12]}", ranks))
+        caught.append(parts.result(f"canary {canary.weights_sha256[:12]}", ranks))
     copies = parts.result("copies", lambda: search_copies(stack, cohorts))
     figures = parts.result(
         f"quality {extractor.sha256[:12]}",
@@ -166,6 +166,6 @@ def _power(lines: Sequence[Line], cohorts: Cohorts) -> dict[str, Any]:
     groups = cohorts.members.n_patients, cohorts.non_members.n_patients
     return {
         "n_attacks": n_attacks,
-        "detectable_auc": detectable_auc(*groups, n_attacks=n_attacks),
+        "detectable_auc": detectable_auc(*groups, n_intervals=len(UNITS) * n_attacks),
         "required_patients": {"auc": WORST_AUC, "patients": MIN_PATIENTS},
     }

@@ -17,11 +17,20 @@ from tofgan_monai.privacy.accounting import read_guarantee
 from tofgan_monai.privacy.model_attacks import read_checkpoint, run_critic
 from tofgan_monai.weights import load_weights, saved
 
-OF_ONE_RUN = {"pairs", "data", "seed", "validation_pairs"}  # of a recipe: what may differ where a training is repeated
+# Of a recipe: what may differ where a training is repeated; how long it was is compared by its steps.
+OF_ONE_RUN = {"pairs", "data", "seed", "validation_pairs", "max_epochs"}
+State = dict[str, torch.Tensor]
 
 
 class Training:
-    """A training's output folder, checked to be that of the audited weights, on the members' pairs.
+    """A training's output folder, checked to be that of the audited weights, or pairs, on the members' pairs.
+
+    Attributes:
+        recipe: its settings.
+        n_steps: how many it took.
+        state: which of its states the audited weights are, a key of `states`.
+        critic: of a GAN.
+        guarantee: of differential privacy.
 
     Args:
         run: the folder.
@@ -35,38 +44,65 @@ class Training:
     def __init__(self, run: Path, target: Target, cohorts: Cohorts) -> None:
         path, content = read_checkpoint(run)
         self.recipe: dict[str, str] = content["recipe"]
+        self.n_steps = n_steps(run, content)
         problems = []
         if self.recipe.get("pairs") != cohorts.members.digest:
             problems.append(f"{run}: its training was on other pairs than the members'; give the very stack it was on")
-        if not _is_of(run, content, target):
+        matching = [name for name, state in states(run, content).items() if _is_audited(run, state, target)]
+        if not matching:
             whose = f"of the weights in {target.bundle}" if target.bundle else "that the stack's manifest tells of"
             problems.append(f"{run}: not the training {whose}; adopt its weights and make the pairs, or give theirs")
         if problems:
             raise InputError(problems)
+        self.state = matching[0]
         self.critic: Critic | None = run_critic(path, content) if "critic" in content["state"] else None
         promised = read_guarantee(run)  # by none, and by a training without noise or with known noise, nothing
         self.guarantee = promised if promised.get("epsilon") is not None else None
 
     def differing(self, recipe: dict[str, str]) -> list[str]:
-        """In which settings another training's recipe is not this one's, whatever the pairs and the seed."""
+        """In which settings another training's recipe is not this one's, whatever the pairs and the seed.
+
+        More noise is no difference: who is seen in spite of it is seen with less, too.
+        """
         keys = sorted({*self.recipe, *recipe} - OF_ONE_RUN)
-        return [key for key in keys if self.recipe.get(key) != recipe.get(key)]
+        differing = [key for key in keys if self.recipe.get(key) != recipe.get(key)]
+        return [key for key in differing if key != "noise_multiplier" or _noise(recipe) < _noise(self.recipe)]
 
 
-def _weights(run: Path, content: dict[str, Any]) -> list[dict[str, Any]]:
-    """All that `tofgan adopt` may have taken from the folder."""
+def _noise(recipe: dict[str, str]) -> float:
+    return float(recipe.get("noise_multiplier", 0))
+
+
+def n_steps(run: Path, content: dict[str, Any]) -> int:
+    """How many steps the training behind a checkpoint's content took, as its history tells.
+
+    Raises:
+        InputError: it has no history.
+    """
+    epochs = content["state"].get("history", {}).get("epochs")
+    if not epochs:
+        raise InputError(f"{run}: its checkpoint does not tell its steps; give the output folder of `tofgan train`")
+    return int(epochs[-1]["iteration"])
+
+
+def states(run: Path, content: dict[str, Any]) -> dict[str, State]:
+    """All that `tofgan adopt` may have taken from the folder, by name: `best`, and what the checkpoint has."""
+    best = {"best": load_weights(run / "best.pt")} if (run / "best.pt").exists() else {}
     state = content["state"]
-    best = [load_weights(run / "best.pt")] if (run / "best.pt").exists() else []
-    return [*best, *(state[name] for name in ("average", "network", "generator") if state.get(name))]
+    return {**best, **{name: state[name] for name in ("average", "network", "generator") if state.get(name)}}
 
 
-def _is_of(run: Path, content: dict[str, Any], target: Target) -> bool:
-    """Whether the training gave the target's weights, or those that a stack alone was made with."""
-    weights = _weights(run, content)
+def saved_sha256(state: State) -> str:
+    """Of the file that `save_weights` makes of it."""
+    return hashlib.sha256(saved(state)).hexdigest()
+
+
+def _is_audited(run: Path, state: State, target: Target) -> bool:
+    """Whether a state is the audited network's, or of a stack alone that which made it, as its manifest tells."""
     if target.network is not None:
-        return any(equal(target.network.state_dict(), one) for one in weights)
-    adopted = {hashlib.sha256(saved(one)).hexdigest() for one in weights}
-    return target.weights_sha256 in (adopted | {sha256(path) for path in [run / "best.pt"] if path.exists()})
+        return equal(target.network.state_dict(), state)
+    best = [sha256(run / "best.pt")] if (run / "best.pt").exists() else []
+    return target.weights_sha256 in (*best, saved_sha256(state))
 
 
 def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

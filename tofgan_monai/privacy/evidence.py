@@ -76,10 +76,11 @@ def _audit(target: Schema, copies: Schema) -> Schema:
         format={"const": FORMAT},
         target=_closed(kind={"enum": list(RELEASES)}, weights_sha256=_or_null(SHA256), **target),
         cohorts=_closed(members=COHORT, non_members=COHORT, references=COHORT),
+        training_checked=TRUTH,
         guarantee=_or_null(GUARANTEE),
         attacks={**_list(ATTACK), "minItems": 1, "maxItems": 20},
         planted=_or_null(_closed(n=COUNT, attacks=PLANTED)),
-        canary=_or_null(_closed(times=COUNT, repeats=_list(REPEAT))),
+        canary=_or_null(_closed(times={**COUNT, "minimum": 2}, repeats=_list(REPEAT))),
         copies=_or_null(_closed(n_copies=COUNT, n_near_copies=COUNT, n_expected=NUMBER, p=NUMBER, **copies)),
     )
 
@@ -87,7 +88,7 @@ def _audit(target: Schema, copies: Schema) -> Schema:
 STACK = _closed(n=COUNT, seed=_or_null(COUNT), label_threshold=_or_null(NUMBER), weights_sha256=_or_null(SHA256))
 INDICES: Schema = {"type": "array", "items": COUNT}
 AUDIT = _audit({"stack": _or_null(STACK)}, {"near_copies": INDICES})  # of audit.json, what is read
-FIGURES = _audit({}, {})  # of that, what leaves the clinic
+FIGURES = _audit({"stack": _or_null(_closed(n=COUNT))}, {})  # of that, what leaves the clinic
 SUMMARY = _closed(
     format={"const": FORMAT},
     rule={"const": RULE},

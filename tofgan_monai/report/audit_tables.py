@@ -112,7 +112,8 @@ def planted_table(planted: dict[str, Any] | None) -> Table | None:
     ]
     notes = [
         f"{planted['n']} noisy copies of one training patient's pairs were put into the stack. Caught: that patient "
-        "scores above every held-out patient. An attack that misses them cannot speak of copies."
+        "scores above every held-out patient, and does not without them. An attack that misses them cannot speak of "
+        "copies."
     ]
     return Table(
         "Planted copies: do the attacks see them?",
