@@ -341,7 +341,7 @@ def test_the_officers_questions_come_with_the_figures_of_their_attacks(page: Pag
     assert "Largest advantage over patients, of latent recovery: 0.56 (0.50 to 0.62)." in page.text  # not LOGAN's
     assert "It is no probability of re-identification" in page.text
     assert (
-        "\u03b5 = 7.4 at \u03b4 = 1e\u22125, for one patch more or less among 2,000 patches (PRV accountant)"
+        "\u03b5 = 7.4 at \u03b4 = 1e\u22125, for one patch, there or not, among 2,000 patches (PRV accountant)"
         in page.text
     )
     assert "for a patient the guarantee is far weaker" in page.text
