@@ -90,7 +90,7 @@ def draw(rows: dict[Point, Lines]) -> Figure:
     """DSC and AUC by epsilon: a line for each unit and start, a dot for each training."""
     figure = Figure(figsize=(11, 3.9), layout="constrained")
     panels: dict[str, Callable[[Lines], list[tuple[float, ...]]]] = {
-        "DSC of the U-Net": partial(means, key="dsc"),
+        "DSC, above 0.65": partial(means, key="dsc"),
         "distance from patients": partial(means, key="distance"),
         **{f"AUC, {n}": partial(aucs, name=n) for n in ATTACKS},
     }
@@ -118,6 +118,10 @@ def draw(rows: dict[Point, Lines]) -> Figure:
         for (pairs, words), grey in zip(COMPARED.items(), ("#1d2329", "#5c6770", "#9aa5ad", "#c0c7cc"), strict=True):
             if Point(pairs, 0) in rows and (found := values(rows[Point(pairs, 0)])):
                 axis.axhline(np.mean([v[0] for v in found]), color=grey, linestyle=":", linewidth=1.3, label=words)
+        if title.startswith("DSC"):
+            axis.set_ylim(bottom=0.65)  # what is destroyed lies near 0
+        if title.startswith("distance"):
+            axis.set_yscale("log")
         axis.set_xticks(range(len(EPSILONS)), [f"{epsilon:g}" if epsilon else "no noise" for epsilon in EPSILONS])
         axis.set_xlabel("epsilon")
         axis.set_title(title, fontsize=10)
