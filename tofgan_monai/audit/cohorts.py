@@ -143,7 +143,7 @@ def _too_few(paths: Mapping[str, Path], read: Sequence[Cohort]) -> Iterator[str]
     if fewest < MIN_PAIRS:
         yield (
             f"{paths['references']}: {len(references.pairs)} pairs, {fewest} of them in one half of the patients; give "
-            f"{2 * MIN_PAIRS} or more, as many of each patient (--pairs-per-patient): a control needs {MIN_PAIRS} of each half"
+            f"{2 * MIN_PAIRS} or more, as many of each patient (--pairs-per-patient): a control halves them"
         )
 
 
