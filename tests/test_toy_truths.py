@@ -16,7 +16,7 @@ from tofgan_monai.pairs import normalise_patch
 from tofgan_monai.privacy.copies import copies
 from tofgan_monai.privacy.data_attacks import Searches, data_attacks, search
 from tofgan_monai.privacy.risk import assess, member_only
-from tofgan_monai.privacy.verdict import verdicts
+from tofgan_monai.privacy.verdict import MIN_PAIRS, verdicts
 
 DATA_ATTACKS = list(data_attacks())
 N_PATIENTS, N_PATCHES = 40, 3
@@ -179,6 +179,8 @@ def strangers(attack: str) -> np.ndarray:
 def verdict(kind: str, found: dict[str, Any]) -> dict[str, Any]:
     """On releasing the stack, in which these copies were found; the planted ones and the canary are caught."""
     audit = {
+        "target": {"stack": {"n": MIN_PAIRS}},  # said to be as many as the rule asks for
+        "training_checked": True,
         "cohorts": COHORTS.described,
         "attacks": [line(name, "data", scores(name, kind), COHORTS, strangers(name)) for name in DATA_ATTACKS],
         "planted": {"attacks": {name: {"caught": True} for name in DATA_ATTACKS}},
