@@ -183,7 +183,12 @@ def test_interrupted_study_says_how_it_goes_on(done, tmp_path):
     shutil.rmtree(folder / "unets" / "WGAN-GP")
     (folder / "results.jsonl").unlink()
     process = subprocess.Popen(
-        command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True
+        command(folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background ignores it for us
     )
     while process.poll() is None and not (folder / "unets" / "WGAN-GP" / "0" / "tensorboard").exists():
         time.sleep(0.05)
