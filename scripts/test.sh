@@ -7,4 +7,4 @@ source scripts/environment.sh
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m mypy
-"$PYTHON" -m pytest --numprocesses 2 --dist loadfile "$@" # a file's tests share what they have made
+"$PYTHON" -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" # a file's tests share what they have made

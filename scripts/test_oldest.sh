@@ -11,4 +11,4 @@ unset TOFGAN_PYTHON
 source scripts/environment.sh
 
 "$PYTHON" -c 'import monai, numpy; print("monai", monai.__version__, "numpy", numpy.__version__)'
-"$PYTHON" -m pytest --numprocesses 2 --dist loadfile "$@" # a file's tests share what they have made
+"$PYTHON" -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" # a file's tests share what they have made
