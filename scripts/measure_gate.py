@@ -59,7 +59,7 @@ def audit(n: int, rng: np.random.Generator) -> dict[str, Any]:
         "attacks": lines,
         "planted": {"attacks": {"attack 1": {"caught": True}}},
         "canary": {"times": 50, "repeats": [{"above_all": True, "of": n + 1}] * 2},
-        "copies": {"n_near_copies": 0, "n_expected": 0.0, "p": 1.0},
+        "copies": {"n_copies": 0, "n_near_copies": 0, "n_expected": 0.0, "p": 1.0},
     }
 
 
