@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 from audits import attack, audit, changed, interval, risk
 
@@ -261,3 +263,11 @@ def test_mapping_answers_the_three_questions_and_promises_nothing():
     assert all(entry["source"] and entry["says"] and entry["cannot_say"] for entry in MAPPING)
     (threshold,) = (entry for entry in MAPPING if "0.09" in entry["question"])
     assert "analogue" in threshold["says"] and not threshold["attacks"]
+
+
+def test_only_what_is_drawn_at_random_decides_the_audits_by_which_the_gate_is_measured():
+    script = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "measure_gate.py"))
+    for seed in range(4):
+        judged = verdicts(script["audit"](MIN_PATIENTS, np.random.default_rng(seed)))["generator"]
+        told = [any(words in reason for words in script["CAUSES"].values()) for reason in judged["reasons"]]
+        assert judged["outcome"] in ("passed", "failed") or all(told), judged
