@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from tofgan_monai.bundle_runs import inference_config
 from tofgan_monai.engine import GaussianLatents
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.data_card import seen_by, write_card
@@ -120,15 +121,12 @@ def adopt(
     Raises:
         InputError: no such training, weights of another network, or pairs for a bundle that has no threshold.
     """
-    from monai.bundle import ConfigParser
-
     source = Path(run) / ("checkpoint.pt" if last else "best.pt")
     weights = load_weights(source)
     if last:
         weights = weights["state"].get("average") or weights["state"]["network"]
     config = bundle / "configs" / "inference.yaml"
-    parser = ConfigParser()
-    parser.read_config(str(config))
+    parser = inference_config(bundle)
     network = parser.get_parsed_content("network_def")
     fit_weights(network, weights, source)
     target = bundle / "models" / "model.pt"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from monai.transforms import AsDiscrete, Compose, EnsureChannelFirstd, LoadImaged, Orientationd
 from scipy import ndimage
 
 from tofgan_monai.bundle_paths import bundle_path
+from tofgan_monai.bundle_runs import inference_config
 from tofgan_monai.cohort import read_cohort
 from tofgan_monai.error_maps import COLOURS, error_map, radiological
 from tofgan_monai.files import written_whole
@@ -67,8 +67,7 @@ def draw(dataset_dir: Path, networks: Mapping[str, Path], output: str | os.PathL
 @torch.no_grad()
 def _predict(image: torch.Tensor, weights: Path, width: int) -> np.ndarray:
     """The mask (X, Y, Z) that the segmentation bundle's own settings give."""
-    parser = ConfigParser()
-    parser.read_config(str(bundle_path("tof_mra_vessel_segmentation") / "configs" / "inference.yaml"))
+    parser = inference_config(bundle_path("tof_mra_vessel_segmentation"))
     parser["width"] = width
     network = parser.get_parsed_content("network_def").eval()
     load_weights(weights, network)
