@@ -1,0 +1,298 @@
+"""Computes small outputs of the verbs and compares them with the record in tests/golden.json.
+
+    python scripts/golden.py             prints each line that differs; exit status 1 if there is one
+    python scripts/golden.py --record    writes the record
+
+A change that shall only move or rename code leaves all of this equal. The record has three kinds of lines. A digest is
+the SHA-256 of arrays: phantoms, stacks, trained weights. A figure is a number or a short text that a verb has written,
+rounded to six digits. A verdict says whether the exchange of bundles accepts or refuses a file. Digests depend on the
+machine: elsewhere the script does not compare them, and figures may differ by 1e-4.
+
+The script knows the product by its command line and its files alone, except for the verdicts at the bottom. It leaves
+out of the figures: timings, digests of files, and sentences, of which it records only that they are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORD = ROOT / "tests" / "golden.json"
+RENAMED: dict[str, str] = {}  # new key -> the key that the record has, of objects in the JSON that verbs write
+LEFT_OUT = {"seconds", "digest", "fingerprint", "sha256", "voxels", "weights_sha256"}
+SENTENCE = 60  # characters; a longer text may be worded anew
+TOLERANCE = 1e-4  # relative or absolute, of figures on another machine
+
+PRIVATE, UNET = "tof_mra_dp_wgan_gp", "tof_mra_vessel_segmentation"
+GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", PRIVATE]
+STACKS = {"members": ("training", 20), "non_members": ("validation", 8), "references": ("test", 8)}
+OWN = {PRIVATE: ["--critic_width", 4, "--accountant", "rdp", "--n_fakes", 8, "--noise_seed", 0]}  # else it is random
+
+# Before torch is imported, here and in each process that is started: one thread on the CPU.
+os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "Agg"}
+
+
+def main() -> None:
+    """Records what the verbs give, or compares it with the record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--record", action="store_true", help="write tests/golden.json anew")
+    wants_record = parser.parse_args().record
+    with tempfile.TemporaryDirectory() as name:
+        found = compute(Path(name))
+    if wants_record:
+        write(found)
+        print(f"{RECORD.relative_to(ROOT)}: " + ", ".join(f"{len(found[kind])} {kind}" for kind in KINDS))
+        return
+    lines = list(differences(read_json(str(RECORD)), found))
+    n = sum(len(found[kind]) for kind in KINDS)
+    print("\n".join([*lines, f"{len(lines)} of {n} lines differ from the record"]))
+    sys.exit(bool(lines))
+
+
+def compute(folder: Path) -> dict[str, dict[str, Any]]:
+    """All lines of the record, by kind, computed in an empty folder."""
+    os.chdir(folder)
+    make_environment(folder)
+    digests, figures = {}, {}
+    make_data()
+    for path in [Path("A/sub-A10000"), *Path("B").iterdir(), *Path("C").iterdir()]:
+        for volume in ("image", "label", "mask"):
+            digests[f"phantom/{path.name}/{volume}"] = volume_digest(path / f"{volume}.nii.gz")
+    for name in STACKS:
+        digests[f"extract/{name}"] = array_digest(np.load(f"{name}.npy"))
+        figures |= flat(read_json(f"{name}.json"), f"extract/{name}")
+    tofgan(*(["generate", bundle, f"{bundle}.npy", "-n", 64] for bundle in GANS))
+    for bundle in GANS:
+        digests[f"generate/{bundle}"] = array_digest(np.load(f"{bundle}.npy"))
+        figures |= flat(read_json(f"{bundle}.json"), f"generate/{bundle}")
+    for bundle in [*GANS, UNET]:
+        train(bundle)
+        digests |= {f"train/{bundle}/{name}": digest for name, digest in trained(Path("runs", bundle))}
+        figures |= flat(read_json(f"runs/{bundle}/losses.jsonl"), f"train/{bundle}/losses")
+    figures |= flat(read_json(f"runs/{PRIVATE}/guarantee.json"), f"train/{PRIVATE}/guarantee")
+    tofgan(["evaluate", "prepared", "evaluated", "--split", "validation", "--baseline"])
+    figures |= flat(read_json("evaluated/results.jsonl"), "evaluate")
+    groups = [word for name in STACKS for word in (f"--{name.replace('_', '-')}", f"{name}.npy")]
+    tofgan(["audit", "tof_mra_wgan_gp.npy", "audited", *groups, "--pairs-per-patient", 16])
+    figures |= flat(read_json("audited/audit.json"), "audit")
+    return {"machine": machine(), "digests": digests, "figures": figures, "verdicts": verdicts(folder)}
+
+
+# ---- the verbs
+
+
+def make_environment(folder: Path) -> None:
+    """Lets processes find this checkout, and what the audit asks of an installed package: its version."""
+    info = folder / "installed" / "tofgan_monai-0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tofgan-monai\nVersion: 0\n")
+    os.environ["TOFGAN_BUNDLES"] = str(folder / "bundles")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(info.parent), os.environ.get("PYTHONPATH", "")])
+
+
+def tofgan(*verbs: list[Any]) -> None:
+    """Runs verbs one after the other in one process; a failure ends the script with what the verb has said."""
+    words = [str(word) for verb in verbs for word in ("+", *verb)][1:]
+    print("tofgan", *words, file=sys.stderr)
+    command = [sys.executable, "-m", "tofgan_monai", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{done.stdout}{done.stderr}nothing was compared, as this failed: tofgan {' '.join(words)}")
+
+
+def make_data() -> None:
+    """Simulates heads of three sites, and makes stacks of three groups of patients of site A."""
+    heads = [["phantom", site, "--site", site, "--small", "-n", n] for site, n in {"A": 8, "B": 1, "C": 1}.items()]
+    prepared = [["check", "A", "--counts", "2,2,4", "--n-vessel", 50], ["prepare", "A", "prepared"]]
+    sizes = [(name, ["--split", split, "--n-vessel", n, "--n-random", n]) for name, (split, n) in STACKS.items()]
+    tofgan(*heads, *prepared, *(["extract", "prepared", f"{name}.npy", *size] for name, size in sizes))
+
+
+def train(bundle: str) -> None:
+    """Trains a tiny network of a bundle for 20 iterations."""
+    validation = [] if bundle == PRIVATE else ["--validation-pairs", "non_members.npy"]  # it looks at none
+    sizes = ["--width", 4, "--batch_size", 8, "--max_epochs", 2, *OWN.get(bundle, [])]  # of 80 pairs
+    tofgan(["train", bundle, "--output-dir", f"runs/{bundle}", "--pairs", "members.npy", *validation, *sizes])
+
+
+# ---- digests and figures
+
+
+def array_digest(*arrays: np.ndarray) -> str:
+    """SHA-256 of the arrays' dtypes, shapes and bytes."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def volume_digest(path: Path) -> str:
+    """SHA-256 of a NIfTI file's voxels and affine."""
+    import nibabel
+
+    volume = nibabel.load(path)
+    return array_digest(np.asanyarray(volume.dataobj), volume.affine)
+
+
+def weights_digest(weights: dict[str, Any]) -> str:
+    """SHA-256 of the tensors' names in alphabetical order, each with its tensor's dtype, shape and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {array_digest(tensor.detach().cpu().numpy())} ".encode())
+    return digest.hexdigest()
+
+
+def trained(run: Path) -> Iterator[tuple[str, str]]:
+    """The digests of a training's best weights and of each network that its checkpoint has after the last iteration."""
+    import torch
+
+    (best,) = run.glob("best.*")
+    if best.suffix == ".safetensors":
+        from safetensors.torch import load_file
+    else:
+        load_file = torch.load
+    yield "best", weights_digest(load_file(best))
+    state = torch.load(run / "checkpoint.pt")["state"]
+    for name, part in state.items():
+        if part and all(isinstance(value, torch.Tensor) for value in part.values()):
+            yield f"last {name}", weights_digest(part)
+
+
+def read_json(path: str) -> Any:
+    """The content of a JSON file, or of each line of a JSONL file."""
+    text = Path(path).read_text("utf-8")
+    return [json.loads(line) for line in text.splitlines()] if path.endswith(".jsonl") else json.loads(text)
+
+
+def flat(content: Any, path: str) -> dict[str, Any]:
+    """Path -> number, short text, or list of numbers: all that a JSON file holds, except for what is left out."""
+    if is_leaf(content):
+        return {path: rounded(content)}
+    items = content.items() if isinstance(content, dict) else enumerate(content)
+    named = [(RENAMED.get(key, key), part) for key, part in items]
+    parts = [flat(part, f"{path}/{key}") for key, part in named if key not in LEFT_OUT]
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def is_leaf(content: Any) -> bool:
+    """Whether a value is a number, a text, nothing, or nested lists of numbers."""
+    if isinstance(content, list):
+        return all(is_leaf(part) and not isinstance(part, str) for part in content)
+    return not isinstance(content, dict)
+
+
+def rounded(value: Any) -> Any:
+    """The value with six significant digits for each float, and without the wording of a sentence."""
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    if isinstance(value, str) and len(value) > SENTENCE:
+        return "(a sentence)"
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+# ---- the record
+
+KINDS = ("digests", "figures", "verdicts")
+
+
+def machine() -> dict[str, str]:
+    """What decides whether the same code gives the same bytes."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return {"cpu": model, **{name: version(name) for name in ("torch", "numpy", "scipy")}}
+
+
+def write(found: dict[str, dict[str, Any]]) -> None:
+    """Writes the record, one line each, so that a diff shows which have changed."""
+    parts = []
+    for kind, entries in found.items():
+        lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in entries.items())
+        parts.append(f" {json.dumps(kind)}: {{\n{lines}\n }}")
+    RECORD.write_text("{\n" + ",\n".join(parts) + "\n}\n", "utf-8")
+
+
+def differences(record: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """A line for each entry that has another value than in the record, is missing, or is new."""
+    elsewhere = record["machine"] != found["machine"]
+    if elsewhere:
+        there, here = (", ".join(f"{k} {v}" for k, v in some["machine"].items()) for some in (record, found))
+        print(f"the record is of {there}; this is {here}: digests were not compared, figures to {TOLERANCE:g}")
+    for kind in ("figures", "verdicts") if elsewhere else KINDS:
+        for key in {**record[kind], **found[kind]}:
+            old, new = (some[kind].get(key, "missing") for some in (record, found))
+            if not is_same(old, new, TOLERANCE if elsewhere else 0):
+                yield f"{kind}: {key}: now {new}, in the record {old}"
+
+
+def is_same(old: Any, new: Any, tolerance: float) -> bool:
+    """Whether two values are equal, numbers within a tolerance; nan equals nan."""
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(is_same(*pair, tolerance) for pair in zip(old, new, strict=True))
+    if isinstance(old, float) and isinstance(new, float):
+        return math.isclose(old, new, rel_tol=tolerance, abs_tol=tolerance) or (math.isnan(old) and math.isnan(new))
+    return old == new
+
+
+# ---- verdicts: the one part that knows modules, those of the tests
+
+
+def verdicts(folder: Path) -> dict[str, str]:
+    """Table/name -> "accepted" or "refused", of each malicious archive and each honest change in the tests."""
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
+    import conftest
+    import test_exchange_attacks as attacks
+    import test_exchange_honest as honest
+    import test_exchange_weights as weights
+
+    read = conftest.bundle_files.__wrapped__()
+
+    def verdict(bundle: str, files: dict[str, bytes], change: Any = bytes) -> str:
+        number = json.loads(read(bundle)[attacks.META])["version"]
+        path = folder / "bundle.zip"
+        path.write_bytes(change(attacks.write(attacks.Content(bundle, number, files))))
+        try:
+            attacks.verify(path)
+        except attacks.InputError:
+            return "refused"
+        return "accepted"
+
+    name, plain = attacks.BUNDLE, read(attacks.BUNDLE)
+    found = {f"unchanged/{bundle}": verdict(bundle, read(bundle)) for bundle in [*GANS, UNET]}
+    for key, attack in attacks.attacks().items():
+        files = {**plain, attack.file: attack.change(plain.get(attack.file, b""))}
+        found[f"attacks/{key}"] = verdict(name, files)
+    for key, (make, _) in attacks.WEIGHTS.items():
+        data = make()
+        card = attacks.as_text(attacks.card(data, [{"kind": "real"}], "a test"))
+        found[f"WEIGHTS/{key}"] = verdict(name, {**plain, attacks.MODEL: data, attacks.CARD: card})
+    for key, (change, _) in attacks.ARCHIVES.items():
+        found[f"ARCHIVES/{key}"] = verdict(name, plain, change)
+    for key, (bundle, change) in honest.HONEST.items():
+        files = read(bundle)
+        change(files)
+        found[f"HONEST/{key}"] = verdict(bundle, files)
+    for key, (make, _) in weights.FORGED.items():
+        found[f"FORGED/{key}"] = "refused" if weights.problems(make(folder)) else "accepted"
+    if Path("canary").exists():
+        sys.exit("an attack has run: the file canary is there")
+    return found
+
+
+if __name__ == "__main__":
+    main()
