@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from monai.metrics.fid import FIDMetric
 
-from tofgan_monai.metrics.frechet import feature_stats, frechet_distance
+from tofgan_monai.metrics.stacks.frechet import feature_stats, frechet_distance
 
 DIM = 2048
 COUNTS = (2500, 500)

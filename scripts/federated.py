@@ -18,7 +18,7 @@ from nvflare.app_opt.pt.recipes.fedavg import FedAvgRecipe
 from nvflare.recipe import SimEnv
 
 from tofgan_monai.cli import app
-from tofgan_monai.weights import load_weights, save_weights
+from tofgan_monai.training.weights import load_weights, save_weights
 
 UNET = "tof_mra_vessel_segmentation"
 CLINICS = ("A", "B")
@@ -80,7 +80,7 @@ def federate(folder: Path) -> Path:
     given = {"folder": str(folder.resolve()), "epochs": EPOCHS_PER_ROUND, "rounds": N_ROUNDS, **RECIPE}
     recipe = FedAvgRecipe(
         name="vessels",
-        model={"class_path": "tofgan_monai.networks.HalfUNet", "args": {"width": WIDTH}},
+        model={"class_path": "tofgan_monai.gan.networks.HalfUNet", "args": {"width": WIDTH}},
         min_clients=len(CLINICS),
         num_rounds=N_ROUNDS,
         train_script=str(Path(__file__).with_name("federated_clinic.py")),

@@ -15,8 +15,8 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from nvflare.apis.fl_constant import FLMetaKey
 from nvflare.client import FLModel
 
-from tofgan_monai.bundle_paths import bundle_path
-from tofgan_monai.bundle_runs import parse_overrides
+from tofgan_monai.bundle_runs.paths import bundle_path
+from tofgan_monai.bundle_runs.runs import parse_overrides
 
 
 def main(folder: Path, epochs: int, rounds: int, **overrides: object) -> None:

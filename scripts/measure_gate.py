@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tofgan_monai.privacy.risk import assess, excess
-from tofgan_monai.privacy.verdict import MIN_PAIRS, MIN_PATIENTS, MIN_REFERENCES, N_ATTACKS, verdicts
+from tofgan_monai.attacks.risk import assess, excess
+from tofgan_monai.audit.verdict import MIN_PAIRS, MIN_PATIENTS, MIN_REFERENCES, N_ATTACKS, verdicts
 
 N_AUDITS, N_PATCHES, N_RESAMPLES = 200, 4, 400  # patches of a patient; an audit resamples more often
 CAUSES = {"control": "it measures something else", "open": "cannot be excluded"}  # by what their reasons say

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tofgan_monai.bundle_paths import bundle_path
-from tofgan_monai.cohort import read_cohort
-from tofgan_monai.metrics.overlap import overlap as overlap_of
-from tofgan_monai.networks import HalfUNet
-from tofgan_monai.segmentation import BrainWindowInferer
-from tofgan_monai.volumes import load_volume, to_ras
-from tofgan_monai.weights import start_from
+from tofgan_monai.bundle_runs.paths import bundle_path
+from tofgan_monai.gan.networks import HalfUNet
+from tofgan_monai.metrics.segmentation.overlap import overlap as overlap_of
+from tofgan_monai.segmentation.inference import BrainWindowInferer
+from tofgan_monai.training.weights import start_from
+from tofgan_monai.volumes.cohort import read_cohort
+from tofgan_monai.volumes.volume import load_volume, to_ras
 
 WEIGHTS = bundle_path("tof_mra_vessel_segmentation") / "models" / "model.pt"
 

@@ -16,7 +16,7 @@ root=$PWD
 if [ "$1" = --test ]; then
     shift
     source scripts/environment.sh
-    exec "$PYTHON" -m pytest -p no:cacheprovider tests/monailabel_server.py "$@"
+    exec "$PYTHON" -m pytest -p no:cacheprovider tests/label_app/monailabel_server.py "$@"
 fi
 
 venv=$root/.venv-monailabel

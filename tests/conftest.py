@@ -45,7 +45,7 @@ def installed(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def write_pairs():
     """Callable (path, n=24, seed=0, **manifest) that writes a stack: soft noise with a bright bar, the vessel."""
-    from tofgan_monai.pairs import StackWriter, normalise_patch
+    from tofgan_monai.pairs.stack import StackWriter, normalise_patch
 
     def write(path, n=24, seed=0, **manifest):
         rng = np.random.default_rng(seed)
@@ -71,7 +71,7 @@ def bundle_files():
     import torch
 
     from tofgan_monai.exchange.data_card import as_text, card
-    from tofgan_monai.networks import Generator, HalfUNet
+    from tofgan_monai.gan.networks import Generator, HalfUNet
 
     @cache
     def read(name):

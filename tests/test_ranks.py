@@ -16,13 +16,14 @@ import torch
 from monai.bundle import run
 from torch import multiprocessing, nn
 
-from tofgan_monai import pair_source, ranks
-from tofgan_monai.cohort import write_cohort
-from tofgan_monai.engine import AdversarialStep, GaussianLatents, Player
+from tofgan_monai import ranks
 from tofgan_monai.errors import InputError
-from tofgan_monai.networks import Critic, Generator, HalfUNet
-from tofgan_monai.objectives import NonSaturating, WassersteinGP
-from tofgan_monai.pairs import StackWriter
+from tofgan_monai.gan.networks import Critic, Generator, HalfUNet
+from tofgan_monai.gan.objectives import NonSaturating, WassersteinGP
+from tofgan_monai.gan.step import AdversarialStep, GaussianLatents, Player
+from tofgan_monai.pairs import sampling as pair_source
+from tofgan_monai.pairs.stack import StackWriter
+from tofgan_monai.volumes.cohort import write_cohort
 
 ROOT = Path(__file__).parents[1]
 BUNDLES = ROOT / "bundles"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tofgan_monai.bundle_paths import bundle_names, bundle_path
+from tofgan_monai.bundle_runs.paths import bundle_names, bundle_path
 from tofgan_monai.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def test_wheel_holds_every_file_of_package_and_bundles(wheel):
 
 def test_installed_package_finds_its_bundles_outside_the_checkout(installed, tmp_path):
     target, environment = installed
-    code = "from tofgan_monai.bundle_paths import *; print(*(bundle_path(name) for name in bundle_names()))"
+    code = "from tofgan_monai.bundle_runs.paths import *; print(*(bundle_path(name) for name in bundle_names()))"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )

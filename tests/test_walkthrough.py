@@ -9,15 +9,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_bundles import write_patient
 from typer.testing import CliRunner
 
+from tests.test_bundles import write_patient
+from tofgan_monai.audit.verdict import RULE
 from tofgan_monai.cli import app
-from tofgan_monai.cohort import write_cohort
 from tofgan_monai.label_app.working_copy import place_app
-from tofgan_monai.pairs import open_stack
-from tofgan_monai.privacy.verdict import RULE
-from tofgan_monai.results import read_results
+from tofgan_monai.pairs.stack import open_stack
+from tofgan_monai.segmentation.results import read_results
+from tofgan_monai.volumes.cohort import write_cohort
 
 ROOT = Path(__file__).parents[1]
 SHORT = {

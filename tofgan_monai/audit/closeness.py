@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from tofgan_monai.attacks.copies import authenticity_pct, copies
+from tofgan_monai.attacks.on_pairs import search
+from tofgan_monai.attacks.similarity import CHANNELS, nearest
 from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.files import written_whole
-from tofgan_monai.privacy.copies import authenticity_pct, copies
-from tofgan_monai.privacy.data_attacks import search
-from tofgan_monai.privacy.similarity import CHANNELS, nearest
 
 
 def search_copies(stack: np.ndarray, cohorts: Cohorts) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from tofgan_monai.attacks.on_pairs import MIN_PAIRS
 from tofgan_monai.errors import InputError
-from tofgan_monai.metrics.manifold import N_NEAREST
-from tofgan_monai.pairs import PairDataset, open_stack, patients_of_pairs
-from tofgan_monai.privacy.data_attacks import MIN_PAIRS
+from tofgan_monai.metrics.stacks.manifold import N_NEAREST
+from tofgan_monai.pairs.stack import PairDataset, open_stack, patients_of_pairs
 
 MIN_QUERIES = N_NEAREST + 2  # pairs of members or non-members, whose manifold is measured
 

@@ -10,24 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from tofgan_monai.audit.attacks import Line, on_critic, on_data, on_generator, on_segmentation
+from tofgan_monai.attacks.on_pairs import MIN_PAIRS, Searches
+from tofgan_monai.attacks.power import detectable_auc
+from tofgan_monai.audit.assessment import Line, on_critic, on_data, on_generator, on_segmentation
 from tofgan_monai.audit.closeness import save_pictures, search_copies
 from tofgan_monai.audit.cohorts import Cohorts, read_cohorts
+from tofgan_monai.audit.controls import Canary, judged, planted, read_canaries
 from tofgan_monai.audit.parts import Parts
-from tofgan_monai.audit.positive import Canary, judged, planted, read_canaries
+from tofgan_monai.audit.record import FORMAT
 from tofgan_monai.audit.shadows import read_shadows
 from tofgan_monai.audit.target import Target, read_target, with_pairs
 from tofgan_monai.audit.training import Training
+from tofgan_monai.audit.verdict import MIN_PATIENTS, UNITS, WORST_AUC, verdicts
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import require_writable, write_json
-from tofgan_monai.metrics.features import Extractor, load_extractor
-from tofgan_monai.metrics.manifold import load_prdc
-from tofgan_monai.metrics.quality import quality
-from tofgan_monai.privacy.data_attacks import MIN_PAIRS, Searches
-from tofgan_monai.privacy.evidence import FORMAT
-from tofgan_monai.privacy.power import detectable_auc
-from tofgan_monai.privacy.verdict import MIN_PATIENTS, UNITS, WORST_AUC, verdicts
-from tofgan_monai.report.audit import write_audit_report
+from tofgan_monai.metrics.stacks.features import Extractor, load_extractor
+from tofgan_monai.metrics.stacks.manifold import load_prdc
+from tofgan_monai.metrics.stacks.quality import quality
+from tofgan_monai.report.audit.page import write_audit_report
 
 N_PAIRS, PAIRS_PER_PATIENT = 2000, 50
 Paths = Sequence[str | os.PathLike]

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from tofgan_monai.bundle_paths import bundle_path
-from tofgan_monai.bundle_runs import inference_config, run_bundle
+from tofgan_monai.attacks.on_pairs import MIN_PAIRS
+from tofgan_monai.bundle_runs.paths import bundle_path
+from tofgan_monai.bundle_runs.runs import inference_config, run_bundle
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
-from tofgan_monai.networks import Generator
-from tofgan_monai.pairs import PairDataset, open_stack
-from tofgan_monai.privacy.data_attacks import MIN_PAIRS
-from tofgan_monai.weights import fit_weights, load_weights
+from tofgan_monai.gan.networks import Generator
+from tofgan_monai.pairs.stack import PairDataset, open_stack
+from tofgan_monai.training.weights import fit_weights, load_weights
 
 
 @dataclass(frozen=True, eq=False)

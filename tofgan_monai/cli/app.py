@@ -24,8 +24,8 @@ def quieten() -> None:
 
 def run(bundle: str, configs: list[str], given: dict[str, Any], context: typer.Context) -> dict[str, Any]:
     """Runs a bundle's configs with what the verb was given and the further overrides; returns all of these."""
-    from tofgan_monai.bundle_paths import bundle_path
-    from tofgan_monai.bundle_runs import parse_overrides, run_bundle
+    from tofgan_monai.bundle_runs.paths import bundle_path
+    from tofgan_monai.bundle_runs.runs import parse_overrides, run_bundle
 
     overrides = {**given, **parse_overrides(context.args)}
     run_bundle(bundle_path(bundle), configs, overrides)

@@ -38,7 +38,7 @@ def pack(
     ] = None,
 ) -> None:
     """Make one archive of a bundle, without anything that must not leave."""
-    from tofgan_monai.bundle_paths import bundle_path
+    from tofgan_monai.bundle_runs.paths import bundle_path
     from tofgan_monai.exchange import pack
 
     kind = data and data.value

@@ -29,7 +29,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a bundle's network; further --ID VALUE override its train.yaml."""
-    from tofgan_monai.bundle_paths import bundle_path
+    from tofgan_monai.bundle_runs.paths import bundle_path
 
     if not (dataset_dir or pairs):
         raise InputError("nothing to train on: give --dataset-dir PREPARED or --pairs STACK.npy")
@@ -57,8 +57,8 @@ def adopt(
     last: Annotated[bool, typer.Option("--last", help="the last epoch's weights instead of the best's")] = False,
 ) -> None:
     """Put trained weights into a bundle."""
-    from tofgan_monai.bundle_paths import bundle_path
-    from tofgan_monai.generation import adopt
+    from tofgan_monai.bundle_runs.paths import bundle_path
+    from tofgan_monai.gan.generation import adopt
 
     target, threshold = adopt(run, bundle_path(bundle), validation_pairs=validation_pairs, last=last)
     typer.echo(f"{target}" + ("" if threshold is None else f", label threshold {threshold:.3f}"))
@@ -88,9 +88,9 @@ def generate(
     """Make a stack of synthetic pairs."""
     given: dict[str, Any] = {"weights": absolute(weights), "validation_pairs": absolute(validation_pairs)}
     if for_release is not None:
-        from tofgan_monai.bundle_paths import bundle_path
-        from tofgan_monai.bundle_runs import parse_overrides
-        from tofgan_monai.stack_release import generate_for_release
+        from tofgan_monai.bundle_runs.paths import bundle_path
+        from tofgan_monai.bundle_runs.runs import parse_overrides
+        from tofgan_monai.exchange.stack import generate_for_release
 
         settings = {**given, **parse_overrides(context.args)}
         choices: dict[str, Any] = {"audit": for_release, "drop_copies": drop_copies, "despite": despite}
@@ -102,7 +102,7 @@ def generate(
         raise InputError("--drop-copies and --despite belong to --for-release AUDIT; give it, or leave them out")
     chosen = ("--label_threshold", "--vessel_share", "--validation_pairs")
     if weights and not validation_pairs and not any(word.startswith(chosen) for word in context.args):
-        from tofgan_monai.privacy.accounting import told_share
+        from tofgan_monai.gan.privacy_budget import told_share
 
         given["vessel_share"] = told_share(weights.parent)
         if given["vessel_share"] is None:
@@ -153,7 +153,7 @@ def evaluate(
     overrides = run(bundle, ["inference.yaml", "evaluate.yaml"], given, context)
     results = Path(overrides.get("results", output_dir / "results.jsonl"))
     if baseline:
-        from tofgan_monai.evaluation import score_threshold
+        from tofgan_monai.segmentation.evaluation import score_threshold
 
         split = str(overrides.get("split", "test"))
         score_threshold(dataset_dir, output=results, cohort=cohort, split=split)

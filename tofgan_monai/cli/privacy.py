@@ -19,7 +19,7 @@ def canary(
     seed: Annotated[int, typer.Option(min=0, help="of the draw of the patient")] = 0,
 ) -> None:
     """Repeat one patient's pairs in a stack: an audit must catch whoever trains on it."""
-    from tofgan_monai.privacy.canary import plant_canary
+    from tofgan_monai.attacks.canary import plant_canary
 
     manifest = plant_canary(members, output, times=times, seed=seed)
     typer.echo(f"{output}: {manifest['n']} pairs, those of patient {manifest['canary']['patient']} {times} times")

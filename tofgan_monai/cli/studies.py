@@ -36,8 +36,8 @@ def frechet(
     channel: Annotated[Channel, typer.Option(help="what is compared; pair: images and labels jointly")] = Channel.image,
 ) -> None:
     """Frechet distance of stacks to a real one, n pairs against n."""
-    from tofgan_monai.metrics.features import load_extractor
-    from tofgan_monai.metrics.frechet import compare_stacks
+    from tofgan_monai.metrics.stacks.features import load_extractor
+    from tofgan_monai.metrics.stacks.frechet import compare_stacks
 
     extractor = load_extractor(inception_weights)
     for line in compare_stacks(

@@ -75,7 +75,7 @@ def check(
     no_split: Annotated[bool, typer.Option("--no-split", help="volumes that are only to be segmented")] = False,
 ) -> None:
     """Find and validate volumes, split them by patient, write cohort.json."""
-    from tofgan_monai.cohort import check_cohort
+    from tofgan_monai.volumes.cohort import check_cohort
 
     report = check_cohort(
         folder,
@@ -110,7 +110,7 @@ def prepare(
     force: Annotated[bool, typer.Option("--force", help="prepare everything anew, masks and all")] = False,
 ) -> None:
     """Write prepared volumes: brain mask, image and label masked."""
-    from tofgan_monai.preparation import prepare
+    from tofgan_monai.volumes.preparation import prepare
 
     prepare(
         cohort,
@@ -136,7 +136,7 @@ def extract(
     skip: Annotated[int, typer.Option(help="of the patients in the order drawn, pass over the first so many")] = 0,
 ) -> None:
     """Sample a stack of 96x96 image-label pairs from prepared volumes."""
-    from tofgan_monai.preparation import extract
+    from tofgan_monai.volumes.preparation import extract
 
     manifest = extract(
         prepared, output, split=split, n_vessel=n_vessel, n_random=n_random, seed=seed, patients=patients, skip=skip

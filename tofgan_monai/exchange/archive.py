@@ -16,9 +16,9 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from tofgan_monai.exchange.inspection.problems import Problem, shown
+from tofgan_monai.exchange.inspection.reading import read_document
 from tofgan_monai.exchange.layout import DEVICE, MANIFEST
-from tofgan_monai.exchange.problems import Problem, shown
-from tofgan_monai.exchange.reading import read_document
 
 MAX_BYTES, MAX_FILES = 2**30, 64
 NAME = re.compile(rf"(?!{DEVICE}$)[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}")

@@ -10,12 +10,12 @@ from typing import Any
 
 import jsonschema
 
-from tofgan_monai.exchange.configs import check_configs
 from tofgan_monai.exchange.data_card import check_card
+from tofgan_monai.exchange.inspection.configs import check_configs
+from tofgan_monai.exchange.inspection.logging_conf import check_logging
+from tofgan_monai.exchange.inspection.problems import Problem, shown
+from tofgan_monai.exchange.inspection.reading import Document, read_document
 from tofgan_monai.exchange.layout import AUDIT, CARD, INFERENCE, LOGGING, METADATA, WEIGHTS, check_layout, config_names
-from tofgan_monai.exchange.logging_conf import check_logging
-from tofgan_monai.exchange.problems import Problem, shown
-from tofgan_monai.exchange.reading import Document, read_document
 from tofgan_monai.exchange.weights import check_weights, declared_network
 
 

@@ -24,15 +24,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tofgan_monai.bundle_paths import known_bundles
+from tofgan_monai.bundle_runs.paths import known_bundles
 from tofgan_monai.errors import InputError
+from tofgan_monai.exchange.inspection.problems import Problem, shown
+from tofgan_monai.exchange.inspection.reading import read_document
 from tofgan_monai.exchange.layout import AUDIT, CARD, WEIGHTS
-from tofgan_monai.exchange.problems import Problem, shown
-from tofgan_monai.exchange.reading import read_document
 from tofgan_monai.exchange.release import check_audit
 from tofgan_monai.files import write_json
-from tofgan_monai.pairs import KINDS
-from tofgan_monai.weights import load_weights
+from tofgan_monai.pairs.stack import KINDS
+from tofgan_monai.training.weights import load_weights
 
 RECORDED, DECLARED = "the training's records", "declared by whoever packed it"
 Seen = list[dict[str, Any]]

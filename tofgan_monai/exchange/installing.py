@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from tofgan_monai.bundle_paths import bundle_names, installed_dir
+from tofgan_monai.bundle_runs.paths import bundle_names, installed_dir
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.archive import NAME
 from tofgan_monai.exchange.verifying import Verified, is_unchanged

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from tofgan_monai.exchange.problems import Problem, shown
+from tofgan_monai.exchange.inspection.problems import Problem, shown
 
 METADATA, LOGGING, WEIGHTS = "configs/metadata.json", "configs/logging.conf", "models/model.pt"
 INFERENCE, CARD, MANIFEST = "configs/inference.yaml", "docs/data_card.json", "manifest.json"

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tofgan_monai.exchange.inspection.problems import Problem, shown
+from tofgan_monai.exchange.inspection.reading import read_document
 from tofgan_monai.exchange.layout import METADATA, WEIGHTS
-from tofgan_monai.exchange.problems import Problem, shown
-from tofgan_monai.exchange.reading import read_document
 
 _NOT_OF_ANYONE = {"root", "user", "admin", "localhost"}
 _ROOTS = r"data|datasets?|export|home|media|mnt|nas|projects?|scratch|srv|storage|Users|Volumes|work"

@@ -10,9 +10,9 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.archive import NAME, VERSION, Content, write
 from tofgan_monai.exchange.checks import check_files
 from tofgan_monai.exchange.data_card import as_text, check_card, declared, patients_behind
+from tofgan_monai.exchange.inspection.problems import Problem, shown
 from tofgan_monai.exchange.layout import AUDIT, CARD, MANIFEST, METADATA, WEIGHTS, check_layout
 from tofgan_monai.exchange.leaks import leaks
-from tofgan_monai.exchange.problems import Problem, shown
 from tofgan_monai.exchange.release import audit_of_weights, cleared, is_cleared
 from tofgan_monai.exchange.signatures import sign, signature_path
 from tofgan_monai.files import written_whole

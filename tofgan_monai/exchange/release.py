@@ -7,12 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.exchange.layout import AUDIT, CARD
-from tofgan_monai.exchange.leaks import leaks
-from tofgan_monai.exchange.problems import Problem, shown
-from tofgan_monai.exchange.reading import Path, read_document
-from tofgan_monai.privacy.evidence import (
+from tofgan_monai.audit.record import (
     FIGURES,
     MAX_REASON,
     OVERRIDDEN,
@@ -22,7 +17,12 @@ from tofgan_monai.privacy.evidence import (
     read_audit,
     summary,
 )
-from tofgan_monai.privacy.verdict import RELEASES, verdicts
+from tofgan_monai.audit.verdict import RELEASES, verdicts
+from tofgan_monai.errors import InputError
+from tofgan_monai.exchange.inspection.problems import Problem, shown
+from tofgan_monai.exchange.inspection.reading import Path, read_document
+from tofgan_monai.exchange.layout import AUDIT, CARD
+from tofgan_monai.exchange.leaks import leaks
 
 
 def audit_of_weights(path: str | os.PathLike, sha256: str) -> tuple[Audit, str]:

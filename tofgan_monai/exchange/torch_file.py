@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tofgan_monai.exchange.problems import shown
+from tofgan_monai.exchange.inspection.problems import shown
 from tofgan_monai.exchange.torch_zip import RESAVE, NotPlainError, torch_records
 
 MAX_SIZE, MAX_DIMENSIONS = 2**48, 8

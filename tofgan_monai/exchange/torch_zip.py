@@ -12,11 +12,11 @@ import struct
 import zipfile
 from collections.abc import Iterator
 
-from tofgan_monai.exchange.problems import shown
+from tofgan_monai.exchange.inspection.problems import shown
 
 MAX_RECORDS = 10_000
 RESAVE = (
-    "save it again: tofgan_monai.weights.save_weights({name: tensor.cpu().clone() for name, tensor in "
+    "save it again: tofgan_monai.training.weights.save_weights({name: tensor.cpu().clone() for name, tensor in "
     "weights.items()}, 'models/model.pt')"
 )
 _RECORDS = {

@@ -11,8 +11,8 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.archive import MAX_BYTES, Content, read
 from tofgan_monai.exchange.checks import check_files
 from tofgan_monai.exchange.data_card import kinds
+from tofgan_monai.exchange.inspection.problems import Problem, shown
 from tofgan_monai.exchange.layout import CARD, MANIFEST, METADATA, WEIGHTS
-from tofgan_monai.exchange.problems import Problem, shown
 from tofgan_monai.exchange.release import in_words
 from tofgan_monai.exchange.signatures import check_signature, signature_path
 from tofgan_monai.files import sha256

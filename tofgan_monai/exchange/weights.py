@@ -12,12 +12,12 @@ from monai.bundle import ConfigParser, ReferenceResolver
 from torch import nn
 from torch.nn.modules import module as hooks
 
-from tofgan_monai.exchange.problems import Problem, shown
-from tofgan_monai.exchange.reading import Document, Path
+from tofgan_monai.exchange.inspection.problems import Problem, shown
+from tofgan_monai.exchange.inspection.reading import Document, Path
 from tofgan_monai.exchange.torch_file import NotPlainError, StateDict, check_storages, described
 
 MAX_PARAMETERS, MAX_MODULES, MAX_DEPTH, MAX_NUMBER = 2**28, 10_000, 64, 2**16
-CRITICS = ("tofgan_monai.networks.Critic",)
+CRITICS = ("tofgan_monai.gan.networks.Critic",)
 
 
 class _ArgumentError(ValueError):

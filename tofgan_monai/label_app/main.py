@@ -23,9 +23,9 @@ from monailabel.tasks.train.bundle import BundleTrainTask
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.label_app.working_copy import BUNDLE, place_app, split_by_patient
-from tofgan_monai.pair_source import unwrapped
-from tofgan_monai.scans import default_patient
-from tofgan_monai.weights import fit_weights, load_weights
+from tofgan_monai.pairs.sampling import unwrapped
+from tofgan_monai.training.weights import fit_weights, load_weights
+from tofgan_monai.volumes.scans import default_patient
 
 EPISTEMIC_DROPOUT = 0.2
 

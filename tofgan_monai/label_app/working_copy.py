@@ -14,10 +14,10 @@ from typing import Any
 from monai.bundle import ConfigParser
 from torch import nn
 
-from tofgan_monai.bundle_paths import bundle_path
+from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import require_writable, written_whole
-from tofgan_monai.weights import load_weights
+from tofgan_monai.training.weights import load_weights
 
 BUNDLE = "tof_mra_vessel_segmentation"
 WEIGHTS = Path("models/model.pt")

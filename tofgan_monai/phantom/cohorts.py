@@ -14,7 +14,7 @@ import numpy as np
 
 from tofgan_monai.files import written_whole
 from tofgan_monai.phantom.head import Head, simulate_head
-from tofgan_monai.volumes import SIMULATED
+from tofgan_monai.volumes.volume import SIMULATED
 
 logger = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
-from tofgan_monai.metrics.overlap import summarise
-from tofgan_monai.report import study_text
+from tofgan_monai.metrics.segmentation.overlap import summarise
 from tofgan_monai.report.inputs import inputs_from_folder
 from tofgan_monai.report.rendering import render
-from tofgan_monai.report.study_tables import ARMS, THRESHOLDS, patients, set_label
+from tofgan_monai.report.study import text as study_text
+from tofgan_monai.report.study.tables import ARMS, THRESHOLDS, patients, set_label
 from tofgan_monai.report.tables import NONE, Block, Cell, Column, Row, Table
-from tofgan_monai.results import read_results, summaries
+from tofgan_monai.segmentation.results import read_results, summaries
 from tofgan_monai.study.data import Key, Scores, StudyResults, is_study, read_study
 
 NOT_RECORDED = "What was done, on whose data, is not recorded (no about.json)."

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tofgan_monai.pairs import open_stack
+from tofgan_monai.pairs.stack import open_stack
 from tofgan_monai.report.pictures import Picture, pair_tile, tile_picture
 
 N_PAIRS_SHOWN = 8

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.pairs import manifest_path
+from tofgan_monai.pairs.stack import manifest_path
 
 Captioned = list[tuple[str, Path]]
 

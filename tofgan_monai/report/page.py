@@ -12,14 +12,14 @@ import numpy as np
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
-from tofgan_monai.metrics.overlap import Summary
+from tofgan_monai.metrics.segmentation.overlap import Summary
 from tofgan_monai.report import paper
 from tofgan_monai.report.galleries import read_gallery
 from tofgan_monai.report.inputs import Captioned, ReportInputs, inputs_from_folder
 from tofgan_monai.report.pictures import loss_pictures, png_picture
 from tofgan_monai.report.rendering import render
-from tofgan_monai.report.study import write_study_report
-from tofgan_monai.results import BASELINE_MODEL, Line, read_results, summaries
+from tofgan_monai.report.study.page import write_study_report
+from tofgan_monai.segmentation.results import BASELINE_MODEL, Line, read_results, summaries
 from tofgan_monai.study.data import is_study
 
 PAPER = {

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tofgan_monai.bundle_paths import bundle_path
-from tofgan_monai.bundle_runs import mistyped, parse_overrides
-from tofgan_monai.cohort import read_cohort
+from tofgan_monai.bundle_runs.paths import bundle_path
+from tofgan_monai.bundle_runs.runs import mistyped, parse_overrides
 from tofgan_monai.errors import InputError
 from tofgan_monai.phantom import SEEDS
-from tofgan_monai.splits import SPLITS
 from tofgan_monai.study import plan as study
 from tofgan_monai.study.plan import PROCEDURAL, UNET, Settings
+from tofgan_monai.volumes.cohort import read_cohort
+from tofgan_monai.volumes.splits import SPLITS
 
 
 def problems_of(settings: Settings) -> list[str]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.metrics.thresholds import PROBABILITIES
-from tofgan_monai.results import BASELINE_MODEL, VALIDATION_BASELINE_MODEL, Line, read_results
+from tofgan_monai.metrics.segmentation.threshold_baseline import PROBABILITIES
+from tofgan_monai.segmentation.results import BASELINE_MODEL, VALIDATION_BASELINE_MODEL, Line, read_results
 from tofgan_monai.study import plan as study
 
 BASELINES = {"validation": VALIDATION_BASELINE_MODEL, None: BASELINE_MODEL}  # by the split a threshold is chosen on

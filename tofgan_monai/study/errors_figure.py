@@ -11,14 +11,14 @@ import torch
 from monai.transforms import AsDiscrete, Compose, EnsureChannelFirstd, LoadImaged, Orientationd
 from scipy import ndimage
 
-from tofgan_monai.bundle_paths import bundle_path
-from tofgan_monai.bundle_runs import inference_config
-from tofgan_monai.cohort import read_cohort
-from tofgan_monai.error_maps import COLOURS, error_map, radiological
+from tofgan_monai.bundle_runs.paths import bundle_path
+from tofgan_monai.bundle_runs.runs import inference_config
 from tofgan_monai.files import written_whole
-from tofgan_monai.metrics.calibre import EDGES_MM, calibre_mm
-from tofgan_monai.metrics.overlap import dice, spacing_of
-from tofgan_monai.weights import load_weights
+from tofgan_monai.metrics.segmentation.calibre import EDGES_MM, calibre_mm
+from tofgan_monai.metrics.segmentation.overlap import dice, spacing_of
+from tofgan_monai.segmentation.error_maps import COLOURS, error_map, radiological
+from tofgan_monai.training.weights import load_weights
+from tofgan_monai.volumes.cohort import read_cohort
 
 WINDOW_MM = 36.0
 NAMES = ("true positive", "false positive", "false negative")

@@ -8,7 +8,7 @@ import shlex
 from itertools import product
 from typing import Any
 
-from tofgan_monai.splits import SPLITS
+from tofgan_monai.volumes.splits import SPLITS
 
 UNET = "tof_mra_vessel_segmentation"
 PROCEDURAL = "procedural"
@@ -18,7 +18,7 @@ Settings = dict[str, Any]
 
 def n_patients(settings: Settings, site: str, split: str) -> int:
     """How many patients a cohort has in a split."""
-    from tofgan_monai.cohort import read_cohort
+    from tofgan_monai.volumes.cohort import read_cohort
 
     cohort = settings[f"cohort_{site.lower()}"]
     if cohort:
@@ -28,7 +28,7 @@ def n_patients(settings: Settings, site: str, split: str) -> int:
 
 def n_real(settings: Settings) -> int:
     """Pairs of the real stack: so many of each scan of cohort A's training patients."""
-    from tofgan_monai.cohort import read_cohort
+    from tofgan_monai.volumes.cohort import read_cohort
 
     cohort = settings["cohort_a"]
     n_scans = len(read_cohort(cohort, "training")) if cohort else settings["patients_a"][0]
@@ -84,7 +84,7 @@ def sampled_stacks(settings: Settings) -> dict[str, tuple[str, str]]:
 
 def files_of(cohort: str) -> list[str]:
     """Every volume that a cohort lists."""
-    from tofgan_monai.cohort import read_cohort
+    from tofgan_monai.volumes.cohort import read_cohort
 
     return [item[key] for item in read_cohort(cohort, "all") for key in ("image", "label", "mask") if item.get(key)]
 

@@ -16,7 +16,7 @@ from tofgan_monai.metrics.bootstrap import (
     mean_interval,
     paired_difference,
 )
-from tofgan_monai.results import Line
+from tofgan_monai.segmentation.results import Line
 from tofgan_monai.study import plan as study
 from tofgan_monai.study.data import BASELINES, Scores, StudyResults
 

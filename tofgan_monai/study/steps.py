@@ -19,12 +19,12 @@ import typer
 import yaml
 
 from tofgan_monai.files import written_whole
-from tofgan_monai.results import Line, read_results
-from tofgan_monai.splits import SPLITS
+from tofgan_monai.segmentation.results import Line, read_results
 from tofgan_monai.study import plan as study
 from tofgan_monai.study import provenance
 from tofgan_monai.study.data import BASELINES, as_results
 from tofgan_monai.study.statistics import statistics
+from tofgan_monai.volumes.splits import SPLITS
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -60,7 +60,7 @@ def choose_gan(output: Path) -> None:
 @app.command()
 def score_threshold(site: str, output: Path) -> None:
     """The best single threshold on test patients, chosen on the validation patients, and on the test patients too."""
-    from tofgan_monai import evaluation
+    from tofgan_monai.segmentation import evaluation
 
     with written_whole(output) as temporary:
         for chosen_on, model in BASELINES.items():

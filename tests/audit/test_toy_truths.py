@@ -1,0 +1,200 @@
+"""Toy truths: of stacks whose honesty is known, the attacks on the data find the copies and nothing else."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from tofgan_monai.attacks.copies import copies
+from tofgan_monai.attacks.on_pairs import Searches, data_attacks, search
+from tofgan_monai.attacks.risk import assess, member_only
+from tofgan_monai.audit.assessment import line
+from tofgan_monai.audit.cohorts import Cohort, Cohorts
+from tofgan_monai.audit.verdict import MIN_PAIRS, verdicts
+from tofgan_monai.metrics.stacks.frechet import feature_stats, frechet_distance
+from tofgan_monai.pairs.stack import normalise_patch
+
+DATA_ATTACKS = list(data_attacks())
+N_PATIENTS, N_PATCHES = 40, 3
+MANY = 160  # patients of the control whose interval must be narrow
+CONFIDENCE = 1 - 0.05 / len(DATA_ATTACKS)
+SIMILARITY = [name for name in DATA_ATTACKS if "image" in name or "label" in name]
+
+
+def patient(seed: int) -> np.ndarray:
+    """Pairs (3, 2, 96, 96) cut out of one plane of tissue with winding vessels, of the patient's own contrast."""
+    rng = np.random.default_rng(seed)
+    tissue, winding = (gaussian_filter(rng.normal(size=(144, 144)), sigma) for sigma in (9, 7))
+    vessels = np.abs(winding / winding.std()) < 0.12
+    plane = tissue / tissue.std() + rng.uniform(1, 3) * gaussian_filter(vessels.astype(float), 1)
+    pairs = []
+    for y, x in rng.integers(0, 49, (N_PATCHES, 2)):
+        image = plane[y : y + 96, x : x + 96] + rng.uniform(0.1, 0.3) * rng.normal(size=(96, 96))
+        pairs.append([normalise_patch(image), np.where(vessels[y : y + 96, x : x + 96], 1, -1)])
+    return np.array(pairs, np.float32)
+
+
+@cache
+def cohort(first: int, n: int = N_PATIENTS) -> np.ndarray:
+    return np.concatenate([patient(seed) for seed in range(first, first + n)])
+
+
+def noisy(pairs: np.ndarray) -> np.ndarray:
+    image = pairs[:, 0] + np.random.default_rng(1).normal(0, 0.1, pairs[:, 0].shape)
+    return np.stack([image.clip(-1, 1), pairs[:, 1]], axis=1).astype(np.float32)
+
+
+def moved(pairs: np.ndarray) -> np.ndarray:
+    """Each pair flipped and shifted in a way of its own."""
+    rng = np.random.default_rng(2)
+    flips = [(), (-1,), (-2,), (-2, -1)]
+    return np.stack(
+        [np.roll(np.flip(pair, flips[rng.integers(4)]), tuple(rng.integers(-12, 13, 2)), (1, 2)) for pair in pairs]
+    )
+
+
+STACKS = {
+    "exact": lambda: cohort(0).copy(),
+    "noisy": lambda: noisy(cohort(0)),
+    "moved": lambda: moved(cohort(0)),
+    "honest": lambda: cohort(1000),
+    "three copies": lambda: np.concatenate([cohort(0)[:N_PATCHES], cohort(1000)[N_PATCHES:]]),
+}
+
+
+@cache
+def stack(kind: str) -> np.ndarray:
+    return STACKS[kind]()
+
+
+@cache
+def queries() -> np.ndarray:
+    return np.concatenate([cohort(0), cohort(100)])  # members, non-members
+
+
+def of_patients(first: int, n: int) -> Cohort:
+    return Cohort(cohort(first, n), np.repeat(np.arange(n), N_PATCHES), "simulated", "")
+
+
+COHORTS = Cohorts(of_patients(0, N_PATIENTS), of_patients(100, N_PATIENTS), of_patients(200, 20))
+PATIENTS = np.repeat(np.arange(2 * N_PATIENTS), N_PATCHES)
+IS_MEMBER = PATIENTS < N_PATIENTS
+SEARCHES = Searches()
+
+
+@cache
+def scores(attack: str, kind: str) -> np.ndarray:
+    return data_attacks(SEARCHES)[attack](queries(), stack(kind), cohort(200, 20))
+
+
+@pytest.mark.parametrize(
+    ("kind", "attack"),
+    [(kind, attack) for kind in ("exact", "noisy") for attack in DATA_ATTACKS]
+    + [("moved", name) for name in SIMILARITY],
+)
+def test_copies_are_caught(kind: str, attack: str) -> None:
+    found = assess(scores(attack, kind), PATIENTS, IS_MEMBER, confidence=CONFIDENCE, n_resamples=1000)
+    assert found["patient"].auc.low > 0.5 and found["patch"].auc.low > 0.5
+    assert attack not in SIMILARITY or found["patient"].epsilon > 1
+
+
+@pytest.mark.parametrize("attack", DATA_ATTACKS)
+def test_honest_draws_pass(attack: str) -> None:
+    found = assess(scores(attack, "honest"), PATIENTS, IS_MEMBER, confidence=CONFIDENCE, n_resamples=1000)
+    for risk in found.values():
+        assert risk.auc.low < 0.5 < risk.auc.high
+        assert risk.epsilon == 0
+
+
+@pytest.mark.parametrize("kind", ["noisy", "honest"])
+@pytest.mark.parametrize("attack", DATA_ATTACKS)
+def test_among_members_there_is_nothing_to_find(attack: str, kind: str) -> None:
+    auc = member_only(scores(attack, kind), PATIENTS, IS_MEMBER)["patch"].auc
+    assert auc.low < 0.5 < auc.high
+
+
+@cache
+def scores_of_many(attack: str) -> np.ndarray:
+    return data_attacks(SEARCHES)[attack](cohort(2000, MANY + 1), stack("honest"), cohort(200, 20))
+
+
+@pytest.mark.parametrize("attack", DATA_ATTACKS)
+def test_of_many_members_the_control_says_so_within_fifteen_hundredths(attack: str) -> None:
+    patients = np.repeat(np.arange(MANY + 1), N_PATCHES)
+    auc = member_only(scores_of_many(attack), patients, patients < MANY)["patch"].auc
+    assert auc.low < 0.5 < auc.high  # by patch, over patients
+    assert max(0.5 - auc.low, auc.high - 0.5) <= 0.15
+
+
+def test_the_frechet_distance_ranks_copies_best() -> None:
+    # Which is why it cannot stand alone: by it the stack to release would be the one that is a copy.
+    def features(pairs: np.ndarray) -> np.ndarray:
+        return pairs[:, 0].reshape(-1, 6, 16, 6, 16).mean(axis=(2, 4)).reshape(len(pairs), 36)
+
+    members = feature_stats(features(cohort(0)))
+    distances = {kind: frechet_distance(feature_stats(features(stack(kind))), members) for kind in STACKS}
+    assert distances["exact"] < distances["noisy"] < distances["moved"] < distances["honest"]
+    assert distances["exact"] == pytest.approx(0, abs=1e-6)
+
+
+@cache
+def copies_in(kind: str) -> dict[str, Any]:
+    to_members, to_others = (
+        {channel: search(stack(kind), reals, channel) for channel in ("image", "label")}
+        for reals in (cohort(0), cohort(100))
+    )
+    return copies(to_members, to_others, (PATIENTS[IS_MEMBER],) * 2)
+
+
+@pytest.mark.parametrize("kind", ["exact", "noisy", "moved"])
+def test_near_copies_are_counted(kind: str) -> None:
+    found = copies_in(kind)
+    assert found["n_near_copies"] > 0.95 * len(stack(kind)) and found["p"] < 1e-9
+    assert found["n_copies"] > 0.75 * len(stack(kind))
+    ratio = found["nndr"]["image"]
+    assert ratio["members"]["median"] < ratio["non_members"]["median"] - 0.3
+
+
+def test_honest_draws_are_no_copies() -> None:
+    found = copies_in("honest")
+    assert found["n_near_copies"] <= 6 and found["p"] > 0.05 and found["n_copies"] == 0
+
+
+def test_three_copies_in_a_stack_are_found_though_they_raise_no_count() -> None:
+    found = copies_in("three copies")
+    assert found["n_copies"] == 3 and {0, 1, 2} <= set(found["near_copies"]) and found["p"] > 0.05
+    assert verdict("honest", found)["outcome"] == "failed"
+
+
+@cache
+def strangers(attack: str) -> np.ndarray:
+    there, here = (half.pairs for half in COHORTS.references.halves())
+    return data_attacks(SEARCHES)[attack](queries(), there, here)
+
+
+def verdict(kind: str, found: dict[str, Any]) -> dict[str, Any]:
+    """On releasing the stack, in which these copies were found; the planted ones and the canary are caught."""
+    audit = {
+        "target": {"stack": {"n": MIN_PAIRS}},  # said to be as many as the rule asks for
+        "training_checked": True,
+        "cohorts": COHORTS.described,
+        "attacks": [line(name, "data", scores(name, kind), COHORTS, strangers(name)) for name in DATA_ATTACKS],
+        "planted": {"attacks": {name: {"caught": True} for name in DATA_ATTACKS}},
+        "canary": {"times": 50, "repeats": [{"above_all": True, "of": N_PATIENTS + 1}] * 2},
+        "copies": found,
+    }
+    return verdicts(audit)["data"]
+
+
+@pytest.mark.parametrize("kind", ["exact", "noisy", "moved"])
+def test_verdict_on_copies_is_failed(kind: str) -> None:
+    assert verdict(kind, copies_in(kind))["outcome"] == "failed"
+
+
+def test_verdict_on_honest_draws_has_no_finding_and_no_failed_control() -> None:
+    found = verdict("honest", copies_in("honest"))  # of 40 patients an AUC of 0.75 may be beyond what can be excluded
+    assert found["outcome"] == "passed" or all("cannot be excluded" in reason for reason in found["reasons"])

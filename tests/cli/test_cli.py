@@ -1,0 +1,138 @@
+"""The verbs: what they pass on, one line for what is wrong, help for each."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tofgan_monai import cli
+from tofgan_monai.bundle_runs import runs as bundle_runs
+from tofgan_monai.cli import app
+from tofgan_monai.errors import InputError
+
+VERBS = [
+    *("phantom", "check", "prepare", "extract"),
+    *("train", "adopt", "generate", "segment", "evaluate"),
+    *("canary", "audit"),
+    *("pack", "verify", "install"),
+    *("frechet", "study", "report"),
+]
+
+
+def tofgan(*words):
+    return CliRunner().invoke(app, list(map(str, words)), env={"COLUMNS": "200", "NO_COLOR": "1"})
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """What `run_bundle` was called with."""
+    calls = []
+    monkeypatch.setattr(bundle_runs, "run_bundle", lambda *call: calls.append(call))
+    return calls
+
+
+def test_help_lists_every_verb():
+    assert [command.callback.__name__ for command in app.registered_commands] == VERBS
+    shown = tofgan("--help")
+    assert shown.exit_code == 0 and all(verb in shown.output for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_help(verb):
+    shown = tofgan(verb, "--help")
+    assert shown.exit_code == 0 and f"{verb} " in shown.output and "--help" in shown.output
+
+
+def test_train_passes_absolute_paths_and_overrides_on(ran, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = "train tof_mra_dcgan --output-dir out --pairs a.npy --pairs b.npy --width 8 --generator_lr=1e-4 --paper"
+    done = tofgan(*words.split(), "--betas", "[0.5, 0.9]", "--device", "$torch.device('cpu')")
+    assert done.exit_code == 0, done.output
+    ((bundle, configs, overrides),) = ran
+    assert bundle.name == "tof_mra_dcgan" and configs == ["train.yaml", "paper.yaml"]
+    assert {name: value for name, value in overrides.items() if value is not None} == {
+        "output_dir": str(tmp_path / "out"),
+        "pairs": [str(tmp_path / "a.npy"), str(tmp_path / "b.npy")],
+        "width": 8,
+        "generator_lr": 1e-4,
+        "betas": [0.5, 0.9],
+        "device": "$torch.device('cpu')",
+    }
+
+
+def test_generate_and_evaluate_pass_their_options_on(ran, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert tofgan("generate", "tof_mra_dcgan", "a.npy", "-n", 5, "--width", 8).output == "a.npy: 5 synthetic pairs\n"
+    unset = {"validation_pairs": None}
+    assert ran[0][2] == {"n": 5, "seed": 0, "output": str(tmp_path / "a.npy"), "weights": None, "width": 8, **unset}
+    assert tofgan("evaluate", "prepared", "out", "--model", "real", "--split", "validation").exit_code == 0
+    assert ran[1][1] == ["inference.yaml", "evaluate.yaml"]
+    assert ran[1][2]["model"] == "real" and ran[1][2]["split"] == "validation"
+
+
+def test_generate_takes_the_share_of_vessels_that_a_private_training_tells(ran, tmp_path):
+    (tmp_path / "guarantee.json").write_text('{"vessel_share": 0.03}')
+    weights = ("--weights", tmp_path / "best.pt")
+    assert tofgan("generate", "tof_mra_dp_wgan_gp", tmp_path / "a.npy", *weights).exit_code == 0
+    assert (
+        tofgan("generate", "tof_mra_dp_wgan_gp", tmp_path / "a.npy", *weights, "--label_threshold", 0.1).exit_code == 0
+    )
+    assert ran[0][2]["vessel_share"] == 0.03 and "vessel_share" not in ran[1][2]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("train tof_mra_dcgan --output-dir OUT", "nothing to train on"),
+        ("train tof_mra_dcgan --output-dir OUT --pairs a.npy --widht 8", "did you mean --width?"),
+        ("train tof_mra_dcgan --output-dir OUT --pairs a.npy --width", "overrides come as --ID VALUE"),
+        ("train tof_mra_dcgan --output-dir OUT --pairs a.npy width 8", "overrides come as --ID VALUE"),
+        ("train tof_mra_dcgan --output-dir OUT --pairs none.npy", "none.npy: not a readable stack"),
+        ("train tof_mra_dcgam --output-dir OUT --pairs a.npy", "no such bundle"),
+        ("generate tof_mra_dcgan OUT.npy --weights none.pt", "none.pt: no such weights"),
+        ("generate tof_mra_dcgan OUT.npy -n 0 --weights none.pt", "error: "),
+        ("check nowhere --counts 1,two", "--counts 1,two: give numbers"),
+        ("phantom OUT -n 0", "-n 0"),
+    ],
+)
+def test_what_is_wrong_is_a_line_on_stderr_and_exit_code_1(words, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tofgan", *words.split()])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    shown = capsys.readouterr()
+    errors = [line for line in shown.err.splitlines() if line.startswith("error: ")]
+    assert exit_.value.code == 1 and len(errors) == 1 and told in errors[0]
+    assert "Traceback" not in shown.err and not Path("OUT.npy").exists()
+
+
+def test_each_problem_has_its_line(monkeypatch, capsys):
+    def fail(words):
+        raise InputError(["a.nii: broken", "b.nii: broken"])
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["tofgan", "check"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err == "error: a.nii: broken\nerror: b.nii: broken\n"
+
+
+def test_verbs_joined_by_a_plus_run_one_after_the_other_until_one_fails(monkeypatch, tmp_path, capsys, ran):
+    monkeypatch.chdir(tmp_path)
+    generate = "generate tof_mra_dcgan a.npy"
+    monkeypatch.setattr(sys, "argv", ["tofgan", *f"{generate} -n 5 + {generate} -n 6".split()])
+    cli.main()
+    assert [call[2]["n"] for call in ran] == [5, 6]
+    monkeypatch.setattr(sys, "argv", ["tofgan", *f"phantom OUT -n 0 + {generate} -n 7".split()])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == 1 and len(ran) == 2 and "error: " in capsys.readouterr().err
+
+
+def test_overlays_come_after_the_papers(ran, tmp_path):
+    words = "train tof_mra_vessel_segmentation --output-dir out --pairs a.npy --paper --overlay classical"
+    assert tofgan(*words.split()).exit_code == 0
+    assert ran[0][1] == ["train.yaml", "paper.yaml", "classical.yaml"]

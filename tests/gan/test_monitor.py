@@ -1,0 +1,72 @@
+"""Pairs of fixed latents: the grid, the figure, and nothing of the training disturbed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from tofgan_monai.gan.monitor import PairMonitor, pair_grid
+from tofgan_monai.gan.networks import Generator
+from tofgan_monai.gan.step import GaussianLatents
+from tofgan_monai.pairs.stack import PairDataset
+
+
+class Replay(nn.Module):
+    """Not a generator: gives the pairs it was made with, one after the other, with half-hearted labels."""
+
+    def __init__(self, pairs):
+        super().__init__()
+        self.pairs, self.next = nn.Parameter(pairs * torch.tensor([1, 0.3])[:, None, None]), 0
+
+    def forward(self, latents):
+        self.next += len(latents)
+        return self.pairs[self.next - len(latents) : self.next]
+
+
+@pytest.fixture(scope="module")
+def reals(tmp_path_factory, write_pairs):
+    return PairDataset(write_pairs(tmp_path_factory.mktemp("pairs") / "a.npy", 24))
+
+
+def test_grid_has_each_image_above_its_label():
+    pairs = np.stack([np.stack([np.full((4, 4), i / 10), np.full((4, 4), -1)]) for i in range(3)])
+    grid = pair_grid(pairs, columns=2)
+    assert grid.dtype == np.uint8 and grid.shape == (2 * 2 * 6, 2 * 6)
+    tiles = grid.reshape(4, 6, 2, 6)[:, 2, :, 2]  # a voxel of each tile
+    assert tiles.tolist() == [[127, 140], [0, 0], [153, 64], [0, 64]]
+
+
+def test_distance_is_zero_for_the_reals_themselves_with_labels_as_a_stack_holds_them(reals, tmp_path):
+    monitor = PairMonitor(nn.Identity(), GaussianLatents(3), reals=reals, output_dir=str(tmp_path))
+    monitor.generator = Replay(monitor.reals)
+    assert monitor.distance() == 0
+
+
+def test_monitor_leaves_training_as_it_was_and_draws(reals, tmp_path):
+    torch.manual_seed(0)
+    generator = Generator(3, 2).train()
+    monitor = PairMonitor(generator, GaussianLatents(3), reals=reals, output_dir=str(tmp_path), n=20)
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    state = torch.get_rng_state()
+    assert monitor.pairs().shape == (20, 2, 96, 96) and monitor.pairs().equal(monitor.pairs())
+    assert monitor.distance() > 0
+    monitor(SimpleNamespace(state=SimpleNamespace(epoch=7)))
+    assert Image.open(tmp_path / "previews" / "epoch_0007.png").size == (8 * 98, 4 * 98)
+    assert any((tmp_path / "tensorboard").iterdir())
+    assert generator.training and torch.get_rng_state().equal(state)
+    assert all(value.equal(before[name]) for name, value in generator.state_dict().items())
+
+
+def test_small_sets_of_reals_are_enough(reals, tmp_path):
+    monitor = PairMonitor(Generator(3, 2), GaussianLatents(3), reals=reals, output_dir=str(tmp_path), n=256)
+    assert len(monitor.reals) == len(monitor.pairs()) == 24
+
+
+def test_without_reals_it_draws_all_the_same(tmp_path):
+    monitor = PairMonitor(Generator(3, 2), GaussianLatents(3), reals=None, output_dir=str(tmp_path), n=20)
+    assert len(monitor.pairs()) == 20

@@ -1,0 +1,145 @@
+"""clDice and Betti numbers: closed forms, oracles, the empty cases."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from skimage.morphology import ball, skeletonize
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.metrics.segmentation.topology import SCORES, TopologyMetric, betti_errors, betti_numbers, cl_dice
+
+SHAPE = (24, 20, 16)
+
+
+def tube(start: int, stop: int, *, at: tuple[int, int] = (8, 8), radius: int = 2) -> np.ndarray:
+    """A straight vessel along X."""
+    y, z = np.ogrid[: SHAPE[1], : SHAPE[2]]
+    disc = (y - at[0]) ** 2 + (z - at[1]) ** 2 <= radius**2
+    volume = np.zeros(SHAPE, bool)
+    volume[start:stop] = disc
+    return volume
+
+
+def ring() -> np.ndarray:
+    volume = np.zeros(SHAPE, bool)
+    volume[4:12, 4:12, 5:8] = True
+    volume[7:9, 7:9] = False
+    return volume
+
+
+def shell() -> np.ndarray:
+    volume = np.zeros(SHAPE, bool)
+    volume[3:14, 3:14, 3:14] = ball(5)
+    volume[8, 8, 8] = False
+    return volume
+
+
+def scattered(seed: int, share: float) -> np.ndarray:
+    return np.random.default_rng(seed).random((9, 8, 7)) < share
+
+
+def euler_by_cells(volume: np.ndarray) -> int:
+    """Corners - edges + faces - cubes of the solid voxels' union, counted one by one."""
+    cells = set()
+    for voxel in np.argwhere(volume):
+        for offset in product((-1, 0, 1), repeat=3):
+            cells.add(tuple(2 * voxel + offset))
+    n_odd = [sum(coordinate % 2 == 0 for coordinate in cell) for cell in cells]  # even: along the voxel's extent
+    return sum((-1) ** n for n in n_odd)
+
+
+@pytest.mark.parametrize(
+    ("volume", "numbers"),
+    [
+        (tube(2, 20), (1, 0, 0)),
+        (tube(2, 9) | tube(12, 20), (2, 0, 0)),
+        (ring(), (1, 1, 0)),
+        (shell(), (1, 0, 1)),
+        (np.zeros(SHAPE, bool), (0, 0, 0)),
+        (np.ones(SHAPE, bool), (1, 0, 0)),
+    ],
+)
+def test_shapes_of_known_topology(volume: np.ndarray, numbers: tuple[int, int, int]) -> None:
+    assert betti_numbers(volume) == numbers
+
+
+def test_voxels_that_touch_at_a_corner_are_one() -> None:
+    volume = np.zeros(SHAPE, bool)
+    volume[5, 5, 5] = volume[6, 6, 6] = True
+    assert betti_numbers(volume) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("seed", "share"), [(0, 0.05), (1, 0.2), (2, 0.4), (3, 0.7)])
+def test_betti_numbers_sum_to_the_euler_number_counted_by_cells(seed: int, share: float) -> None:
+    volume = scattered(seed, share)
+    components, loops, cavities = betti_numbers(volume)
+    assert components - loops + cavities == euler_by_cells(volume)
+    assert min(components, loops, cavities) >= 0
+
+
+def test_a_cut_vessel_is_one_error_that_the_dice_hardly_sees() -> None:
+    truth, prediction = tube(2, 22), tube(2, 11) | tube(12, 22)
+    assert betti_errors(prediction, truth) == (1, 0, 0)
+    assert 2 * (prediction & truth).sum() / (prediction.sum() + truth.sum()) > 0.97
+    assert betti_errors(truth, truth) == (0, 0, 0)
+
+
+def test_half_the_centreline_is_found() -> None:
+    truth, prediction = tube(0, 24, radius=1), tube(0, 12, radius=1)
+    line = skeletonize(truth)
+    sensitivity = (line & prediction).sum() / line.sum()
+    assert sensitivity == pytest.approx(0.5, abs=0.05)
+    assert cl_dice(prediction, truth) == pytest.approx(2 * sensitivity / (1 + sensitivity))
+    assert cl_dice(truth, truth) == 1
+
+
+def test_a_thicker_vessel_keeps_its_centreline() -> None:
+    assert cl_dice(tube(2, 20, radius=3), tube(2, 20, radius=1)) > 0.95
+    assert cl_dice(tube(2, 20, at=(4, 4), radius=1), tube(2, 20, at=(14, 10), radius=1)) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_clipping_to_the_box_changes_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    prediction, truth = (tube(3, 20, at=tuple(rng.integers(6, 9, 2))) for _ in range(2))
+    lines = skeletonize(prediction), skeletonize(truth)
+    precision, sensitivity = (lines[0] & truth).sum() / lines[0].sum(), (lines[1] & prediction).sum() / lines[1].sum()
+    assert cl_dice(prediction, truth) == pytest.approx(2 * precision * sensitivity / (precision + sensitivity))
+
+
+def test_empty_volumes_follow_the_rule() -> None:
+    empty = np.zeros(SHAPE, bool)
+    assert [cl_dice(empty, empty), cl_dice(empty, ring()), cl_dice(ring(), empty)] == [1, 0, 0]
+    assert betti_errors(empty, ring()) == (1, 1, 0)
+
+
+def test_bad_input_is_named() -> None:
+    with pytest.raises(InputError, match="other than 0 and 1"):
+        cl_dice(0.5 * ring(), ring())
+    with pytest.raises(InputError, match="two equal ones"):
+        betti_errors(ring(), ring()[1:])
+    with pytest.raises(InputError, match="two equal ones"):
+        betti_numbers(ring()[0])
+    with pytest.raises(InputError, match="unknown"):
+        TopologyMetric("dsc")
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_the_metric_averages_patients(score: str) -> None:
+    truths, predictions = [tube(2, 22), ring(), shell()], [tube(2, 11) | tube(14, 22), shell(), np.zeros(SHAPE, bool)]
+    metric = TopologyMetric(score)
+    for prediction, truth in zip(predictions, truths, strict=True):  # as an evaluator's decollated output
+        metric([torch.from_numpy(prediction)[None].float()], [MetaTensor(torch.from_numpy(truth)[None].float())])
+    pairs = list(zip(predictions, truths, strict=True))
+    expected = [(cl_dice(*pair), *betti_errors(*pair))[SCORES.index(score)] for pair in pairs]
+    assert metric.aggregate().item() == pytest.approx(np.mean(expected), rel=1e-6)
+    metric.reset()
+    with pytest.raises(InputError, match="nothing to average"):
+        metric.aggregate()
+    with pytest.raises(InputError, match="2 and 2 channels"):
+        metric(torch.zeros(1, 2, *SHAPE), torch.zeros(1, 2, *SHAPE))

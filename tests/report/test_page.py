@@ -1,0 +1,169 @@
+"""The report: self-contained, escaped, complete where the folder is, and clear where it is not."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.metrics.segmentation.overlap import Overlap
+from tofgan_monai.pairs.stack import StackWriter
+from tofgan_monai.report import ReportInputs, inputs_from_folder, write_report
+from tofgan_monai.segmentation.error_maps import save_error_map
+from tofgan_monai.segmentation.results import BASELINE_MODEL, result_lines, write_results
+
+
+def write_stack(path: Path, **manifest: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    with StackWriter(path, 10, manifest) as stack:
+        stack.append(np.stack([rng.uniform(-1, 1, (10, 96, 96)), rng.choice([-1, 1], (10, 96, 96))], axis=1))
+
+
+def write_scores(path: Path, model: str, cohort: str, scores: list[Overlap], more: list[dict] | None = None) -> None:
+    write_results(path, result_lines(scores, model=model, cohort=cohort, split="test", more=more))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run with everything in it."""
+    write_stack(tmp_path / "pairs" / "dcgan.npy", kind="synthetic", label_threshold=0.25)
+    write_stack(tmp_path / "pairs" / "train_a.npy", kind="real")
+    for cohort in "AB":
+        write_scores(tmp_path / "results.jsonl", BASELINE_MODEL, cohort, [Overlap(0.6, 9.0, ""), Overlap(0.5, 8.0, "")])
+        write_scores(tmp_path / "results.jsonl", "U-Net", cohort, [Overlap(0.9, 2.0, ""), Overlap(0, 99, "prediction")])
+    for name, rows in {
+        "dcgan": [{"epoch": n, "critic_loss": 1.0 / n, "generator_loss": 2.0, "note": "x"} for n in range(1, 4)],
+        "unet": [{"epoch": 1, "loss": 0.5, "val_dice": float("nan")}, {"epoch": 2, "loss": 0.4, "val_dice": 0.7}],
+    }.items():
+        losses = tmp_path / "train" / name / "losses.jsonl"
+        losses.parent.mkdir(parents=True)
+        losses.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    volume = np.random.default_rng(0).random((8, 8, 4))
+    prediction, truth = volume > 0.7, volume > 0.8
+    save_error_map(tmp_path / "figures/x.png", volume, prediction=prediction, truth=truth, title="U-Net, test-00")
+    about = {
+        "title": "A <run>",
+        "paragraphs": ["All heads are simulated."],
+        "captions": {"dcgan": "The DCGAN", "train_a": "Real pairs <A>"},
+    }
+    (tmp_path / "about.json").write_text(json.dumps(about))
+    return tmp_path
+
+
+class Resources(HTMLParser):
+    """What a page would load, and that its tags are closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.open: list[str] = []
+        self.alts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.sources += [
+            value or "" for key, value in attrs if key in ("src", "srcset", "data") or (tag, key) == ("link", "href")
+        ]
+        if tag == "img":
+            self.alts.append(values.get("alt") or "")
+        if tag not in ("meta", "img", "br", "line", "circle"):
+            self.open.append(tag)
+        assert tag not in ("script", "iframe", "object", "link")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("line", "circle"):
+            assert self.open.pop() == tag
+
+
+def test_a_whole_folder_becomes_one_self_contained_page(folder: Path) -> None:
+    path = write_report(folder)
+    page = path.read_text(encoding="utf-8")
+    assert path == folder / "report.html"
+    resources = Resources()
+    resources.feed(page)
+    assert resources.open == []
+    assert (
+        len(resources.sources) == 2 * 8 + 1 + 2 + 1
+    )  # pairs, losses of a GAN, losses and Dice of a U-Net, an error map
+    assert all(source.startswith("data:image/") for source in resources.sources)
+    assert all(resources.alts)
+    assert not re.search(r"url\(|@import|<b>", page)
+    assert str(folder) not in page
+
+
+def test_the_page_says_what_was_found(folder: Path) -> None:
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "A &lt;run&gt;" in page and "Real pairs &lt;A&gt;" in page and "All heads are simulated." in page
+    assert page.index("Real pairs") < page.index("The DCGAN")
+    assert "label threshold 0.25" in page and "U-Net, test-00" in page
+    text = re.sub(r"<[^>]+>", "", page)
+    assert "0.450 ± 0.636" in text  # the empty prediction is in the mean
+    assert text.index("0.450") < text.index("0.550 ± 0.071")  # the baseline stands last
+    assert "Cohort A, test patients" in page and "Cohort B, test patients" in page
+    assert "28.97" in page and "does not make it anonymous" in page
+    assert "about.json" not in page and "There are no" not in page
+
+
+def test_the_same_folder_gives_the_same_bytes(folder: Path) -> None:
+    assert write_report(folder).read_bytes() == write_report(folder).read_bytes()
+
+
+def test_missing_parts_are_named_on_the_page(tmp_path: Path) -> None:
+    write_scores(tmp_path / "results.jsonl", "U-Net", "", [Overlap(0.9, 2.0, "")])
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    for missing in ("No pairs", "No error maps", "No loss curves", "no description was given"):
+        assert missing in page
+    assert "No scores" not in page
+    assert "Test patients" in page
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "about.json").write_text("{}")
+    with pytest.raises(InputError, match="nothing to report"):
+        write_report(tmp_path)
+    with pytest.raises(InputError, match="nothing to report"):
+        write_report(ReportInputs(), tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_all_broken_parts_are_named_and_the_old_report_is_kept(folder: Path) -> None:
+    old = write_report(folder).read_bytes()
+    stack = folder / "pairs" / "dcgan.npy"
+    stack.write_bytes(stack.read_bytes()[:-100])
+    (folder / "train" / "unet" / "losses.jsonl").write_text("{broken")
+    (folder / "results.jsonl").write_text("{}\n")
+    with pytest.raises(InputError) as caught:
+        write_report(folder)
+    assert [name in str(caught.value) for name in ("dcgan.npy", "losses.jsonl", "results.jsonl")] == [True] * 3
+    assert (folder / "report.html").read_bytes() == old
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("about.json", "[1"), ("about.json", '{"title": 3}'), ("figures/x.png", "?")]
+)
+def test_files_of_another_form_are_named(folder: Path, name: str, content: str) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=name):
+        inputs_from_folder(folder)
+
+
+def test_scores_that_dice_is_blind_to_stand_in_a_table_of_their_own(tmp_path):
+    more = [
+        {"cl_dice": 0.75, "betti_errors": [3, 1, 0], "asd_mm": 0.5, "avd_mm": 0.25},
+        {"cl_dice": 0.85, "betti_errors": [4, 2, 0], "asd_mm": 0.7, "avd_mm": 0.35},
+    ]
+    write_scores(tmp_path / "results.jsonl", "U-Net", "A", [Overlap(0.9, 2.0, ""), Overlap(0.8, 3.0, "")], more)
+    write_scores(tmp_path / "results.jsonl", "older", "A", [Overlap(0.9, 2.0, "")])
+    table = write_report(tmp_path).read_text("utf-8").split("What the Dice coefficient does not see")[1]
+    cells = "".join(f"<td>{value}</td>" for value in ("U-Net", "0.800", "3.5", "1.5", "0.0", "0.60", "0.30"))
+    assert cells in table and "older" not in table.split("</table>")[0]
+
+
+def test_older_results_have_no_such_table(folder):
+    assert "What the Dice coefficient does not see" not in write_report(folder).read_text("utf-8")

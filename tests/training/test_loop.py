@@ -1,0 +1,294 @@
+"""Trainings that go on: the same weights as without the interruption; what is refused, kept and told."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+
+import pytest
+import torch
+from monai.data import DataLoader, Dataset
+from monai.engines import Trainer
+from monai.transforms import RandScaleIntensityd
+from torch import nn
+
+from tests.helpers.checkpoints import same
+from tofgan_monai.errors import InputError
+from tofgan_monai.gan.networks import HalfUNet
+from tofgan_monai.gan.step import TrainingDivergedError
+from tofgan_monai.training.loop import History, KeepBest, run_resumable, seed_epoch
+from tofgan_monai.training.weights import data_seen, load_weights, save_weights, start_from
+
+
+class Training:
+    """Ten samples in batches of four, a random transform, a shuffle and dropout: all that a seed has to bring back."""
+
+    def __init__(self, output_dir, *, max_epochs=3, recipe=None, seed=0, fail_at=None, nan_at=None, figures=None):
+        torch.manual_seed(123)  # the weights at the start; the training's seed comes later
+        self.network = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.3), nn.Linear(8, 1))
+        self.optimizer = torch.optim.Adam(self.network.parameters(), 0.05)
+        self.history = History()
+        data = [{"x": torch.full((3,), float(i))} for i in range(10)]
+        self.loader = DataLoader(
+            Dataset(data, RandScaleIntensityd("x", factors=0.5, prob=0.9)), batch_size=4, shuffle=True
+        )
+        self.seen = []
+        self.fail_at, self.nan_at = fail_at, nan_at
+        handlers = [self.history]
+        if figures:
+            handlers.append(
+                KeepBest(
+                    self.network,
+                    self.history,
+                    figure="figure",
+                    measure=lambda: figures[self.trainer.state.epoch - 1],
+                    output_dir=str(output_dir),
+                    higher_is_better=True,
+                )
+            )
+        self.trainer = Trainer(
+            device=torch.device("cpu"),
+            max_epochs=max_epochs,
+            data_loader=self.loader,
+            iteration_update=self.step,
+            handlers=handlers,
+            decollate=False,
+        )
+        self.arguments = (self.trainer, {"network": self.network, "optimizer": self.optimizer}, str(output_dir))
+        self.options = {"history": self.history, "seed": seed, "recipe": recipe or {"lr": 0.05}}
+
+    def step(self, engine, batch):
+        if engine.state.iteration == self.fail_at:
+            raise KeyboardInterrupt
+        self.seen.append(batch["x"])
+        loss = (self.network(batch["x"]) - 1).square().mean()
+        if engine.state.iteration == self.nan_at:
+            loss = loss * math.nan
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss.detach(), "size": float(len(batch["x"])), "pred": batch["x"]}
+
+    def run(self):
+        run_resumable(*self.arguments, **self.options)
+        return self
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("fail_at", [2, 4, 5, 9])
+def test_interrupted_training_ends_with_the_same_weights_bit_for_bit(tmp_path, fail_at):
+    whole = Training(tmp_path / "whole").run()
+    with pytest.raises(KeyboardInterrupt):
+        Training(tmp_path / "cut", fail_at=fail_at).run()
+    torch.rand(7)  # whatever happens between the two
+    resumed = Training(tmp_path / "cut").run()
+    assert same(load_weights(tmp_path / "whole" / "checkpoint.pt"), load_weights(tmp_path / "cut" / "checkpoint.pt"))
+    assert same(whole.network.state_dict(), resumed.network.state_dict())
+    assert same(whole.seen[-len(resumed.seen) :], resumed.seen)
+    assert len(resumed.seen) == 9 - 3 * ((fail_at - 1) // 3)
+
+
+def test_what_no_seed_gives_is_kept_before_the_first_step(tmp_path):
+    training = Training(tmp_path, fail_at=1)
+    training.options["save_first"] = True
+    torch.nn.init.constant_(training.network[2].weight, 7)
+    with pytest.raises(KeyboardInterrupt):
+        training.run()
+    kept = load_weights(tmp_path / "checkpoint.pt")
+    assert kept["epoch"] == 0 and (kept["state"]["network"]["2.weight"] == 7).all()
+    again = Training(tmp_path, max_epochs=1, fail_at=1)
+    with pytest.raises(KeyboardInterrupt):
+        again.run()
+    assert (again.network[2].weight == 7).all()
+
+
+def test_epochs_differ_and_another_seed_is_another_training(tmp_path):
+    seen = Training(tmp_path / "0").run().seen
+    assert not torch.cat(seen[:3]).equal(torch.cat(seen[3:6]))
+    assert not same(seen, Training(tmp_path / "1", seed=1).run().seen)
+
+
+def test_losses_have_a_line_an_epoch_with_the_means(tmp_path):
+    training = Training(tmp_path, max_epochs=2).run()
+    lines = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["iteration"]) for line in lines] == [(1, 3), (2, 6)]
+    assert lines[0]["size"] == pytest.approx(10 / 3)  # batches of 4, 4 and 2
+    assert "pred" not in lines[0] and training.history.values("loss") == [line["loss"] for line in lines]
+
+
+def test_finished_training_says_so_and_changes_nothing(tmp_path, caplog):
+    Training(tmp_path).run()
+    before = files(tmp_path)
+    with caplog.at_level(logging.INFO):
+        assert not Training(tmp_path).run().seen
+    assert "finished already (3 epochs)" in caplog.text and files(tmp_path) == before
+
+
+def test_more_epochs_go_on_as_if_asked_for_at_once(tmp_path):
+    Training(tmp_path / "a", max_epochs=1).run()
+    Training(tmp_path / "a").run()
+    Training(tmp_path / "b").run()
+    assert same(load_weights(tmp_path / "a" / "checkpoint.pt"), load_weights(tmp_path / "b" / "checkpoint.pt"))
+
+
+def test_another_configuration_is_refused_by_what_changed(tmp_path):
+    Training(tmp_path, recipe={"lr": "Adam\n  rate 0.05\n  betas", "width": 2}).run()
+    before = files(tmp_path)
+    with pytest.raises(InputError) as caught:
+        Training(tmp_path, max_epochs=4, seed=5, recipe={"lr": "Adam\n  rate 0.1\n  betas", "new": 1}).run()
+    told = str(caught.value)
+    for part in (
+        "'rate 0.05' then, 'rate 0.1' now",
+        "new: 'absent' then, '1' now",
+        "width: '2' then",
+        "seed: '0' then",
+    ):
+        assert part in told
+    assert "choose another output_dir" in told and "betas" not in told and files(tmp_path) == before
+
+
+def test_truncated_checkpoint_is_told(tmp_path):
+    Training(tmp_path, max_epochs=1).run()
+    whole = (tmp_path / "checkpoint.pt").read_bytes()
+    (tmp_path / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"checkpoint\.pt: not readable as weights, truncated"):
+        Training(tmp_path).run()
+
+
+@pytest.mark.parametrize(("nan_at", "kept"), [(2, "no epoch was complete"), (5, "the last good checkpoint is")])
+def test_loss_that_is_no_number_stops_and_the_last_checkpoint_stays(tmp_path, nan_at, kept):
+    with pytest.raises(TrainingDivergedError, match=f"the loss became nan in iteration {nan_at}; {kept}"):
+        Training(tmp_path, nan_at=nan_at).run()
+    assert (tmp_path / "checkpoint.pt").exists() == (nan_at > 3)
+    if nan_at > 3:
+        content = load_weights(tmp_path / "checkpoint.pt")
+        assert content["epoch"] == 1 and all(value.isfinite().all() for value in content["state"]["network"].values())
+
+
+def test_disk_that_fills_up_keeps_the_last_checkpoint(tmp_path, full_disk):
+    Training(tmp_path, max_epochs=1).run()
+    before = files(tmp_path)
+    with full_disk(1000), pytest.raises(InputError, match=r"checkpoint\.pt: cannot be written \(File too large\)"):
+        Training(tmp_path).run()
+    after = files(tmp_path)
+    assert after["checkpoint.pt"] == before["checkpoint.pt"] and after.keys() == before.keys()
+    Training(tmp_path).run()  # and goes on when there is space again
+
+
+def test_folder_that_is_a_file_is_told(tmp_path):
+    (tmp_path / "output").write_text("a file")
+    with pytest.raises(InputError, match=r"output.*cannot be written"):
+        Training(tmp_path / "output", max_epochs=1).run()
+
+
+def test_best_weights_are_those_of_the_best_figure(tmp_path):
+    figures = [0.3, 0.7, 0.5]
+    after_two = Training(tmp_path / "two", max_epochs=2, figures=figures).run().network.state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        Training(tmp_path / "best", figures=figures, fail_at=8).run()
+    training = Training(tmp_path / "best", figures=figures).run()  # the best is remembered through the interruption
+    assert same(load_weights(tmp_path / "best" / "best.pt"), after_two)
+    assert training.history.values("figure") == figures
+    assert training.trainer.state.metrics["figure"] == 0.5
+
+
+@pytest.mark.parametrize(("higher_is_better", "best"), [(True, 3), (False, 5)])
+def test_figure_is_measured_every_k_epochs_and_after_the_last(tmp_path, higher_is_better, best):
+    network, history = nn.Linear(1, 1), History()
+    measured = iter([0.3, 0.1])
+    keep = KeepBest(
+        network,
+        history,
+        figure="f",
+        measure=lambda: next(measured),
+        output_dir=str(tmp_path),
+        higher_is_better=higher_is_better,
+        every=3,
+    )
+    trainer = Trainer(torch.device("cpu"), 5, [None], iteration_update=lambda engine, batch: {}, handlers=[history])
+    for epoch in range(1, 6):
+        trainer.state.epoch = epoch
+        nn.init.constant_(network.weight, epoch)
+        history.epochs.append({"epoch": epoch})
+        keep(trainer)
+    assert [line["epoch"] for line in history.epochs if "f" in line] == [3, 5]
+    assert load_weights(tmp_path / "best.pt")["weight"].item() == best
+
+
+def test_seed_of_an_epoch_sets_torch_numpy_and_the_transforms(tmp_path):
+    loader = Training(tmp_path).loader
+
+    def draw(seed, epoch):
+        seed_epoch(seed, epoch, loader)
+        return torch.cat([batch["x"] for batch in loader])
+
+    assert draw(0, 1).equal(draw(0, 1))
+    assert not draw(0, 1).equal(draw(0, 2)) and not draw(0, 1).equal(draw(1, 1))
+
+
+def test_weights_come_back_and_fit_only_their_network(tmp_path):
+    path = tmp_path / "model.pt"
+    network = HalfUNet(2)
+    save_weights(network.state_dict(), path)
+    assert same(start_from(HalfUNet(2), path).state_dict(), network.state_dict())
+    with pytest.raises(InputError, match=r"model\.pt: weights of another network than .* HalfUNet \(size"):
+        start_from(HalfUNet(3), path)
+    with pytest.raises(InputError, match=r"another network .* \(Missing key"):
+        start_from(nn.Linear(1, 1), path)
+
+
+def test_no_weights_leave_the_network_as_it_is():
+    network = nn.Linear(1, 1)
+    before = network.weight.item()
+    assert start_from(network, None) is network and network.weight.item() == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no weights"])
+def test_missing_and_broken_weights_are_told(tmp_path, content):
+    path = tmp_path / "model.pt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match="no such weights" if content is None else "truncated perhaps") as caught:
+        load_weights(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_full_disk_keeps_the_weights_of_before(tmp_path, full_disk):
+    path = tmp_path / "model.pt"
+    save_weights({"a": torch.zeros(1)}, path)
+    before = files(tmp_path)
+    with full_disk(10_000), pytest.raises(InputError, match=r"model\.pt: cannot be written \(File too large\); free"):
+        save_weights({"a": torch.zeros(100_000)}, path)
+    assert files(tmp_path) == before
+
+
+def test_part_of_a_training_is_a_start(tmp_path):
+    generator, critic = nn.Linear(2, 1), nn.Linear(1, 1)
+    states = {"average": generator.state_dict(), "critic": critic.state_dict()}
+    save_weights({"epoch": 1, "recipe": {}, "state": states}, tmp_path / "checkpoint.pt")
+    save_weights(generator.state_dict(), tmp_path / "bare.pt")
+    assert same(start_from(nn.Linear(1, 1), tmp_path / "checkpoint.pt", "critic").state_dict(), critic.state_dict())
+    with pytest.raises(InputError, match="weights of another network"):
+        start_from(nn.Linear(1, 1), tmp_path / "checkpoint.pt", "average")
+    with pytest.raises(InputError, match=r"bare.pt: holds no critic; give the checkpoint.pt"):
+        start_from(nn.Linear(2, 1), tmp_path / "bare.pt", "critic")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "seen"),
+    [
+        (
+            {"data": "[{'kind': 'simulated', 'patients': 60}]", "pretrained": "None"},
+            [{"kind": "simulated", "patients": 60}],
+        ),
+        ({"data": "[{'kind': 'simulated', 'patients': 60}]", "pretrained": "ab12"}, None),
+        ({}, None),
+    ],
+)
+def test_what_the_training_behind_a_start_has_seen(tmp_path, recipe, seen):
+    save_weights({"epoch": 1, "recipe": recipe, "state": {}}, tmp_path / "checkpoint.pt")
+    assert data_seen(tmp_path / "checkpoint.pt") == seen

@@ -1,0 +1,1 @@
+"""What an attacker learns about patients from pairs or from networks."""

@@ -1,0 +1,190 @@
+"""audit.json read strictly, and what of it leaves the clinic: figures on which its verdicts stand, and a summary.
+
+Which synthetic pair is closest to which training pair stays at home, with the pictures, curves and digests: to whoever
+has the stack or the generator it would point at the patients.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonschema
+
+from tofgan_monai.audit.verdict import RELEASES, RULE, canary_caught, verdicts, worst
+from tofgan_monai.errors import InputError
+from tofgan_monai.pairs.stack import KINDS
+
+Schema = dict[str, Any]
+FORMAT = 1  # of audit.json, and of what of it leaves
+MAX_REASON = 500  # characters
+
+
+def _closed(optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
+    """Of an object with these properties and no others."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _list(schema: Schema) -> Schema:
+    return {"type": "array", "items": schema, "maxItems": 1000}
+
+
+NUMBER: Schema = {"type": "number", "minimum": -1e9, "maximum": 1e9}
+COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": 10**9}
+TRUTH: Schema = {"type": "boolean"}
+NAME: Schema = {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9 _-]{0,39}\Z"}
+SHA256: Schema = {"type": "string", "pattern": r"^[0-9a-f]{64}\Z"}
+INTERVAL = _closed(value=NUMBER, low=NUMBER, high=NUMBER, n=COUNT)
+RISK = _closed(
+    auc=INTERVAL,
+    advantage=INTERVAL,
+    tpr=_closed((), **{"0.01": _or_null(INTERVAL), "0.1": _or_null(INTERVAL)}),
+    epsilon=NUMBER,
+    epsilon_ceiling=NUMBER,
+    n_members=COUNT,
+    n_non_members=COUNT,
+)
+CONTROL = _closed(patch=_closed(auc=INTERVAL), patient=_closed(auc=INTERVAL))
+ATTACK = _closed(
+    optional=("strangers", "excess"),
+    name=NAME,
+    release={"enum": ["data", "generator", "critic", "network"]},
+    patch=RISK,
+    patient=RISK,
+    member_only=CONTROL,
+    strangers=_or_null(CONTROL),
+    excess=_or_null(_closed(patch=INTERVAL, patient=INTERVAL)),
+)
+COHORT = _closed(patients=COUNT, pairs=COUNT, kind={"enum": list(KINDS)})
+GUARANTEE = _closed(epsilon=NUMBER, delta=NUMBER, unit={"enum": ["patient", "patch"]}, n_units=COUNT)
+REPEAT = _closed(above_all=TRUTH, rank=COUNT, of=COUNT, attack=NAME)
+PLANTED = {"type": "object", "additionalProperties": _closed(auc=INTERVAL, caught=TRUTH), "propertyNames": NAME}
+
+
+def _audit(target: Schema, copies: Schema) -> Schema:
+    return _closed(
+        optional=("guarantee", "planted", "canary", "copies"),
+        format={"const": FORMAT},
+        target=_closed(kind={"enum": list(RELEASES)}, weights_sha256=_or_null(SHA256), **target),
+        cohorts=_closed(members=COHORT, non_members=COHORT, references=COHORT),
+        training_checked=TRUTH,
+        guarantee=_or_null(GUARANTEE),
+        attacks={**_list(ATTACK), "minItems": 1, "maxItems": 20},
+        planted=_or_null(_closed(n=COUNT, attacks=PLANTED)),
+        canary=_or_null(_closed(times={**COUNT, "minimum": 2}, repeats=_list(REPEAT))),
+        copies=_or_null(_closed(n_copies=COUNT, n_near_copies=COUNT, n_expected=NUMBER, p=NUMBER, **copies)),
+    )
+
+
+STACK = _closed(n=COUNT, seed=_or_null(COUNT), label_threshold=_or_null(NUMBER), weights_sha256=_or_null(SHA256))
+INDICES: Schema = {"type": "array", "items": COUNT}
+AUDIT = _audit({"stack": _or_null(STACK)}, {"near_copies": INDICES})  # of audit.json, what is read
+FIGURES = _audit({"stack": _or_null(_closed(n=COUNT))}, {})  # of that, what leaves the clinic
+SUMMARY = _closed(
+    format={"const": FORMAT},
+    rule={"const": RULE},
+    release={"enum": list(RELEASES.values())},
+    outcome={"enum": ["passed", "failed", "inconclusive"]},
+    patients=_closed(members=COUNT, non_members=COUNT, references=COUNT),
+    worst=_closed(attack=NAME, auc=INTERVAL),
+    canary_caught={"type": ["boolean", "null"]},
+    guarantee=_or_null(GUARANTEE),
+    sha256=SHA256,
+)
+OVERRIDDEN = _closed(
+    overridden={"const": True},
+    reason={"type": "string", "minLength": 1, "maxLength": MAX_REASON},
+    summary=_or_null(SUMMARY),
+)
+
+
+class Audit(NamedTuple):
+    """An audit as its file has it: what the schema knows of its content, and the SHA-256 of all of it."""
+
+    file: Path
+    sha256: str
+    content: dict[str, Any]
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What leaves the clinic."""
+        return _known(self.content, FIGURES)
+
+    def summary(self, release: str) -> dict[str, Any]:
+        """Its summary for a data card or a stack's manifest, see `summary`."""
+        return summary(self.content, self.sha256, release)
+
+
+def read_audit(path: str | os.PathLike) -> Audit:
+    """The audit in a file, or in audit.json of a folder; what of it no rule needs is left unread.
+
+    Raises:
+        InputError: no such file, or figures that are missing or of another form.
+    """
+    file = Path(path)
+    file = file / "audit.json" if file.is_dir() else file
+    try:
+        data = file.read_bytes()
+        content = _known(json.loads(data), AUDIT)
+    except OSError as error:
+        raise InputError(f"{file}: no audit ({error.strerror}); give what `tofgan audit` wrote") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not readable as JSON; make the audit again (`tofgan audit`)") from error
+    if problems := [f"{file}: {'.'.join(map(str, where))}: {what}" for where, what in departures(content, AUDIT)]:
+        raise InputError([*problems[:5], f"{file}: is no audit of this version; make it again (`tofgan audit`)"])
+    return Audit(file, hashlib.sha256(data).hexdigest(), content)
+
+
+def _known(value: Any, schema: Schema) -> Any:
+    """The value without the properties that its schema does not know."""
+    if isinstance(value, dict) and "properties" in schema:
+        return {name: _known(value[name], known) for name, known in schema["properties"].items() if name in value}
+    if isinstance(value, dict) and "additionalProperties" in schema:
+        return {name: _known(item, schema["additionalProperties"]) for name, item in value.items()}
+    if isinstance(value, list) and "items" in schema:
+        return [_known(item, schema["items"]) for item in value]
+    return value
+
+
+def departures(content: Any, schema: Schema) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Where content departs from a schema, and in what; NaN and infinity are no numbers."""
+    try:
+        json.dumps(content, allow_nan=False)
+    except ValueError:
+        yield (), "a number that is none (NaN or infinite)"
+        return
+    for error in jsonschema.Draft202012Validator(schema).iter_errors(content):
+        yield tuple(error.absolute_path), error.message
+
+
+def summary(audit: dict[str, Any], sha256: str, release: str) -> dict[str, Any]:
+    """What a data card, or a stack's manifest, says of an audit, judged anew from its figures.
+
+    Args:
+        audit: as `audit.json` has it, or the figures of it that left the clinic.
+        sha256: of `audit.json` as it lies at the clinic.
+        release: data, generator or network.
+    """
+    strongest, guarantee = worst(audit, release), audit.get("guarantee")
+    return {
+        "format": FORMAT,
+        "rule": RULE,
+        "release": release,
+        "outcome": verdicts(audit)[release]["outcome"],
+        "patients": {
+            cohort: audit["cohorts"][cohort]["patients"] for cohort in ("members", "non_members", "references")
+        },
+        "worst": {"attack": strongest["name"], "auc": strongest["patient"]["auc"]},
+        "canary_caught": canary_caught(audit),
+        "guarantee": guarantee and _known(guarantee, GUARANTEE),
+        "sha256": sha256,
+    }

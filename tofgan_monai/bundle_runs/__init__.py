@@ -1,0 +1,1 @@
+"""Where bundles lie and how one is run."""

@@ -1,0 +1,1 @@
+"""What the configuration of a bundle from a stranger may say."""

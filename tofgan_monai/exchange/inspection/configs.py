@@ -1,0 +1,179 @@
+"""Every item of a bundle's configurations against the list: targets, arguments, expressions, references, paths."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tofgan_monai.exchange.inspection.allowed import allowed, harm, is_builtin
+from tofgan_monai.exchange.inspection.expressions import Found, check_constant, check_expression
+from tofgan_monai.exchange.inspection.problems import Problem, shown
+from tofgan_monai.exchange.inspection.reading import Document, Path
+from tofgan_monai.exchange.inspection.scope import Scope, as_written, import_of, leaves_the_settings, may_import
+
+_ID = re.compile(r"\+?[A-Za-z_]\w*((#|::)\w+)*", re.ASCII)
+_UNREADABLE_KEY = re.compile(r"::|#|^[$@%+]|[^ -~]")
+_REFERENCE = re.compile(r"@\w+((#|::)\w+)*", re.ASCII)
+_RELATIVE = re.compile(r"[@%](#|::)")
+_FILE_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_.=-]*")
+_RESERVED = {"_target_", "_disabled_", "_requires_", "_desc_", "_mode_"}
+
+
+def check_configs(documents: Iterable[Document], metadata: Document | None) -> list[Problem]:
+    """What the configurations of a bundle hold beyond the list, whichever of them are merged."""
+    documents = list(documents)
+    scope = Scope(documents, metadata)
+    problems = [problem for document in documents for problem in _check_imports(document, scope)]
+    for document in documents:
+        problems += _Check(document, scope).run()
+    if metadata is not None:
+        problems += _Check(metadata, scope, is_metadata=True).run()
+    return list(dict.fromkeys(problems))  # an item within an argument is looked at as both
+
+
+def _check_imports(document: Document, scope: Scope) -> Iterator[Problem]:
+    """Notes what names mean. One name means one thing in all files: which of them are merged is not known here."""
+    for key in ("imports", "+imports"):
+        statements = document.content.get(key, [])
+        for index, statement in enumerate(statements if isinstance(statements, list) else [statements]):
+            line = document.lines.get((key, index), document.lines.get((key,), 0))
+            found = import_of(statement) if isinstance(statement, str) and statement.startswith("$") else None
+            if found is None:
+                yield Problem(document.file, line, f"{shown(statement)}, not one plain import", "could be any code")
+                continue
+            name, origin = found
+            if not may_import(origin):
+                yield Problem(document.file, line, f"imports {origin}, which is not on the list", harm(f"{origin}."))
+            elif is_builtin(name) or name.startswith("_"):
+                yield Problem(document.file, line, f"{name}, a name of Python's own", "could make eval look harmless")
+            elif scope.names.setdefault(name, origin) != origin:
+                what = f"{name} means {origin} here, elsewhere {scope.names[name]}"
+                yield Problem(document.file, line, what, "could call another function than the one that is read")
+
+
+class _Check:
+    """The walk through one document."""
+
+    def __init__(self, document: Document, scope: Scope, *, is_metadata: bool = False) -> None:
+        self.document, self.scope, self.is_metadata = document, scope, is_metadata
+        self.problems: list[Problem] = []
+
+    def run(self) -> list[Problem]:
+        for key, value in self.document.content.items():
+            if key in ("imports", "+imports"):
+                continue
+            if not self.is_metadata and (not _ID.fullmatch(key) or key.lstrip("+").startswith("_meta_")):
+                self._add((key,), (f"the id {shown(key)}", "could stand for another id than is read"))
+            self._check_named(re.split("#|::", key)[-1].lstrip("+"), value, (key,))
+        return self.problems
+
+    def _add(self, path: Path, *found: Found) -> None:
+        line = self.document.lines.get(path, 0)
+        self.problems += [Problem(self.document.file, line, what, could) for what, could in found]
+
+    def _check_named(self, name: str, value: Any, path: Path) -> None:
+        """A value that stands at a name: a component's argument, or an id of the configuration."""
+        if name.startswith("_") and name.endswith("_") and name not in _RESERVED:
+            self._add(path, (f"{shown(name)}, which is MONAI's own", "could stop the run in a debugger"))
+        elif name == "_target_":
+            self._add(path, *_target_problems(value), *_path_problems(_owner(path), {name: value}, self.scope))
+        elif name == "_mode_" and value != "default":
+            self._add(path, (f"the mode {shown(value)}", "could hand a function on, to be called with other arguments"))
+        elif not self.is_metadata:
+            self._add(path, *_argument_problems(name, value, self.scope))
+        self._check(name, value, path)
+
+    def _check(self, name: str, value: Any, path: Path) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if _UNREADABLE_KEY.search(key):
+                    self._add((*path, key), (f"the key {shown(key)}", "could stand for another id than is read"))
+                if not self.is_metadata:
+                    self._add((*path, key), *check_constant(key))
+                self._check_named(key, item, (*path, key))
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                self._check(name, item, (*path, index))
+        elif isinstance(value, str):
+            self._add(path, *self._text_problems(value))
+        elif not isinstance(value, str):
+            self._add(path, *check_constant(value))
+
+    def _text_problems(self, value: str) -> Iterator[Found]:
+        if value.startswith("%"):
+            yield f"the macro {shown(value)}", "takes in whatever file it names, unseen"
+        elif value[:1] in ("$", "@") and (not value.isascii() or _RELATIVE.search(value)):
+            yield (
+                f"{shown(value)}: a relative id, or letters beyond ASCII",
+                "could be read as another name than is seen",
+            )
+        elif value.startswith("$"):
+            yield from check_expression(value, self.scope, self._node_problems)
+        elif _REFERENCE.fullmatch(value):
+            if leaves_the_settings(value[1:].replace("#", "::")):
+                yield f"{value}, a module or the metadata", "could reach anything in it"
+        elif not self.is_metadata:
+            yield from check_constant(value)
+
+    def _node_problems(self, name: str, node: ast.expr) -> Iterator[Found]:
+        """An argument within an expression, by the same rules as one that stands in a component."""
+        value = node.value if isinstance(node, ast.Constant) else "$" + as_written(node)
+        yield from _argument_problems(name, value, self.scope, called=True)
+
+
+def _owner(path: Path) -> str:
+    """The name of the argument, or id, whose component or list of components an item at a path belongs to."""
+    names = [name for key in path for name in re.split("#|::", str(key)) if not name.isdecimal()]
+    return names[-2].lstrip("+") if len(names) > 1 else ""
+
+
+def _target_problems(value: Any) -> Iterator[Found]:
+    if not isinstance(value, str):
+        yield f"the target {shown(value)}, no name", "could be any callable"
+    elif value not in allowed().targets:
+        yield f"the target {shown(value)[1:-1]} is not on the list", harm(value)
+
+
+def _path_problems(name: str, value: Any, scope: Scope, *, called: bool = False) -> Iterator[Found]:
+    """What is wrong with an argument that names files; `called` is one of a call, of which none writes."""
+    known = allowed()
+    if name in known.written and not called:
+        if not scope.is_inside(value, written=True):
+            yield (
+                f"{name} {shown(value)}; give null or \"$@bundle_root + '/output'\", beside models, docs and configs",
+                _ANY_FILE,
+            )
+    elif name in known.read | known.written and not scope.is_inside(value) and (name, value) != ("dataset_dir", "."):
+        yield f"{name} {shown(value)}; give null or \"$@bundle_root + '/...'\"", _ANY_FILE
+
+
+def _argument_problems(name: str, value: Any, scope: Scope, *, called: bool = False) -> Iterator[Found]:
+    known = allowed()
+    if name in known.refused:
+        if value is not None:
+            yield f"the argument {name}", "could load or compile code, reach a server, or name any file"
+    elif name == "bundle_root":
+        if value != ".":
+            yield f"bundle_root {shown(value)}; it is '.' in the files and the user's on the command line", _ANY_FILE
+    elif name in known.file_keys:
+        if not (isinstance(value, dict) and all(map(_FILE_NAME.fullmatch, value))):
+            yield f"{name} {shown(value)}; give a mapping by plain file names", _ANY_FILE
+    elif name in known.file_names:
+        if not (value is None or (isinstance(value, str) and _FILE_NAME.fullmatch(value))):
+            yield f"{name} {shown(value)}, no plain file name", _ANY_FILE
+    elif name in known.classes:
+        items = value if isinstance(value, list) else [value]
+        if any(item is not None and item not in known.classes[name] for item in map(_hashable, items)):
+            yield f"{name} {shown(value)}; on the list are {', '.join(sorted(known.classes[name]))}", _ANY_CLASS
+    else:
+        yield from _path_problems(name, value, scope, called=called)
+
+
+_ANY_FILE = "could read or overwrite any file of whoever runs it"
+_ANY_CLASS = "could import any class by its name"
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, str) or value is None else repr(value)

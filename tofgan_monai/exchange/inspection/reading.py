@@ -1,0 +1,110 @@
+"""Configurations read as MONAI reads them, by its own loaders, but only where all readers would see the same in them.
+
+YAML has a hundred ways to say one thing. A bundle needs few: ASCII, one document, no tags, anchors, aliases, merge
+keys, duplicate keys or keys that are no strings. Within these MONAI and a person who reads the file see the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import yaml
+from monai.utils.misc import CheckKeyDuplicatesYamlLoader
+
+from tofgan_monai.exchange.inspection.problems import Problem, shown
+
+MAX_BYTES, MAX_ITEMS, MAX_DEPTH = 2**16, 10_000, 32
+_PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null")}
+
+Path = tuple[str | int, ...]
+
+
+class Document(NamedTuple):
+    """A configuration file: what MONAI finds in it, and the line of each item by its path of keys and indices."""
+
+    file: str
+    content: dict[str, Any]
+    lines: dict[Path, int]
+
+
+def read_document(file: str, data: bytes) -> tuple[Document | None, list[Problem]]:
+    """The document in a YAML or JSON file, or None with what is wrong."""
+
+    def refused(line: int, what: str, could: str = "could hide code from whoever reads the file") -> Any:
+        return None, [Problem(file, line, what, could)]
+
+    if len(data) > MAX_BYTES:
+        return refused(0, f"{len(data)} bytes where {MAX_BYTES} are enough", "could exhaust the memory")
+    if not data.isascii():
+        line = next(i for i, text in enumerate(data.split(b"\n"), 1) if not text.isascii())
+        return refused(line, "a character that is not ASCII; write it without, in JSON as \\u00fc")
+    text = data.decode("ascii").replace("\r\n", "\n").replace("\r", "\n")
+    is_json = file.lower().endswith(".json")
+    marked = text.replace("\t", " ") if is_json else text  # JSON's own blanks; YAML allows no tab there
+    try:
+        if problems := list(_oddities(file, marked)):
+            return None, problems
+        node = yaml.compose(marked, yaml.SafeLoader)
+        lines: dict[Path, int] = {}
+        if problems := list(_structure(file, node, (), 1, lines)):
+            return None, problems
+        content = json.loads(text) if is_json else yaml.load(text, CheckKeyDuplicatesYamlLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        return refused(mark.line + 1 if mark else 0, f"not readable ({error.problem})")
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return refused(0, f"not readable ({shown(str(error))})")
+    if not isinstance(content, dict):
+        return refused(1, "not a mapping of names to values")
+    if set(_paths(content, ())) != set(lines):
+        return refused(1, "read in two ways by two readers")
+    return Document(file, content, lines), []
+
+
+def _oddities(file: str, text: str) -> Iterator[Problem]:
+    """What a bundle has no need of, found before anything is built of it."""
+    depth = documents = 0
+    for count, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
+        line, tag = (event.start_mark.line if event.start_mark else 0) + 1, getattr(event, "tag", None)
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            yield Problem(file, line, "a YAML anchor or alias", "could grow to fill the memory, or hide what is merged")
+        elif tag:
+            yield Problem(file, line, f"the YAML tag {shown(tag)}", "could build any Python object")
+        if isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents > 1 or event.version or event.tags:
+                yield Problem(file, line, "a directive or a second document", "could hide code from a reader")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH or count > 2 * MAX_ITEMS:
+            yield Problem(file, line, f"nested deeper than {MAX_DEPTH} or too many items", "could exhaust the memory")
+            return
+
+
+def _structure(file: str, node: Any, path: Path, line: int, lines: dict[Path, int]) -> Iterator[Problem]:
+    """Notes the lines of a node and of those below it; what could be read as different things is a problem."""
+    if node is None:
+        return
+    lines[path] = line
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _structure(file, item, (*path, index), item.start_mark.line + 1, lines)
+    elif isinstance(node, yaml.MappingNode):
+        for key, item in node.value:
+            where = key.start_mark.line + 1
+            if key.tag != "tag:yaml.org,2002:str":
+                yield Problem(file, where, f"the key {shown(key.value)}, no string", "could merge or replace others")
+            elif (*path, key.value) in lines:
+                yield Problem(file, where, f"a second {shown(key.value)}", "takes the place of the first unseen")
+            else:
+                yield from _structure(file, item, (*path, key.value), where, lines)
+    elif node.tag not in _PLAIN:
+        yield Problem(file, line, f"{shown(node.value)}, no plain value", "could be read in two ways; put it in quotes")
+
+
+def _paths(value: Any, path: Path) -> Iterator[Path]:
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from _paths(item, (*path, key))

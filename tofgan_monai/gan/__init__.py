@@ -1,0 +1,1 @@
+"""The three GANs: networks, objectives, the adversarial step, generation, private training."""

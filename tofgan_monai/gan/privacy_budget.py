@@ -1,0 +1,191 @@
+"""What a private training costs: epsilon of its steps, by Opacus's accountants; how many steps a budget pays for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import warnings
+from bisect import bisect_right
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.gan.private_draws import UnitDraws
+
+AccountantName = Literal["prv", "rdp"]
+GUARANTEE = "guarantee.json"  # in a private training's folder: what holds for its `best.pt`
+LARGEST_SHARE = 0.2  # of a unit's pixels that count as vessel at most, so that no unit says more than noise hides
+NOISY_SHARE = 0.01  # noise above which a share of vessels, usually 0.02 to 0.05, is of little use
+_logger = logging.getLogger(__name__)
+
+
+def epsilon_of(
+    steps: int, *, noise_multiplier: float, sampling_rate: float, delta: float, accountant: AccountantName = "prv"
+) -> float:
+    """Epsilon at `delta` of so many steps of the Poisson-subsampled Gaussian mechanism; infinite without noise.
+
+    Two data sets are neighbours when they have as many units, and in one of them one unit is empty: it adds nothing.
+
+    Source: Abadi et al. 2016, arXiv:1607.00133; RDP: Mironov et al. 2019, arXiv:1908.10530; PRV: Gopi et al. 2021,
+    arXiv:2106.02848; both as Opacus has them.
+    """
+    if not steps:
+        return 0.0
+    if not noise_multiplier:
+        return math.inf
+    account = _accountants().create_accountant(mechanism=accountant)
+    account.history = [(noise_multiplier, sampling_rate, steps)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # RDP's on which of its orders is the best: the bound holds
+        return float(account.get_epsilon(delta=delta))
+
+
+def noise_for(
+    target_epsilon: float, steps: int, *, sampling_rate: float, delta: float, accountant: AccountantName = "prv"
+) -> float:
+    """The smallest noise multiplier, to 0.01 in epsilon, with which so many steps cost at most `target_epsilon`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _accountants().utils.get_noise_multiplier(
+            target_epsilon=target_epsilon,
+            target_delta=delta,
+            sample_rate=sampling_rate,
+            steps=steps,
+            accountant=accountant,
+        )
+
+
+def private_share(draws: UnitDraws, epsilon: float) -> float | None:
+    """The mean share of vessels in the units' labels, each counted as `LARGEST_SHARE` at most, with Laplace noise.
+
+    An empty unit in the place of another moves the sum by that much at most: the figure is epsilon-private. None where
+    no epsilon is spent on it.
+
+    Source: Dwork et al. 2006, doi:10.1007/11681878_14.
+    """
+    if not epsilon:
+        return None
+    total = np.minimum(draws.vessel_shares, LARGEST_SHARE).sum()
+    noise = draws.secret.lasting_generator().laplace(scale=LARGEST_SHARE / epsilon)
+    share = float((total + noise) / draws.n_units)
+    return round(min(max(share, 0.0), LARGEST_SHARE), 5)
+
+
+def read_guarantee(run: str | os.PathLike) -> dict[str, Any]:
+    """What a private training's `guarantee.json` says; empty of another training.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    path = Path(run) / GUARANTEE
+    try:
+        return json.loads(path.read_text("utf-8")) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); train on, each epoch writes it") from error
+
+
+def told_share(run: str | os.PathLike) -> float | None:
+    """The private share of vessels of a training, for its label threshold; None of a training that tells none."""
+    return read_guarantee(run).get("vessel_share")
+
+
+class PrivacyBudget:
+    """How much noise a training needs for its epsilon, or how many epochs its noise can afford.
+
+    `noise_multiplier` is the noise's standard deviation in units of the clipping norm; `epochs` is how many of
+    `max_epochs` the budget pays for: the training ends there, before a step that would cost more.
+
+    Args:
+        draws: the units and how they are drawn.
+        delta: the probability with which epsilon may not hold; below one in the number of units.
+        target_epsilon: never to be exceeded; None: whatever the noise gives.
+        noise_multiplier: None: as little as `max_epochs` need for the target; 0, for comparison: nothing is promised,
+            and the target is not looked at.
+        max_epochs: epochs that are wanted.
+        share_epsilon: what of the epsilon is spent on `private_share`, from which the label threshold comes; 0 where
+            that is chosen on public pairs.
+        accountant: `prv`, the tighter, or `rdp`.
+
+    Raises:
+        InputError: neither target nor noise, noise below 0, a delta too large, too little noise for one epoch, or
+            nothing left for the training.
+    """
+
+    def __init__(
+        self,
+        draws: UnitDraws,
+        *,
+        delta: float,
+        target_epsilon: float | None,
+        noise_multiplier: float | None,
+        max_epochs: int,
+        share_epsilon: float = 0.1,
+        accountant: AccountantName = "prv",
+    ) -> None:
+        self.draws, self.delta, self.accountant, self.share_epsilon = draws, delta, accountant, share_epsilon
+        if not 0 < delta < 1 / draws.n_units:
+            raise InputError(f"delta {delta}: choose one above 0 and below 1 / {draws.n_units}, the number of units")
+        if noise_multiplier is not None and noise_multiplier < 0:
+            raise InputError(f"noise_multiplier {noise_multiplier}: give 0 for none, more, or none to have it computed")
+        if share_epsilon < 0 or (noise_multiplier != 0 and share_epsilon >= (target_epsilon or math.inf)):
+            raise InputError(
+                f"share_epsilon {share_epsilon}: part of target_epsilon {target_epsilon}; choose less than that, or 0"
+            )
+        if noise_multiplier is None:
+            if not target_epsilon:
+                raise InputError("neither target_epsilon nor noise_multiplier is given; give one of them")
+            noise_multiplier = noise_for(target_epsilon - share_epsilon, max_epochs * len(draws), **self._mechanism)
+        self.noise_multiplier, self.epochs = float(noise_multiplier), max_epochs
+        if noise_multiplier and target_epsilon and self.epsilon(max_epochs * len(draws)) > target_epsilon:
+            cost = lambda epoch: self.epsilon(epoch * len(draws))  # noqa: E731
+            self.epochs = bisect_right(range(1, max_epochs), target_epsilon, key=cost)
+        if not self.epochs:
+            raise InputError(
+                f"noise_multiplier {noise_multiplier}: one epoch alone costs epsilon {self.epsilon(len(draws)):.2f}, "
+                f"above target_epsilon {target_epsilon}; give more noise, or none to have it computed"
+            )
+        if share_epsilon and (scale := LARGEST_SHARE / share_epsilon / draws.n_units) > NOISY_SHARE:
+            _logger.warning(
+                f"of {draws.n_units} units the share of vessels has noise of {scale:.3f}, as much as such shares are: "
+                "choose the label threshold on public pairs (--validation-pairs), and share_epsilon 0 or larger"
+            )
+        _logger.info(
+            f"{draws.n_units} units ({draws.unit}), noise multiplier {self.noise_multiplier:.3f}, {self.epochs} epochs "
+            f"of {len(draws)} steps: epsilon {self.epsilon(self.epochs * len(draws)):.2f} at delta {delta}"
+        )
+
+    @property
+    def _mechanism(self) -> dict[str, Any]:
+        return {"sampling_rate": self.draws.sampling_rate, "delta": self.delta, "accountant": self.accountant}
+
+    def epsilon(self, steps: int) -> float:
+        """What so many steps and the share of vessels cost."""
+        return self.share_epsilon + epsilon_of(steps, noise_multiplier=self.noise_multiplier, **self._mechanism)
+
+    def guarantee(self, steps: int) -> dict[str, Any]:
+        """What holds after so many steps, for `guarantee.json`; epsilon is None where nothing is promised."""
+        epsilon = self.epsilon(steps) if self.draws.secret.is_secret else math.inf
+        return {
+            "epsilon": round(epsilon, 4) if math.isfinite(epsilon) else None,
+            "delta": self.delta,
+            "unit": self.draws.unit,
+            "n_units": self.draws.n_units,
+            "accountant": self.accountant.upper(),
+            "noise_multiplier": self.noise_multiplier,
+            "sampling_rate": self.draws.sampling_rate,
+            "steps": steps,
+            "share_epsilon": self.share_epsilon,
+            "vessel_share": private_share(self.draws, self.share_epsilon),
+        }
+
+
+def _accountants() -> Any:
+    try:
+        from opacus import accountants
+    except ImportError as error:
+        raise InputError("privacy accounting needs Opacus; pip install 'tofgan-monai[privacy]'") from error
+    return accountants

@@ -1,0 +1,1 @@
+"""How good a segmentation of a volume is."""

@@ -1,0 +1,251 @@
+"""The Frechet distance between the features of two stacks, in seconds at 2048 dimensions and in bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from scipy import linalg
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.files import require_writable, written_whole
+from tofgan_monai.metrics.bootstrap import jackknife_interval
+from tofgan_monai.metrics.stacks.features import CHANNELS, Extractor, drawn, measure_of, pair_features
+from tofgan_monai.pairs.stack import PairDataset, open_stack, patients_of_pairs
+
+Features = np.ndarray | torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureStats:
+    """The Gaussian fitted to n features of d dimensions, all float64.
+
+    Attributes:
+        mean: (d,).
+        n: how many features.
+        extractor: the name of what made them.
+        covariance: (d, d), where n >= d; else None.
+        factor: (n, d), where n < d: the covariance is `factor.T @ factor`; else None.
+    """
+
+    mean: np.ndarray
+    n: int
+    extractor: str
+    covariance: np.ndarray | None = None
+    factor: np.ndarray | None = None
+
+    def root(self) -> np.ndarray:
+        """A matrix R (at most d rows, d) with the covariance R.T @ R."""
+        if self.factor is not None:
+            return self.factor
+        try:
+            return linalg.cholesky(self.covariance, check_finite=False)
+        except linalg.LinAlgError:
+            variances, axes = linalg.eigh(self.covariance, check_finite=False)
+            kept = variances > len(variances) * np.finfo(float).eps * variances[-1]  # the others are rounding
+            return np.sqrt(variances[kept])[:, None] * axes[:, kept].T
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes an `.npz`, whole or not at all."""
+        present = {name: value for name, value in vars(self).items() if value is not None}
+        with written_whole(path) as temporary, open(temporary, "wb") as stream:
+            np.savez(stream, **present)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> FeatureStats:
+        """What `save` wrote; an InputError if the file is missing or another one."""
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                stored = dict(content)
+            return cls(**{**stored, "n": int(stored["n"]), "extractor": str(stored["extractor"])})
+        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+            raise InputError(f"{path}: no readable statistics of features ({error}); delete it") from error
+
+
+def feature_stats(features: Features | Iterable[Features], extractor: str = "") -> FeatureStats:
+    """Mean and covariance (n - 1) of features (n, d), given at once or in chunks of rows of any size.
+
+    No more than some 2 d rows are held at a time. Each is centred on its own block's mean before it is squared, so that
+    a mean far from 0 costs no digits.
+
+    Raises:
+        InputError: fewer than two features, values that are not finite, or chunks of differing width.
+
+    Source: Chan, Golub and LeVeque 1983, doi:10.1080/00031305.1983.10483115 (blocks merged).
+    """
+    blocks = _blocks([features] if isinstance(features, Features) else features)
+    first = next(blocks, np.empty((0, 1)))
+    n, d = first.shape
+    if n < 2:
+        raise InputError(f"{n} features; a covariance needs two or more")
+    if n < d:
+        return FeatureStats(mean := first.mean(axis=0), n, extractor, factor=(first - mean) / math.sqrt(n - 1))
+    n, mean, scatter = 0, np.zeros(d), np.zeros((d, d))
+    for block in chain([first], blocks):
+        centre = block.mean(axis=0)
+        block -= centre  # in place: blocks are copies
+        step, share = centre - mean, len(block) / (n + len(block))
+        scatter += block.T @ block + np.outer(step, n * share * step)
+        mean += share * step
+        n += len(block)
+    return FeatureStats(mean, n, extractor, covariance=scatter / (n - 1))
+
+
+def _blocks(chunks: Iterable[Features]) -> Iterator[np.ndarray]:
+    """The rows as float64 blocks of d to 2 d rows; only the last may have fewer."""
+    waiting: list[np.ndarray] = []
+    d = 0
+    for chunk in chunks:
+        d = d or chunk.shape[-1]
+        if chunk.ndim != 2 or chunk.shape[1] != d:
+            raise InputError(f"features of shape {tuple(chunk.shape)} where (n, {d}) is needed")
+        for start in range(0, len(chunk), d):
+            waiting.append(np.asarray(chunk[start : start + d]).astype(np.float64))
+            if not np.isfinite(waiting[-1]).all():
+                raise InputError("features that are not finite; are the images in [-1, 1] and the weights whole?")
+            if sum(map(len, waiting)) >= max(d, 2):
+                block, waiting = np.concatenate(waiting), []
+                yield block
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def frechet_distance(a: FeatureStats, b: FeatureStats) -> float:
+    """Squared Frechet distance between two Gaussians fitted to features; 0 when equal, lower is closer.
+
+    Biased upwards for small n: compare only equal n and the same extractor.
+
+    Raises:
+        InputError: the two were fitted with different extractors.
+
+    Source: Heusel et al. 2017, arXiv:1706.08500, eq. 6.
+    """
+    if (a.extractor, a.mean.shape) != (b.extractor, b.mean.shape):
+        kinds = " and ".join(f"{stats.extractor} ({len(stats.mean)} dimensions)" for stats in (a, b))
+        raise InputError(f"features of {kinds}; fit both with the same extractor")
+    # With C = R.T @ R, the eigenvalues of C_a C_b are the squared singular values of R_a R_b.T, hence the eigenvalues
+    # of a symmetric matrix that has no more rows than either root: no matrix square root is needed.
+    roots = sorted((a.root(), b.root()), key=len)
+    product = roots[0] @ roots[1].T
+    shared = np.sqrt(np.maximum(linalg.eigvalsh(product @ product.T, check_finite=False), 0)).sum()
+    variances = sum(np.square(root).sum() for root in roots)
+    return max(0.0, float(np.square(a.mean - b.mean).sum() + variances - 2 * shared))
+
+
+def stack_stats(
+    path: str | os.PathLike,
+    extractor: Extractor,
+    n: int | None = None,
+    seed: int = 0,
+    cache: Path | None = None,
+    channel: str = "image",
+) -> FeatureStats:
+    """Mean and covariance of the features of a stack's images, label maps, or both jointly.
+
+    Args:
+        path: the stack's `.npy`.
+        extractor: see `tofgan_monai.metrics.stacks.features`.
+        n: so many pairs, drawn without replacement by the seed; all by default.
+        cache: a folder that keeps the result: it is used again for the same extractor, channel, n, seed and stack only.
+        channel: "image", "label" or "pair".
+
+    Raises:
+        InputError: the stack cannot be read or holds fewer pairs; another channel.
+    """
+    dataset = PairDataset(path)
+    n = _n_of_each([path], n)
+    measure = measure_of(extractor, channel)
+    key = json.dumps([measure, extractor.sha256, n, seed, dataset.digest])
+    kept = cache and Path(cache) / f"{Path(path).stem}_{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    if kept and kept.exists():
+        return FeatureStats.load(kept)
+    rows = drawn(len(dataset), n, seed)
+    stats = feature_stats(pair_features(dataset.stacks[0], rows, extractor, channel, name=Path(path).stem), measure)
+    if kept:
+        stats.save(kept)
+    return stats
+
+
+def _stats_without_each_patient(
+    path: Path, extractor: Extractor, n: int, seed: int, channel: str
+) -> Iterator[FeatureStats]:
+    """As `stack_stats`, each time without one of the patients that the manifest tells of."""
+    stack, manifest = open_stack(path)
+    rows = drawn(len(stack), n, seed)
+    patients = patients_of_pairs(path, manifest)[rows]
+    chunks = pair_features(stack, rows, extractor, channel, name=path.stem)
+    features = np.concatenate([chunk.numpy() for chunk in chunks])
+    for patient in np.unique(patients):
+        yield feature_stats(features[patients != patient], measure_of(extractor, channel))
+
+
+def _n_of_each(paths: Sequence[str | os.PathLike], n: int | None) -> int:
+    sizes = {path: len(PairDataset(path)) for path in paths}
+    n = min(sizes.values()) if n is None else n
+    short = [f"{path}: {size} pairs, ask for 2 to {size}, not {n}" for path, size in sizes.items() if n > size or n < 2]
+    if short:
+        raise InputError(short)
+    return n
+
+
+def compare_stacks(
+    real: Path,
+    stacks: Sequence[Path],
+    extractor: Extractor,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    cache: Path | None = None,
+    output: Path | None = None,
+    over_patients: bool = False,
+    channel: str = "image",
+) -> list[dict[str, Any]]:
+    """The distance of each stack to the real one, n pairs against n (by default the smallest's), a line for each.
+
+    Args:
+        real: the reference.
+        stacks: what is compared with it.
+        extractor: see `tofgan_monai.metrics.stacks.features`.
+        n: pairs of each.
+        seed: of their draw.
+        cache: see `stack_stats`.
+        output: takes the lines as JSON, one each; they replace what it held.
+        over_patients: adds the distance without each patient of the reference, and the 95% interval from these.
+        channel: what is compared: "image", "label", or "pair", both jointly.
+
+    Raises:
+        InputError: stacks that cannot be read or hold fewer than n pairs, all of them named; a reference that does not
+            tell of two patients, where they are asked for; another channel.
+    """
+    measure = measure_of(extractor, channel)
+    n = _n_of_each([real, *stacks], n)
+    for folder in filter(None, (cache, output and output.parent)):
+        require_writable(folder)
+    facts = {"n": n, "dim": extractor.dim * len(CHANNELS[channel]), "extractor_sha256": extractor.sha256}
+    without = list(_stats_without_each_patient(real, extractor, n, seed, channel)) if over_patients else []
+    reference = stack_stats(real, extractor, n, seed, cache, channel)
+    lines = []
+    for path in stacks:
+        stats = stack_stats(path, extractor, n, seed, cache, channel)
+        value = frechet_distance(reference, stats)
+        names = {"measure": measure, "stack": path.stem, "reference": real.stem}
+        lines.append({**names, "value": round(value, 5), **facts})
+        if without:
+            left = [frechet_distance(fewer, stats) for fewer in without]
+            interval = jackknife_interval(value, left)
+            ends = {"low": round(interval.low, 5), "high": round(interval.high, 5)}
+            lines[-1].update(ends, n_patients=interval.n, without_each=[round(one, 5) for one in left])
+    if output:
+        with written_whole(output) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return lines

@@ -1,0 +1,1 @@
+"""Stacks of image-label pairs, and how they are sampled from volumes."""

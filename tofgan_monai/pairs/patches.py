@@ -1,0 +1,203 @@
+"""Image-label patches from the axial slices of a volume: half round vessels, half anywhere in the brain."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms import MapTransform, Orientation
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.pairs.stack import PATCH_SIZE, normalise_patch
+
+_LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
+
+
+def extract_pairs(
+    image: np.ndarray,
+    label: np.ndarray,
+    mask: np.ndarray | None = None,
+    *,
+    n_vessel: int,
+    n_random: int,
+    size: int = PATCH_SIZE,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (n, 2, size, size), float32, and their centres (n, 3): first the vessel-centred, then the random ones.
+
+    Channel 0 is the image, min-max scaled per patch to [-1, 1] (constant: -1); channel 1 the label in {-1, +1}. The
+    voxel drawn lies at [size // 2, size // 2] of its patch; only voxels round which the whole patch fits into the slice
+    are drawn, and none twice. A slice narrower than the patch is first padded on both sides, the image with its minimum
+    and the label with background.
+
+    Args:
+        image: volume (X, Y, Z) in RAS order: the slices (X, Y) are axial.
+        label: vessels where above 0, of the same shape.
+        mask: the brain, where the random centres (and the vessel centres too) lie; without it, the whole volume.
+        n_vessel: how many patches have a vessel voxel at their centre.
+        n_random: how many have any voxel there.
+        size: edge of a patch in voxels.
+        rng: where the draws come from.
+
+    Returns:
+        The pairs and the centres, in voxels of the volume as it was given.
+
+    Raises:
+        InputError: shapes differ, or there are fewer admissible centres than asked for; it gives the counts.
+    """
+    shapes = {volume.shape for volume in (image, label, mask) if volume is not None}
+    if len(shapes) > 1 or image.ndim != 3:
+        raise InputError(f"image, label and mask must be volumes of one shape; they are {sorted(shapes)}")
+    vessels = label > 0
+    padding = padding_of(image.shape, size)
+    if any(map(any, padding)):
+        image = np.pad(image, padding, constant_values=image.min())
+        vessels = np.pad(vessels, padding)
+        mask = np.pad(np.ones(label.shape, bool) if mask is None else mask, padding)
+
+    centres = _draw_centres(vessels, mask, n_vessel, n_random, size, rng)
+    order = np.argsort(centres[:, 2], kind="stable")
+    pairs = np.empty((len(centres), 2, size, size), np.float32)
+    for z in np.unique(centres[:, 2]):
+        image_slice, vessel_slice = np.ascontiguousarray(image[..., z]), np.ascontiguousarray(vessels[..., z])
+        first, last = np.searchsorted(centres[order, 2], [z, z + 1])
+        for i in order[first:last]:
+            window = tuple(slice(c - size // 2, c - size // 2 + size) for c in centres[i, :2])
+            pairs[i, 0] = image_slice[window]
+            pairs[i, 1] = vessel_slice[window]
+    pairs[:, 0] = normalise_patch(pairs[:, 0])
+    pairs[:, 1] = pairs[:, 1] * 2 - 1
+    return pairs, centres - [before for before, _ in padding]
+
+
+def padding_of(shape: tuple[int, ...], size: int) -> list[tuple[int, int]]:
+    """How many voxels (before, after) a volume (X, Y, Z) lacks along each axis for a patch to fit its slices."""
+    missing = [max(size - edge, 0) for edge in shape[:2]]
+    return [(m // 2, m - m // 2) for m in missing] + [(0, 0)]
+
+
+def _draw_centres(
+    vessels: np.ndarray,
+    mask: np.ndarray | None,
+    n_vessel: int,
+    n_random: int,
+    size: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Distinct centres (n, 3), uniform over the admissible vessel voxels, then over the admissible voxels left."""
+    lows = (size // 2, size // 2, 0)
+    shape = (vessels.shape[0] - size + 1, vessels.shape[1] - size + 1, vessels.shape[2])
+    inner = tuple(slice(low, low + edge) for low, edge in zip(lows, shape, strict=True))
+    allowed = np.ones(shape, bool) if mask is None else mask[inner] > 0
+    on_vessels = np.flatnonzero(vessels[inner] & allowed)
+    n_allowed = int(np.count_nonzero(allowed))
+    problems = []
+    if len(on_vessels) < n_vessel:
+        problems.append(
+            f"{n_vessel} vessel-centred patches asked for, but only {len(on_vessels)} of the {int(vessels.sum())} "
+            f"vessel voxels can be the centre of a whole {size}x{size} patch in the brain; ask for fewer"
+        )
+    if n_allowed - n_vessel < n_random:
+        problems.append(
+            f"{n_random} random patches asked for beside {n_vessel} vessel-centred ones, but the brain has only "
+            f"{n_allowed} admissible centres; ask for fewer"
+        )
+    if problems:
+        raise InputError(problems)
+    first = rng.choice(on_vessels, n_vessel, replace=False)
+    allowed.flat[first] = False
+    second = rng.choice(np.flatnonzero(allowed), n_random, replace=False)
+    return np.stack(np.unravel_index(np.concatenate([first, second]), shape), axis=1) + lows
+
+
+class VesselPatchesd(MapTransform):
+    """A list of `n_vessel + n_random` dictionaries, one a patch, from a dictionary of volumes.
+
+    Volumes are channel-first (1, X, Y, Z) MetaTensors in any orientation; patches are axial. Each dictionary holds the
+    image (1, size, size) in [-1, 1] and the label in {-1, +1} under `keys`, float32, and `centre` (3,), the voxel
+    drawn, counted in the volume turned to RAS; `spacing_mm` (3,); `vessel_centred` and `padded`, bool. See
+    `extract_pairs`.
+
+    The draw depends on `seed` and on the text under `subject_key` alone: the same call gives the same patches, and one
+    more patient in a cohort changes nobody else's.
+
+    Args:
+        keys: the image's key and the label's.
+        mask_key: the brain mask's; where the dictionary has none, the whole volume is drawn from.
+        n_vessel: patches with a vessel voxel at their centre.
+        n_random: patches with any voxel of the brain there.
+        size: edge of a patch in voxels.
+        seed: of the draw.
+        subject_key: what tells the volumes of a cohort apart.
+
+    Raises:
+        InputError: too few admissible centres; it names the subject and gives the counts.
+    """
+
+    def __init__(
+        self,
+        keys: tuple[str, str] = ("image", "label"),
+        mask_key: str = "mask",
+        *,
+        n_vessel: int = 500,
+        n_random: int = 500,
+        size: int = PATCH_SIZE,
+        seed: int = 0,
+        subject_key: str = "subject",
+    ) -> None:
+        super().__init__(keys)
+        if len(self.keys) != 2:
+            raise InputError(f"VesselPatchesd needs two keys, the image's and the label's, not {self.keys}")
+        self.mask_key = mask_key
+        self.n_vessel = n_vessel
+        self.n_random = n_random
+        self.size = size
+        self.seed = seed
+        self.subject_key = subject_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:
+        """The patches of one patient."""
+        subject = str(data.get(self.subject_key, ""))
+        present = [*self.keys, *([self.mask_key] if self.mask_key in data else [])]
+        volumes = [_axial(data[key]) for key in present]
+        try:
+            pairs, centres = extract_pairs(
+                *(volume[0].numpy() for volume in volumes),
+                n_vessel=self.n_vessel,
+                n_random=self.n_random,
+                size=self.size,
+                rng=_generator(self.seed, subject),
+            )
+        except InputError as error:
+            raise InputError([f"{subject or 'volume'}: {problem}" for problem in error.problems]) from error
+        shared: dict[Hashable, Any] = {
+            "spacing_mm": volumes[0].pixdim.to(torch.float32),
+            "padded": any(map(any, padding_of(tuple(volumes[0].shape[1:]), self.size))),
+        }
+        patches, places = torch.from_numpy(pairs), torch.from_numpy(centres)
+        image_key, label_key = self.keys
+        return [
+            {
+                image_key: patches[i, :1],
+                label_key: patches[i, 1:],
+                "centre": places[i],
+                "vessel_centred": i < self.n_vessel,
+                **shared,
+            }
+            for i in range(len(patches))
+        ]
+
+
+def _axial(volume: torch.Tensor) -> Any:
+    """The volume (1, X, Y, Z) turned to RAS, on the CPU; a tensor that knows no affine is taken as RAS."""
+    return Orientation(axcodes="RAS", labels=_LABELS)(MetaTensor(volume).cpu())
+
+
+def _generator(seed: int, subject: str) -> np.random.Generator:
+    """Draws that depend on the seed and the subject's name alone; Python's own hash differs from run to run."""
+    digest = hashlib.sha256(subject.encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])

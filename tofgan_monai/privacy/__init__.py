@@ -1,1 +1,0 @@
-"""What synthetic pairs, a generator or a network give away of patients, and trainings that bound it."""

@@ -1,0 +1,119 @@
+"""Fig. 3, calibration and courses of training, drawn from a study's results as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tofgan_monai.metrics.segmentation.threshold_baseline import PROBABILITIES
+from tofgan_monai.report.pictures import svg_bytes
+from tofgan_monai.report.study.tables import ARMS, PROCEDURAL, set_label
+from tofgan_monai.study.data import StudyResults
+
+ARM_STYLES = {
+    "scratch": {"color": "#2e7d32", "marker": "o", "linestyle": "-"},
+    "pretrained": {"color": "#1f5fa8", "marker": "s", "linestyle": "-"},
+    PROCEDURAL: {"color": "#b08968", "marker": "^", "linestyle": "--"},
+}
+AXES = {"dsc": "DSC", "hd95_mm": "95HD in mm"}
+DODGE = 0.012  # of the axis' length
+SET_COLOURS = ("#1d2329", "#1f5fa8", "#b3541e", "#2e7d32", "#7a4b78", "#0a8f8f", "#c2a000", "#d1495b", "#7d8790")
+
+
+def transfer_figure(results: StudyResults) -> bytes | None:
+    """Fig. 3: DSC and 95HD on site B by the number of its patients in training, mean and sd over test patients."""
+    counts = results.counts
+    if not counts:
+        return None
+    figure = Figure(figsize=(8.6, 3.5), layout="constrained")
+    for axis, (score, name) in zip(figure.subplots(1, 2), AXES.items(), strict=True):
+        step = DODGE * max(counts[-1] - counts[0], 1)
+        for index, arm in enumerate(results.arms):
+            scored = [(k, results.transfer[arm, k, "test"]) for k in counts if (arm, k, "test") in results.transfer]
+            axis.errorbar(
+                [k + step * (index - (len(results.arms) - 1) / 2) for k, _ in scored],
+                [scores.mean(score) for _, scores in scored],
+                [scores.sd(score) or 0.0 for _, scores in scored],
+                label=ARMS.get(arm, arm),
+                markersize=5,
+                linewidth=1.4,
+                elinewidth=1,
+                capsize=2.5,
+                **ARM_STYLES.get(arm, {}),
+            )
+        if ("real", "A", "test") in results.table2:
+            real = results.table2["real", "A", "test"].mean(score)
+            axis.axhline(real, color="black", linestyle=":", linewidth=1.3, label="U-Net of site A's real pairs, on A")
+        axis.set_xticks(counts)
+        axis.set_xlabel("patients of site B in training")
+        axis.set_ylabel(name)
+        _tidy(axis)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
+    return svg_bytes(figure)
+
+
+def calibration_figure(results: StudyResults) -> bytes | None:
+    """Mean DSC on site A against the probability threshold, real pairs alone and the chosen GAN's alone."""
+    figure = Figure(figsize=(5.4, 3.3), layout="constrained")
+    axis = figure.subplots()
+    colours = {"real": "black", results.best_gan: ARM_STYLES["pretrained"]["color"]}
+    for name, colour in colours.items():
+        for split, style in (("validation", "--"), ("test", "-")):
+            scores = results.table2.get((name, "A", split))
+            curve = scores.threshold_curve() if scores else None
+            if curve is None:
+                continue
+            label = f"{'real pairs' if name == 'real' else name}, {split}"
+            axis.plot(PROBABILITIES, curve, color=colour, linestyle=style, linewidth=1.4, label=label)
+            if split == "validation":
+                at = int(np.argmax(curve))
+                axis.plot(PROBABILITIES[at], curve[at], color=colour, marker="o", markersize=5)
+    if not axis.lines:
+        return None
+    axis.axvline(0.5, color="#b4bdc4", linewidth=0.8)
+    axis.set_xlim(0, 1)
+    axis.set_xlabel("probability threshold")
+    axis.set_ylabel("mean DSC, site A")
+    axis.legend(frameon=False, fontsize=8.5)
+    _tidy(axis)
+    return svg_bytes(figure)
+
+
+def courses_figure(courses: Sequence[tuple[str, list[dict]]]) -> bytes | None:
+    """The U-Nets' training loss and validation Dice by epoch, a line a training set."""
+    panels = {"loss": "training loss", "val_dice": "validation Dice"}
+    panels = {key: name for key, name in panels.items() if any(key in row for _, rows in courses for row in rows)}
+    if not panels:
+        return None
+    figure = Figure(figsize=(4.3 * len(panels), 3.4), layout="constrained")
+    for axis, (key, name) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for (model, rows), colour in zip(courses, SET_COLOURS * len(courses), strict=False):
+            y = [np.nan if row.get(key) is None else row[key] for row in rows]
+            label = set_label(model.removeprefix("U-Net on "))
+            is_pool = "+" in model
+            axis.plot(
+                [row.get("epoch", index) for index, row in enumerate(rows, start=1)],
+                y,
+                color=colour,
+                linestyle="--" if is_pool else "-",
+                marker="." if len(y) < 40 else "",
+                linewidth=1.2,
+                label=label,
+            )
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(name)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        _tidy(axis)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
+    return svg_bytes(figure)
+
+
+def _tidy(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="y", color="#e3e6e8", linewidth=0.6)

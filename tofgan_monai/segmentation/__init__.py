@@ -1,0 +1,1 @@
+"""Vessel segmentation of whole volumes: inference and evaluation."""

@@ -1,0 +1,162 @@
+"""The artefact results.jsonl, with its CSV summary beside it: who reads, writes or averages it does so here.
+
+One line is one patient under one model:
+
+    {"model": "U-Net on real pairs", "cohort": "A", "split": "test", "patient": "test-03",
+     "dsc": 0.87, "hd95_mm": 3.2, "empty": "", "dsc_small": 0.71, "dsc_large": 0.93,
+     "cl_dice": 0.84, "betti_errors": [7, 2, 0], "asd_mm": 0.4, "avd_mm": 0.3, "dsc_at": [0.62, ... 0.58], "n": 14}
+
+`patient` is the split's name and the position in that split's list in cohort.json, from 00; a line never holds a
+subject's name or a path. `n` is the number of patients in that evaluation; for `empty` see
+`metrics.segmentation.overlap`. `dsc_small` and `dsc_large` are the DSC of the vessels below 1.5 mm in diameter and of
+the others (see `metrics.segmentation.calibre`), null where the truth has none of them. `cl_dice` and the errors in the
+number of components, loops and cavities are of `metrics.topology`, the average surface distance and the average
+Hausdorff distance in mm of `metrics.distances`. `dsc_at`, where the vessels' probability was kept, holds the DSC at its
+thresholds 0.05, 0.10, ... 0.95 (`thresholds.PROBABILITIES`). All these may be missing: older files have none of them.
+
+Lines of the same model, cohort and split are replaced, all others are kept, so several evaluations may share one file
+and each may be repeated. Lines that hold no `patient` but a `measure` are other results of a study: they are kept and
+not read here.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.files import written_whole
+from tofgan_monai.metrics.segmentation.overlap import SCORES, Overlap, Summary, summarise
+
+GROUP = ("model", "cohort", "split")
+BASELINE_MODEL = "Best single threshold"  # chosen on the heads it is scored on
+VALIDATION_BASELINE_MODEL = "Best single threshold of the validation patients"
+TEXT_FIELDS = (*GROUP, "patient", "empty")
+
+Line = dict[str, Any]
+
+
+def result_lines(
+    scores: Sequence[Overlap], *, model: str, cohort: str, split: str, more: Sequence[Mapping[str, Any]] | None = None
+) -> list[Line]:
+    """Lines of results.jsonl for the patients of a split, in its order.
+
+    Args:
+        scores: one for each patient.
+        model: what was evaluated.
+        cohort: whose patients these are.
+        split: the split's name.
+        more: further fields for each patient's line, in the same order.
+
+    Raises:
+        InputError: a model, cohort or split that looks like a path.
+    """
+    described = {"model": model, "cohort": cohort, "split": split}
+    more = [{}] * len(scores) if more is None else more
+    paths = [
+        f"{key} {text!r} looks like a path; results are shared, give it a plain name"
+        for key, text in described.items()
+        if "/" in text or "\\" in text
+    ]
+    if paths:
+        raise InputError(paths)
+    return [
+        {
+            **described,
+            "patient": f"{split}-{index:02d}",
+            "dsc": round(score.dsc, 5),
+            "hd95_mm": round(score.hd95_mm, 4),
+            "empty": score.empty,
+            **fields,
+            "n": len(scores),
+        }
+        for index, (score, fields) in enumerate(zip(scores, more, strict=True))
+    ]
+
+
+def read_results(path: str | os.PathLike) -> list[Line]:
+    """The patients' lines of a results.jsonl, checked; other results of a study are passed over.
+
+    Raises:
+        InputError: no such file, or lines that are not results (all of them named).
+    """
+    return [line for line in _read_all(Path(path)) if not _is_of_a_study(line)]
+
+
+def _read_all(path: Path) -> list[Line]:
+    try:
+        rows = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); write it with `tofgan evaluate`") from error
+    lines, problems = [], []
+    for number, row in enumerate(rows, start=1):
+        try:
+            line = json.loads(row)
+            if _is_of_a_study(line):
+                lines.append(line)
+                continue
+            has_text = all(isinstance(line[key], str) for key in TEXT_FIELDS)
+            if not has_text or not all(np.isfinite(line[key]) for key in SCORES):
+                raise TypeError(f"it needs text for {', '.join(TEXT_FIELDS)} and numbers for {', '.join(SCORES)}")
+            lines.append(line)
+        except (ValueError, KeyError, TypeError) as error:
+            problems.append(f"{path}, line {number}: not a result ({error}); repeat the evaluation that wrote it")
+    if problems:
+        raise InputError(problems)
+    return lines
+
+
+def write_results(path: str | os.PathLike, lines: Sequence[Line]) -> None:
+    """Puts patients' lines into a results.jsonl, in place of those of the same model, cohort and split.
+
+    The summary beside it has the same name and ends in `.csv`: a row per model, cohort and split.
+
+    Raises:
+        InputError: the file that is there holds something else, or the folder cannot be written to.
+    """
+    path = Path(path)
+    new = {_group(line) for line in lines}
+    there = _read_all(path) if path.exists() else []
+    kept = [line for line in there if _is_of_a_study(line) or _group(line) not in new]
+    lines = [*kept, *lines]
+    patients = [line for line in lines if not _is_of_a_study(line)]
+    with written_whole(path) as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    with (
+        written_whole(path.with_suffix(".csv")) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.writer(stream)
+        writer.writerow([*GROUP, "n", "n_empty", "dsc_mean", "dsc_sd", "hd95_mm_mean", "hd95_mm_sd"])
+        for group, (dsc, distance) in summaries(patients).items():
+            scores = (dsc.mean, dsc.sd, distance.mean, distance.sd)
+            writer.writerow(
+                [*group, dsc.n, dsc.n_empty, *("" if score is None else f"{score:.5f}" for score in scores)]
+            )
+
+
+def summaries(lines: Iterable[Line]) -> dict[tuple[str, str, str], tuple[Summary, Summary]]:
+    """Summaries of DSC and 95HD by (model, cohort, split), in the order of first appearance."""
+    groups: dict[tuple[str, str, str], list[Line]] = {}
+    for line in lines:
+        groups.setdefault(_group(line), []).append(line)
+    return {
+        group: tuple(
+            summarise([line[score] for line in members], [bool(line["empty"]) for line in members]) for score in SCORES
+        )  # type: ignore[misc]
+        for group, members in groups.items()
+    }
+
+
+def _is_of_a_study(line: Any) -> bool:
+    return isinstance(line, dict) and "patient" not in line and "measure" in line
+
+
+def _group(line: Line) -> tuple[str, str, str]:
+    return line["model"], line["cohort"], line["split"]

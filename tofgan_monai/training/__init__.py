@@ -1,0 +1,1 @@
+"""The loop of a training and what it writes: history, weights, checkpoints."""

@@ -1,0 +1,1 @@
+"""From files to checked, split and prepared volumes."""

@@ -1,0 +1,118 @@
+"""A brain mask for a TOF-MRA head, a slab of one or a crop, by thresholds and morphology on a 2 mm grid.
+
+Why this and not BET: docs/decisions/0001-skull-stripping.md, with the figures that the numbers below were chosen by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from tofgan_monai.volumes.transforms.coarse_grid import block_factors, block_means, from_blocks
+
+_GRID_MM = 2.0
+_DEEP_MM = 20.0
+_BRIDGE_MM = 6.0
+"""Half the thickness of what may join brain and skin (nerves, veins, dura) and is cut through."""
+_GAP_MM = 8.0
+"""Half the width of sulci, cisterns and vessels that are filled."""
+_RIM_MM = 3.0
+"""Of the subarachnoid space round the brain, where the arteries of the cortex run."""
+_TISSUE = (0.6, 1.5)
+"""Of the brain's local intensity: below it fluid and bone, above it fat."""
+_FLUID = (0.3, 1.3)
+
+
+def brain_mask(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """The brain with the fluid round it, bool (X, Y, Z), of an image in any orientation; all False where none is found.
+
+    What lies beyond the volume's faces is taken to go on as at the face, so a slab or a crop inside the head is as good
+    as a whole one.
+
+    Args:
+        image: TOF-MRA (T1 works, too), finite.
+        spacing_mm: between its voxels.
+    """
+    factors = block_factors(image.shape, spacing_mm, _GRID_MM)
+    grid_mm = [edge * factor for edge, factor in zip(spacing_mm, factors, strict=True)]
+    small = ndimage.gaussian_filter(block_means(image, factors), [1 / edge for edge in grid_mm], mode="nearest")
+    depth_mm = _depth_in_head(small, grid_mm)
+    level = _brain_level(small, depth_mm, grid_mm)
+    if level is None:
+        return np.zeros(image.shape, bool)
+
+    tissue = _between(small, level, _TISSUE)
+    core = _main_parts(_distance(tissue, grid_mm) > _BRIDGE_MM, weights=np.minimum(depth_mm, 60) + 0.1)
+    brain = (_distance(~core, grid_mm) <= _BRIDGE_MM + 1) & (small > _TISSUE[0] * level)
+    brain = _closed(brain, _GAP_MM, grid_mm)
+    brain |= (_distance(~brain, grid_mm) <= _RIM_MM) & _between(small, level, _FLUID)
+    brain = ndimage.binary_fill_holes(_closed(brain, _GAP_MM / 2, grid_mm))
+    return from_blocks(brain, factors, image.shape) > 0.5
+
+
+def _depth_in_head(small: np.ndarray, grid_mm: Sequence[float]) -> np.ndarray:
+    """How deep in the head each voxel lies, in mm; 0 in the air. Its surface has its gaps of 20 mm closed."""
+    low, high = np.percentile(small, [2, 98])
+    head = small > low + 0.1 * (high - low)  # BET's first threshold
+    margin = [(int(20 / edge) + 2,) * 2 for edge in grid_mm]
+    grown = _distance(~np.pad(head, margin, mode="edge"), grid_mm) <= 10
+    depth = _distance(ndimage.binary_fill_holes(grown), grid_mm) - 10
+    return np.maximum(_cropped(depth, margin), 0) * (high > low)
+
+
+def _brain_level(small: np.ndarray, depth_mm: np.ndarray, grid_mm: Sequence[float]) -> np.ndarray | None:
+    """The brain's intensity round each voxel: coils and slabs shade it. None where nothing is deep in the head."""
+    deep = depth_mm > min(_DEEP_MM, 0.5 * depth_mm.max())
+    low, high = np.percentile(small, [2, 98])
+    deep &= small > low + 0.1 * (high - low)
+    if not deep.any():
+        return None
+    median = float(np.median(small[deep]))
+    level = _local_mean(small, deep & _between(small, median, (0.5, 1.5)), grid_mm, median)
+    tissue = (depth_mm > 5) & _between(small, level, (0.6, 1.4))
+    return _local_mean(small, tissue & (_distance(tissue, grid_mm) > 3), grid_mm, median)
+
+
+def _local_mean(small: np.ndarray, where: np.ndarray, grid_mm: Sequence[float], fallback: float) -> np.ndarray:
+    """The mean over `where`, weighted by a Gaussian of 25 mm; `fallback` where nothing of it is near."""
+    sigmas = [25 / edge for edge in grid_mm]
+    total = ndimage.gaussian_filter(small * where, sigmas, mode="nearest")
+    weight = ndimage.gaussian_filter(where.astype(np.float32), sigmas, mode="nearest")
+    return np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), fallback)
+
+
+def _between(small: np.ndarray, level: np.ndarray | float, limits: tuple[float, float]) -> np.ndarray:
+    return (small > limits[0] * level) & (small < limits[1] * level)
+
+
+def _distance(mask: np.ndarray, grid_mm: Sequence[float]) -> np.ndarray:
+    """From each voxel of the mask to the nearest outside it, in mm; infinite where there is no outside."""
+    if mask.all():
+        return np.full(mask.shape, np.inf, np.float32)
+    return ndimage.distance_transform_edt(mask, sampling=grid_mm).astype(np.float32)
+
+
+def _closed(mask: np.ndarray, radius_mm: float, grid_mm: Sequence[float]) -> np.ndarray:
+    """The mask closed with a ball, as if it went on beyond the faces."""
+    margin = [(int(radius_mm / edge) + 2,) * 2 for edge in grid_mm]
+    grown = _distance(~np.pad(mask, margin, mode="edge"), grid_mm) <= radius_mm
+    return _cropped(_distance(grown, grid_mm) > radius_mm, margin) | mask
+
+
+def _cropped(padded: np.ndarray, margin: Sequence[tuple[int, int]]) -> np.ndarray:
+    return padded[tuple(slice(before, -after) for before, after in margin)]
+
+
+def _main_parts(mask: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The connected part of the mask with the greatest sum of weights, and those of more than a third of that.
+
+    Above the corpus callosum the hemispheres are two parts, nearly equal.
+    """
+    parts, n_parts = ndimage.label(mask)
+    if n_parts == 0:
+        return mask
+    sums = np.bincount(parts.ravel(), weights.ravel())
+    sums[0] = 0
+    return (sums > sums.max() / 3)[parts]

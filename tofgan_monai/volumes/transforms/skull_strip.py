@@ -1,0 +1,79 @@
+"""The brain alone: image and label multiplied by a brain mask, given or computed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from monai.utils import CommonKeys, convert_to_dst_type
+
+from tofgan_monai.errors import InputError
+from tofgan_monai.volumes.transforms.brain_mask import brain_mask
+
+Method = Literal["given", "computed", "none"]
+
+
+class SkullStripd(MapTransform):
+    """The volumes under `keys`, 0 outside the brain; a second pass changes nothing.
+
+    Args:
+        keys: channel-first volumes (1, X, Y, Z) on one grid.
+        mask_key: the brain mask's.
+        method: `given` takes the mask under `mask_key`; `computed` computes one from the image where there is none and
+            leaves it under `mask_key`; `none` leaves everything as it is.
+        image_key: what a mask is computed from.
+        allow_missing_keys: leave alone what is missing, and everything where a given mask is.
+
+    Raises:
+        InputError: no mask is given, it is empty, or its shape is another than the volume's.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = (CommonKeys.IMAGE, CommonKeys.LABEL),
+        mask_key: str = "mask",
+        *,
+        method: Method = "given",
+        image_key: str = CommonKeys.IMAGE,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if method not in ("given", "computed", "none"):
+            raise InputError(f"skull-strip method {method!r}; take given, computed or none")
+        self.mask_key = mask_key
+        self.method = method
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The dictionary with its volumes masked."""
+        out = dict(data)
+        if self.method == "none" or (self.method == "given" and self.mask_key not in out and self.allow_missing_keys):
+            return out
+        if self.mask_key not in out:
+            out[self.mask_key] = self._computed_mask(out)
+        inside = torch.as_tensor(out[self.mask_key]) > 0
+        if not inside.any():
+            raise InputError(f"{_name(out)}: the brain mask is empty; give another one")
+        for key in self.key_iterator(out):
+            if out[key].shape != inside.shape:
+                raise InputError(
+                    f"{_name(out)}: {key} {tuple(out[key].shape)} and mask {tuple(inside.shape)} differ in shape"
+                )
+            out[key] = out[key] * inside.to(out[key].dtype)
+        return out
+
+    def _computed_mask(self, data: Mapping[Hashable, Any]) -> torch.Tensor:
+        if self.method == "given":
+            raise InputError(f"{_name(data)}: no brain mask; give one, or skull-strip with method computed or none")
+        image = data[self.image_key]
+        spacing_mm = [float(edge) for edge in getattr(image, "pixdim", torch.ones(3))]
+        mask = torch.from_numpy(brain_mask(np.asarray(image[0]), spacing_mm)[None].astype(np.uint8))
+        return convert_to_dst_type(mask, image, dtype=torch.uint8)[0]
+
+
+def _name(data: Mapping[Hashable, Any]) -> str:
+    return str(data.get("subject", "volume"))
