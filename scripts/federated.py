@@ -80,7 +80,7 @@ def federate(folder: Path) -> Path:
     given = {"folder": str(folder.resolve()), "epochs": EPOCHS_PER_ROUND, "rounds": N_ROUNDS, **RECIPE}
     recipe = FedAvgRecipe(
         name="vessels",
-        model={"class_path": "tofgan_monai.gan.networks.HalfUNet", "args": {"width": WIDTH}},
+        model={"class_path": "tofgan_monai.HalfUNet", "args": {"width": WIDTH}},
         min_clients=len(CLINICS),
         num_rounds=N_ROUNDS,
         train_script=str(Path(__file__).with_name("federated_clinic.py")),

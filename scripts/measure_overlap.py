@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from tofgan_monai.bundle_runs.paths import bundle_path
-from tofgan_monai.gan.networks import HalfUNet
 from tofgan_monai.metrics.segmentation.overlap import overlap as overlap_of
 from tofgan_monai.segmentation.inference import BrainWindowInferer
+from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.training.weights import start_from
 from tofgan_monai.volumes.cohort import read_cohort
 from tofgan_monai.volumes.volume import load_volume, to_ras

@@ -71,7 +71,8 @@ def bundle_files():
     import torch
 
     from tofgan_monai.exchange.data_card import as_text, card
-    from tofgan_monai.gan.networks import Generator, HalfUNet
+    from tofgan_monai.gan.networks import Generator
+    from tofgan_monai.segmentation.networks import HalfUNet
 
     @cache
     def read(name):

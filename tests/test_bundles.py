@@ -20,8 +20,9 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, run, verify_metadata, verify_net_in_out
 from packaging.requirements import Requirement
 
-from tofgan_monai.gan.networks import Generator, HalfUNet
+from tofgan_monai.gan.networks import Generator
 from tofgan_monai.pairs.stack import StackWriter, open_stack
+from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.volumes.cohort import write_cohort
 
 ROOT = Path(__file__).parents[1]

@@ -18,11 +18,13 @@ from torch import multiprocessing, nn
 
 from tofgan_monai import ranks
 from tofgan_monai.errors import InputError
-from tofgan_monai.gan.networks import Critic, Generator, HalfUNet
+from tofgan_monai.gan.latents import GaussianLatents
+from tofgan_monai.gan.networks import Critic, Generator
 from tofgan_monai.gan.objectives import NonSaturating, WassersteinGP
-from tofgan_monai.gan.step import AdversarialStep, GaussianLatents, Player
+from tofgan_monai.gan.step import AdversarialStep, Player
 from tofgan_monai.pairs import sampling as pair_source
 from tofgan_monai.pairs.stack import StackWriter
+from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.volumes.cohort import write_cohort
 
 ROOT = Path(__file__).parents[1]
@@ -103,7 +105,7 @@ def be_a_rank(rank, ports, folder):
     )
 
     os.environ["MASTER_PORT"] = str(ports.pop())
-    ranks.join()
+    ranks.join_ranks()
     told = ranks.from_first({"rank": rank, "weights": torch.full((2,), float(rank))})
     results = {"steps": {name: take_steps(name) for name in STEPS}, "samplers": samplers, "told": told}
     torch.save(results, folder / f"{rank}.pt")
@@ -266,7 +268,7 @@ def test_rank_that_dies_ends_the_run_which_goes_on_to_the_same_weights(two, tmp_
 def of(monkeypatch):
     def pretend(rank, n):
         monkeypatch.setattr(ranks, "rank", lambda: rank)
-        monkeypatch.setattr(ranks, "n_ranks", lambda: n)
+        monkeypatch.setattr(ranks, "world_size", lambda: n)
 
     return pretend
 
@@ -285,21 +287,21 @@ def test_shares_are_even_and_have_no_sample_twice(n, n_shared, of):
 
 def test_batch_that_cannot_be_shared_is_refused(of):
     of(0, 8)
-    assert ranks.share_of(304) == 38
+    assert ranks.local_batch_size(304) == 38
     with pytest.raises(InputError, match="batch_size 300 is not a multiple of the 8 processes"):
-        ranks.share_of(300)
+        ranks.local_batch_size(300)
 
 
 def test_one_process_has_all_rows_of_a_batch():
     rows = torch.arange(5)
     assert ranks.own_rows(rows).equal(rows)
-    assert (ranks.rank(), ranks.n_ranks(), ranks.share_of(7), len(ranks.ShareSampler(rows))) == (0, 1, 7, 5)
+    assert (ranks.rank(), ranks.world_size(), ranks.local_batch_size(7), len(ranks.ShareSampler(rows))) == (0, 1, 7, 5)
 
 
 def test_overlay_without_torchrun_is_told(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     with pytest.raises(InputError, match=r"torchrun --nproc_per_node=N .* for one process leave it out"):
-        ranks.join()
+        ranks.join_ranks()
 
 
 def test_torchrun_without_the_overlay_is_told(monkeypatch, two, tmp_path):
@@ -317,10 +319,10 @@ def test_more_ranks_than_gpus_is_told(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert ranks.device() == torch.device("cuda:1")
+    assert ranks.rank_device() == torch.device("cuda:1")
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(InputError, match=r"rank 2 of this machine has no GPU .* --nproc_per_node=2"):
-        ranks.device()
+        ranks.rank_device()
 
 
 def test_synced_batch_norms_keep_the_names_of_the_weights():

@@ -1,25 +1,9 @@
-"""Synthetic image-label pairs of brain angiographies: GANs, segmentation and evaluation as MONAI bundles."""
+"""GANs that make synthetic image-label pairs of skull-stripped TOF-MRA, and the segmentation trained on them.
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.gan.networks import Critic, Generator, HalfUNet
-from tofgan_monai.gan.objectives import NonSaturating, Objective, WassersteinGP, gradient_penalty
-from tofgan_monai.gan.step import AdversarialStep, GaussianLatents, Player, TrainingDivergedError
-from tofgan_monai.pairs.stack import PairDataset, StackWriter, open_stack
+`__init__.pyi` lists every public name, each once, with the module that holds it. Configurations of bundles, and users,
+say `tofgan_monai.NAME`. A name is imported when it is first used.
+"""
 
-__all__ = [
-    "AdversarialStep",
-    "Critic",
-    "GaussianLatents",
-    "Generator",
-    "HalfUNet",
-    "InputError",
-    "NonSaturating",
-    "Objective",
-    "PairDataset",
-    "Player",
-    "StackWriter",
-    "TrainingDivergedError",
-    "WassersteinGP",
-    "gradient_penalty",
-    "open_stack",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -15,3 +15,17 @@ class InputError(ValueError):
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
+
+
+class TrainingDivergedError(RuntimeError):
+    """A loss became NaN or infinite; the last checkpoint is from before."""
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """The InputError within an error, if there is one: MONAI wraps what its transforms raise into RuntimeErrors."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return cause
+        cause = cause.__cause__
+    return error

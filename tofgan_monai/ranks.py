@@ -25,7 +25,7 @@ from tofgan_monai.errors import InputError
 TIMEOUT = timedelta(minutes=30)  # of a rank that waits, while the first samples pairs, say
 
 
-def n_ranks() -> int:
+def world_size() -> int:
     """How many processes share the training."""
     return distributed.get_world_size() if _joined() else 1
 
@@ -39,7 +39,7 @@ def _joined() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
-def device() -> torch.device:
+def rank_device() -> torch.device:
     """This rank's own GPU; the CPU where there is none at all.
 
     Raises:
@@ -55,7 +55,7 @@ def device() -> torch.device:
     return torch.device("cuda", index)
 
 
-def join() -> None:
+def join_ranks() -> None:
     """Joins the processes that torchrun started: by NCCL where they have GPUs, else by gloo. The first alone logs.
 
     Raises:
@@ -66,7 +66,7 @@ def join() -> None:
             "multi_gpu_train.yaml is for processes that torchrun started: torchrun --nproc_per_node=N -m monai.bundle "
             "run ...; for one process leave it out"
         )
-    own = device()
+    own = rank_device()
     if own.type == "cuda":
         torch.cuda.set_device(own)
     distributed.init_process_group("nccl" if own.type == "cuda" else "gloo", timeout=TIMEOUT)
@@ -74,8 +74,8 @@ def join() -> None:
         logging.disable(logging.WARNING)
 
 
-def leave() -> None:
-    """Ends what `join` began."""
+def leave_ranks() -> None:
+    """Ends what `join_ranks` began."""
     distributed.destroy_process_group()
 
 
@@ -86,7 +86,7 @@ def require_joined() -> None:
         InputError: so it is.
     """
     n = int(os.environ.get("WORLD_SIZE", 1))
-    if n > 1 and n_ranks() != n:
+    if n > 1 and world_size() != n:
         raise InputError(
             f"{n} processes were started that would each run the whole training; add configs/multi_gpu_train.yaml "
             "to --config_file"
@@ -95,18 +95,20 @@ def require_joined() -> None:
 
 def own_rows(whole: Tensor) -> Tensor:
     """Of a tensor with a row for each sample of the whole batch, the rows of this rank's samples."""
-    return whole[rank() :: n_ranks()]
+    return whole[rank() :: world_size()]
 
 
-def share_of(batch_size: int) -> int:
+def local_batch_size(batch_size: int) -> int:
     """How many samples of a batch one rank has.
 
     Raises:
         InputError: the batch cannot be shared evenly.
     """
-    if batch_size % n_ranks():
-        raise InputError(f"batch_size {batch_size} is not a multiple of the {n_ranks()} processes; choose one that is")
-    return batch_size // n_ranks()
+    if batch_size % world_size():
+        raise InputError(
+            f"batch_size {batch_size} is not a multiple of the {world_size()} processes; choose one that is"
+        )
+    return batch_size // world_size()
 
 
 class ShareSampler(Sampler[int]):
@@ -123,10 +125,10 @@ class ShareSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         indices = list(self.sampler)
-        return iter(indices[rank() : len(self) * n_ranks() : n_ranks()])
+        return iter(indices[rank() : len(self) * world_size() : world_size()])
 
     def __len__(self) -> int:
-        return len(self.sampler) // n_ranks()  # type: ignore[arg-type]
+        return len(self.sampler) // world_size()  # type: ignore[arg-type]
 
 
 def averaged(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -135,7 +137,7 @@ def averaged(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     Raises:
         RuntimeError: another rank has died.
     """
-    if n_ranks() == 1:
+    if world_size() == 1:
         return tensors
     flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
     try:
@@ -145,15 +147,15 @@ def averaged(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
             f"rank {rank()} has lost another rank; what ended that one stands in its own message; "
             "the same command goes on after the last whole epoch"
         ) from error
-    parts = (flat / n_ranks()).split([tensor.numel() for tensor in tensors])
+    parts = (flat / world_size()).split([tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def averaged_figures(figures: Mapping[str, float]) -> dict[str, float]:
     """The means over the ranks of figures that all of them have."""
-    if n_ranks() == 1:
+    if world_size() == 1:
         return dict(figures)
-    (means,) = averaged([torch.tensor(list(figures.values()), dtype=torch.float64, device=device())])
+    (means,) = averaged([torch.tensor(list(figures.values()), dtype=torch.float64, device=rank_device())])
     return dict(zip(figures, means.tolist(), strict=True))
 
 
@@ -169,7 +171,7 @@ def batch_mean(samples: Tensor) -> Tensor:
 
 def from_first(content: Any) -> Any:
     """What the first rank gives, tensors on the CPU; the others' is not looked at."""
-    if n_ranks() == 1:
+    if world_size() == 1:
         return content
     buffer = io.BytesIO()
     if not rank():
@@ -185,7 +187,7 @@ def first_goes_ahead() -> Iterator[None]:
     if rank():
         distributed.barrier()
     yield
-    if n_ranks() > 1 and not rank():
+    if world_size() > 1 and not rank():
         distributed.barrier()
 
 

@@ -12,14 +12,11 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from tofgan_monai.attacks import on_gan as model_attacks
-from tofgan_monai.attacks.on_gan import (
-    critic_score,
-    latent_recovery,
-    read_checkpoint,
-    run_critic,
-)
+from tofgan_monai.attacks.on_gan import critic_score, latent_recovery, run_critic
 from tofgan_monai.errors import InputError
-from tofgan_monai.gan.networks import Critic, Generator, HalfUNet, Norm
+from tofgan_monai.gan.networks import Critic, Generator, Norm
+from tofgan_monai.segmentation.networks import HalfUNet
+from tofgan_monai.training.checkpoint import read_checkpoint
 from tofgan_monai.training.weights import save_weights
 
 N = 12  # members, and as many others

@@ -17,7 +17,8 @@ from tofgan_monai.attacks.on_segmentation import (
     loss_score,
 )
 from tofgan_monai.errors import InputError
-from tofgan_monai.gan.networks import Generator, HalfUNet
+from tofgan_monai.gan.networks import Generator
+from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.training.weights import save_weights
 
 N = 6

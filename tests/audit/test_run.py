@@ -21,8 +21,9 @@ from tofgan_monai.audit.verdict import MIN_PATIENTS
 from tofgan_monai.cli import app
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
-from tofgan_monai.gan.networks import Critic, Generator, HalfUNet
+from tofgan_monai.gan.networks import Critic, Generator
 from tofgan_monai.pairs.stack import PairDataset, open_stack
+from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.training.weights import save_weights
 
 DATA_ATTACKS = list(data_attacks())

@@ -12,8 +12,7 @@ import pytest
 
 from tests.helpers.checkpoints import same
 from tofgan_monai.bundle_runs.runs import run_bundle
-from tofgan_monai.errors import InputError
-from tofgan_monai.gan.step import TrainingDivergedError
+from tofgan_monai.errors import InputError, TrainingDivergedError
 from tofgan_monai.training.weights import load_weights
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +85,7 @@ def test_private_training_stopped_in_its_first_epoch_goes_on_with_its_secret(pai
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("tofgan_monai.gan.private_step.PrivateStep.__call__", stopped)
+        patch.setattr("tofgan_monai.PrivateStep.__call__", stopped)
         train(PRIVATE, pairs, tmp_path, **RDP[PRIVATE])
     begun = load_weights(tmp_path / "checkpoint.pt")
     train(PRIVATE, pairs, tmp_path, **RDP[PRIVATE])

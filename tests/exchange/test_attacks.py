@@ -275,7 +275,7 @@ PATHS = {
         INFER, replaced("$@output_dir + '/synthetic.npy'", "$start_from('', None) + '/tmp/canary.npy'"), "output "
     ),
     "such a call, hashed": expression(
-        "$tofgan_monai.files.sha256(start_from('', None) + '/etc/passwd')", "path ", runs=False
+        "$tofgan_monai.sha256(start_from('', None) + '/etc/passwd')", "path ", runs=False
     ),
     "attribute of an object": Attack(
         INFER, replaced("$@output_dir + '/synthetic.npy'", "$@latents.network + '/tmp/canary.npy'"), "output "
@@ -285,7 +285,7 @@ PATHS = {
     ),
     "call that returns a list": component(
         "pairs ",
-        _target_="tofgan_monai.pairs.sampling.PairSource",
+        _target_="tofgan_monai.PairSource",
         pairs="$monai.data.list_data_collate(['canary.npy'])",
     ),
     "object that returns texts": component(
@@ -303,7 +303,7 @@ PATHS = {
     "own card": Attack(INFER, replaced("$@output_dir + '/syn", "$@bundle_root + '/docs/syn"), "output "),
     "own weights by reference": Attack(INFER, written_to("$@a + '/a.npy'", a="$@bundle_root + '/Models'"), "output "),
     "own root": Attack(INFER, replaced("$@bundle_root + '/output'", "@bundle_root"), "output_dir '@bundle_root'"),
-    "within a call": expression("$tofgan_monai.files.sha256('/etc/passwd')", "path '/etc/passwd'", runs=False),
+    "within a call": expression("$tofgan_monai.sha256('/etc/passwd')", "path '/etc/passwd'", runs=False),
     "of an imported call": Attack(
         TRAIN, replaced("$@pretrained and sha256(@pretrained)", "$sha256('/etc/passwd')"), "path '/etc"
     ),
@@ -383,8 +383,7 @@ FILES = {
 FILES["network of many layers"] = Attack(
     INFER,
     replaced(
-        '  _target_: tofgan_monai.gan.networks.Generator\n  latent_dim: "@latent_dim"\n'
-        '  width: "@width"\n  norm: batch\n',
+        '  _target_: tofgan_monai.Generator\n  latent_dim: "@latent_dim"\n  width: "@width"\n  norm: batch\n',
         "  _target_: UNet\n  spatial_dims: 2\n  in_channels: 1\n  out_channels: 1\n"
         "  channels: [2, 2, 2]\n  strides: [1, 1]\n"
         "  num_res_units: 60000\n",

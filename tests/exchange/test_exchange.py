@@ -19,19 +19,19 @@ from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.bundle_runs.runs import run_bundle
 from tofgan_monai.cli import app
 from tofgan_monai.errors import InputError
-from tofgan_monai.exchange import install, leaks, pack, verify
+from tofgan_monai.exchange import adoption, install, leaks, pack, verify
 from tofgan_monai.exchange.archive import write
 from tofgan_monai.exchange.data_card import CARD, seen_by
 from tofgan_monai.exchange.signatures import signature_path
 from tofgan_monai.files import sha256
-from tofgan_monai.gan import generation
 from tofgan_monai.gan.networks import Generator
+from tofgan_monai.pairs.extraction import extract
 from tofgan_monai.pairs.stack import PairDataset, open_stack
 from tofgan_monai.phantom.cohorts import write_head
 from tofgan_monai.phantom.head import Head
 from tofgan_monai.training.weights import save_weights
 from tofgan_monai.volumes.cohort import check_cohort
-from tofgan_monai.volumes.preparation import extract, prepare
+from tofgan_monai.volumes.preparation import prepare
 
 ROOT = Path(__file__).parents[2]
 ALL = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", "tof_mra_dp_wgan_gp", "tof_mra_vessel_segmentation"]
@@ -93,7 +93,7 @@ def test_archive_tells_nothing_of_the_sender(clinic, tmp_path, write_pairs):
     real = write_pairs(private / "sub-007_real.npy", 8, kind="real")
     tiny = {"width": 2, "max_epochs": 1, "batch_size": 4, "pairs": str(real), "output_dir": str(private / "run")}
     run_bundle(clinic, ["train.yaml"], tiny)
-    generation.adopt(private / "run", clinic, validation_pairs=real)
+    adoption.adopt(private / "run", clinic, validation_pairs=real)
     data = pack(clinic, tmp_path / "a.zip", despite="a test").read_bytes()
     telling = ["Muster_Hospital", "sub-007", str(tmp_path), str(ROOT)]
     # Shorter names occur by chance among the weights' bytes, and root is a word of logging.conf.
@@ -248,7 +248,7 @@ def test_adopted_weights_bring_what_they_have_seen(clinic, tmp_path, write_pairs
     real = write_pairs(tmp_path / "real.npy", 8, kind="real", volumes=[{"patient": 0}, {"patient": 1}, {"patient": 1}])
     synthetic = write_pairs(tmp_path / "synthetic.npy", 8, kind="synthetic", weights_sha256="ab")
     run = trained("run", tmp_path, pairs=[str(real), str(synthetic)])
-    generation.adopt(run, clinic)
+    adoption.adopt(run, clinic)
     first = [{"kind": "real", "patients": 2}, {"kind": "synthetic", "weights_sha256": "ab"}]
     assert seen_by(run, clinic) == first
     entry = json.loads((clinic / CARD).read_text())["weights"]["models/model.pt"]
@@ -283,7 +283,7 @@ def test_training_without_records_counts_as_real(clinic, tmp_path):
     save_weights(Generator(width=2).state_dict(), run / "best.pt")
     save_weights({"state": {}, "recipe": {"pairs": "0123"}}, run / "checkpoint.pt")
     assert seen_by(run, clinic) == seen_by(tmp_path, clinic) == [{"kind": "real", "patients": None}]
-    generation.adopt(run, clinic)
+    adoption.adopt(run, clinic)
     assert "has seen real (" in verify(pack(clinic, tmp_path / "a.zip", despite="a test")).lines[1]
 
 

@@ -21,7 +21,8 @@ from tofgan_monai.exchange.data_card import as_text, card
 from tofgan_monai.exchange.inspection import allowed as allowed_module
 from tofgan_monai.exchange.inspection.allowed import allowed
 from tofgan_monai.exchange.verifying import verify
-from tofgan_monai.gan.networks import Generator, HalfUNet
+from tofgan_monai.gan.networks import Generator
+from tofgan_monai.segmentation.networks import HalfUNet
 
 UNET, GAN = "tof_mra_vessel_segmentation", "tof_mra_wgan_gp_sn"
 INFER, TRAIN, EVALUATE, MODEL = (
@@ -146,7 +147,7 @@ HONEST = {
         GAN,
         network(
             {
-                "_target_": "tofgan_monai.gan.networks.Generator",
+                "_target_": "tofgan_monai.Generator",
                 "latent_dim": "@latent_dim",
                 "width": 4,
                 "norm": "batch",
@@ -156,7 +157,7 @@ HONEST = {
     ),
     "a half U-Net with dropout": (
         UNET,
-        network({"_target_": "tofgan_monai.gan.networks.HalfUNet", "width": 3, "dropout": 0.2}, HalfUNet(3)),
+        network({"_target_": "tofgan_monai.HalfUNet", "width": 3, "dropout": 0.2}, HalfUNet(3)),
     ),
     "a deeper network": (
         UNET,
@@ -221,7 +222,7 @@ HONEST = {
         UNET,
         edit(
             INFER,
-            "tofgan_monai.segmentation.inference.BrainWindowInferer\n",
+            "tofgan_monai.BrainWindowInferer\n",
             "SliceInferer\n  roi_size: [96, 96]\n  spatial_dim: 2\n",
         ),
     ),
@@ -229,9 +230,9 @@ HONEST = {
         UNET,
         edit(
             INFER,
-            "  - _target_: tofgan_monai.segmentation.inference.NameBySubjectd",
+            "  - _target_: tofgan_monai.NameBySubjectd",
             "  - _target_: RemoveSmallObjectsd\n    keys: pred\n    min_size: 20\n"
-            "  - _target_: tofgan_monai.segmentation.inference.NameBySubjectd",
+            "  - _target_: tofgan_monai.NameBySubjectd",
         ),
     ),
     "resampled input": (

@@ -10,8 +10,8 @@ from ignite.engine import Engine, Events
 from torch.optim.swa_utils import update_bn
 
 from tofgan_monai.gan.averaging import GeneratorAverage
+from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.gan.networks import Generator
-from tofgan_monai.gan.step import GaussianLatents
 
 LATENTS = GaussianLatents(3)
 

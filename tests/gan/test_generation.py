@@ -12,11 +12,12 @@ from monai.bundle import ConfigParser
 
 from tofgan_monai.bundle_runs.runs import run_bundle
 from tofgan_monai.errors import InputError
+from tofgan_monai.exchange.adoption import adopt
 from tofgan_monai.files import sha256
 from tofgan_monai.gan import generation
-from tofgan_monai.gan.generation import LatentDataset, adopt, raw_labels
+from tofgan_monai.gan.generation import LatentDataset, raw_labels
+from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.gan.networks import Critic, Generator
-from tofgan_monai.gan.step import GaussianLatents
 from tofgan_monai.pairs.stack import open_stack
 from tofgan_monai.training.weights import load_weights, save_weights, start_from
 

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.gan.monitor import PairMonitor, pair_grid
 from tofgan_monai.gan.networks import Generator
-from tofgan_monai.gan.step import GaussianLatents
 from tofgan_monai.pairs.stack import PairDataset
 
 

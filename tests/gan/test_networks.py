@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from tofgan_monai.gan.networks import Critic, Generator, HalfUNet, MinibatchDiscrimination
+from tofgan_monai.gan.networks import Critic, Generator, MinibatchDiscrimination
+from tofgan_monai.segmentation.networks import HalfUNet
 
 
 def n_parameters(make):

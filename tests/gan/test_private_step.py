@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.gan.networks import Critic, Generator
 from tofgan_monai.gan.objectives import WassersteinGP
 from tofgan_monai.gan.private_draws import Secret
 from tofgan_monai.gan.private_step import GuaranteedWeights, PrivatePlayer, PrivateStep
-from tofgan_monai.gan.step import GaussianLatents, Player
-from tofgan_monai.training.loop import History
+from tofgan_monai.gan.step import Player
+from tofgan_monai.training.handlers import History
 
 UNITS = {"patch": 1, "patient": 3}  # patches of each
 
@@ -239,7 +240,7 @@ def test_penalty_now_and_then_is_refused():
 
 
 def test_several_processes_are_refused(monkeypatch):
-    monkeypatch.setattr("tofgan_monai.gan.private_step.n_ranks", lambda: 2)
+    monkeypatch.setattr("tofgan_monai.gan.private_step.world_size", lambda: 2)
     with pytest.raises(InputError, match="one process"):
         PrivateStep(None, None, WassersteinGP(), GaussianLatents(5))
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.gan.networks import Critic, Generator
 from tofgan_monai.gan.objectives import NonSaturating, WassersteinGP
-from tofgan_monai.gan.step import AdversarialStep, GaussianLatents, Player, TrainingDivergedError
+from tofgan_monai.gan.step import AdversarialStep, Player, TrainingDivergedError
 
 GANS = {
     "dcgan": ("batch", NonSaturating),

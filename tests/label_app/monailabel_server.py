@@ -22,8 +22,8 @@ import pytest
 
 from tests.volumes.test_dicom import write_slice
 from tofgan_monai.bundle_runs.paths import bundle_path
-from tofgan_monai.gan.networks import HalfUNet
 from tofgan_monai.label_app.working_copy import BUNDLE, INFERENCE, WEIGHTS
+from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.training.weights import save_weights
 from tofgan_monai.volumes.cohort import write_cohort
 

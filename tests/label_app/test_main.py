@@ -8,8 +8,8 @@ from monai.bundle import ConfigParser, run
 from tests.pairs.test_sampling import write_subject
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.errors import InputError
-from tofgan_monai.gan.networks import HalfUNet
 from tofgan_monai.label_app.working_copy import BUNDLE, WEIGHTS, place_app, split_by_patient, take_into_use
+from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.training.weights import save_weights
 
 

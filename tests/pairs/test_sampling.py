@@ -10,11 +10,12 @@ import pytest
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.pairs.extraction import extract, first_patients
 from tofgan_monai.pairs.patches import VesselPatchesd
-from tofgan_monai.pairs.sampling import PairSource, sample_pairs, voxels_digest
+from tofgan_monai.pairs.sampling import PairSource, sample_pairs
 from tofgan_monai.pairs.stack import open_stack
 from tofgan_monai.volumes.cohort import read_cohort
-from tofgan_monai.volumes.preparation import extract, first_patients
+from tofgan_monai.volumes.digests import voxels_digest
 
 SPLITS = {"training": ["sub-01", "sub-02", "sub-03"], "validation": ["sub-04"], "test": ["sub-05"]}
 

@@ -17,16 +17,11 @@ from monai.engines import SupervisedEvaluator
 from monai.transforms import AsDiscreted, Compose, CopyItemsd, EnsureChannelFirstd, Lambdad, LoadImaged
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.gan.label_threshold import choose_label_threshold, vessel_share
 from tofgan_monai.metrics.segmentation.calibre import dsc_by_calibre
 from tofgan_monai.metrics.segmentation.distances import average_hausdorff_mm, average_surface_distance_mm
 from tofgan_monai.metrics.segmentation.overlap import Overlap, dice, overlap
-from tofgan_monai.metrics.segmentation.threshold_baseline import (
-    PROBABILITIES,
-    best_threshold,
-    choose_label_threshold,
-    dice_at,
-    vessel_share,
-)
+from tofgan_monai.metrics.segmentation.threshold_baseline import PROBABILITIES, best_threshold, dice_at
 from tofgan_monai.metrics.segmentation.topology import betti_errors, cl_dice
 from tofgan_monai.segmentation.error_maps import (
     FALSE_NEGATIVE,
@@ -255,15 +250,15 @@ CONFIG = """
 key_metric:
   dsc:
     _target_: IgniteMetricHandler
-    metric_fn: {_target_: tofgan_monai.metrics.segmentation.overlap.OverlapMetric, score: dsc}
+    metric_fn: {_target_: tofgan_monai.OverlapMetric, score: dsc}
     output_transform: "$monai.handlers.from_engine(['pred', 'label'])"
 more_metrics:
   hd95_mm:
     _target_: IgniteMetricHandler
-    metric_fn: {_target_: tofgan_monai.metrics.segmentation.overlap.OverlapMetric, score: hd95_mm}
+    metric_fn: {_target_: tofgan_monai.OverlapMetric, score: hd95_mm}
     output_transform: "$monai.handlers.from_engine(['pred', 'label'])"
 handlers:
-- _target_: tofgan_monai.segmentation.evaluation.ResultsWriter
+- _target_: tofgan_monai.ResultsWriter
   path: "@output"
   model: threshold 130
   cohort: A

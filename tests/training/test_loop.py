@@ -14,10 +14,10 @@ from monai.transforms import RandScaleIntensityd
 from torch import nn
 
 from tests.helpers.checkpoints import same
-from tofgan_monai.errors import InputError
-from tofgan_monai.gan.networks import HalfUNet
-from tofgan_monai.gan.step import TrainingDivergedError
-from tofgan_monai.training.loop import History, KeepBest, run_resumable, seed_epoch
+from tofgan_monai.errors import InputError, TrainingDivergedError
+from tofgan_monai.segmentation.networks import HalfUNet
+from tofgan_monai.training.handlers import History, KeepBest
+from tofgan_monai.training.loop import run_resumable, seed_epoch
 from tofgan_monai.training.weights import data_seen, load_weights, save_weights, start_from
 
 

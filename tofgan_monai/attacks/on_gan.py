@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import os
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -19,9 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.gan.networks import Critic, Generator, Norm
-from tofgan_monai.gan.step import GaussianLatents
-from tofgan_monai.training.weights import fit_weights, load_weights
+from tofgan_monai.training.weights import fit_weights
 
 N_CANDIDATES = 4096  # random latents, of which the best are optimised
 N_STARTS = 3  # for each query
@@ -140,20 +139,7 @@ def run_critic(path: Path, content: dict[str, Any]) -> Critic:
         if _layers(str(critic)) == layers:
             fit_weights(critic, state, path)
             return critic.eval()
-    raise InputError(f"{path}: its critic is none of tofgan_monai.gan.networks.Critic; attack it by your own code")
-
-
-def read_checkpoint(run: str | os.PathLike) -> tuple[Path, dict[str, Any]]:
-    """The `checkpoint.pt` in the output folder of a training, where it lies and what it holds.
-
-    Raises:
-        InputError: none, or not that of a training.
-    """
-    path = Path(run) / "checkpoint.pt"
-    content = load_weights(path)
-    if not isinstance(content, dict) or not {"recipe", "state"} <= content.keys():
-        raise InputError(f"{path}: not the checkpoint of a training; name the output folder of `tofgan train`")
-    return path, content
+    raise InputError(f"{path}: its critic is none of tofgan_monai.Critic; attack it by your own code")
 
 
 def _layers(text: str) -> list[str]:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.errors import InputError
-from tofgan_monai.gan.networks import HalfUNet
+from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.training.weights import load_weights
 
 CHUNK = 32

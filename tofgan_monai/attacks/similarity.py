@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool2d
 from tqdm import tqdm
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.pairs.stack import PATCH_SIZE
+from tofgan_monai.volumes.patch_grid import PATCH_SIZE
 
 MAX_SHIFT = 16  # pixels
 FLIPS: dict[str, tuple[int, ...]] = {"none": (), "horizontal": (-1,), "vertical": (-2,), "both": (-2, -1)}

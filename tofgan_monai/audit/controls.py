@@ -12,7 +12,6 @@ import numpy as np
 from torch import nn
 
 from tofgan_monai.attacks.canary import canary_rank
-from tofgan_monai.attacks.on_gan import read_checkpoint
 from tofgan_monai.attacks.on_pairs import Searches, search
 from tofgan_monai.attacks.risk import assess
 from tofgan_monai.attacks.similarity import Matches, joined
@@ -22,9 +21,10 @@ from tofgan_monai.audit.target import Target, bundle_network
 from tofgan_monai.audit.training import State, Training, n_steps, saved_sha256, states
 from tofgan_monai.errors import InputError
 from tofgan_monai.gan.generation import make_pairs, raw_labels
+from tofgan_monai.gan.label_threshold import choose_label_threshold
 from tofgan_monai.gan.networks import Generator
-from tofgan_monai.metrics.segmentation.threshold_baseline import choose_label_threshold
 from tofgan_monai.pairs.stack import PairDataset, open_stack
+from tofgan_monai.training.checkpoint import read_checkpoint
 from tofgan_monai.training.weights import fit_weights
 
 Ranks = dict[str, dict[str, Any]]  # by attack: above_all, rank, of

@@ -7,14 +7,14 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tofgan_monai.attacks.on_gan import read_checkpoint
 from tofgan_monai.attacks.on_segmentation import load_unet, weights_file
 from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.target import Target
 from tofgan_monai.audit.training import equal
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
-from tofgan_monai.gan.networks import HalfUNet
+from tofgan_monai.segmentation.networks import HalfUNet
+from tofgan_monai.training.checkpoint import read_checkpoint
 
 _logger = logging.getLogger(__name__)
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from tofgan_monai.attacks.on_gan import read_checkpoint, run_critic
+from tofgan_monai.attacks.on_gan import run_critic
 from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.target import Target
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
 from tofgan_monai.gan.networks import Critic
 from tofgan_monai.gan.privacy_budget import read_guarantee
+from tofgan_monai.training.checkpoint import read_checkpoint
 from tofgan_monai.training.weights import load_weights, saved
 
 # Of a recipe: what may differ where a training is repeated; how long it was is compared by its steps.

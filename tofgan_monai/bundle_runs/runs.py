@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tofgan_monai.errors import InputError
+from tofgan_monai.errors import InputError, TrainingDivergedError
 from tofgan_monai.files import require_writable
-from tofgan_monai.gan.step import TrainingDivergedError
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser

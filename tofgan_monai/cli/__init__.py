@@ -9,8 +9,7 @@ from itertools import groupby
 import typer
 
 from tofgan_monai.cli.app import app
-from tofgan_monai.errors import InputError
-from tofgan_monai.gan.step import TrainingDivergedError
+from tofgan_monai.errors import InputError, TrainingDivergedError
 
 # isort: off
 from tofgan_monai.cli import volumes, networks, privacy, exchange, studies  # noqa: F401 - `tofgan --help` keeps this order

@@ -58,7 +58,7 @@ def adopt(
 ) -> None:
     """Put trained weights into a bundle."""
     from tofgan_monai.bundle_runs.paths import bundle_path
-    from tofgan_monai.gan.generation import adopt
+    from tofgan_monai.exchange.adoption import adopt
 
     target, threshold = adopt(run, bundle_path(bundle), validation_pairs=validation_pairs, last=last)
     typer.echo(f"{target}" + ("" if threshold is None else f", label threshold {threshold:.3f}"))

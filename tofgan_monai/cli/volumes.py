@@ -136,7 +136,7 @@ def extract(
     skip: Annotated[int, typer.Option(help="of the patients in the order drawn, pass over the first so many")] = 0,
 ) -> None:
     """Sample a stack of 96x96 image-label pairs from prepared volumes."""
-    from tofgan_monai.volumes.preparation import extract
+    from tofgan_monai.pairs.extraction import extract
 
     manifest = extract(
         prepared, output, split=split, n_vessel=n_vessel, n_random=n_random, seed=seed, patients=patients, skip=skip

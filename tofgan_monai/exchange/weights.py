@@ -17,7 +17,7 @@ from tofgan_monai.exchange.inspection.reading import Document, Path
 from tofgan_monai.exchange.torch_file import NotPlainError, StateDict, check_storages, described
 
 MAX_PARAMETERS, MAX_MODULES, MAX_DEPTH, MAX_NUMBER = 2**28, 10_000, 64, 2**16
-CRITICS = ("tofgan_monai.gan.networks.Critic",)
+CRITICS = ("tofgan_monai.Critic",)
 
 
 class _ArgumentError(ValueError):

@@ -9,7 +9,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from tofgan_monai.gan.step import GaussianLatents
+from tofgan_monai.gan.latents import GaussianLatents
 
 N_BATCHES, BATCH_SIZE = 32, 64  # of latents, for the averaged network's batch statistics
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tofgan_monai.files import written_whole
-from tofgan_monai.gan.step import GaussianLatents
-from tofgan_monai.metrics.segmentation.threshold_baseline import choose_label_threshold
+from tofgan_monai.gan.label_threshold import choose_label_threshold
+from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.metrics.stacks.sliced_wasserstein import sliced_wasserstein
 from tofgan_monai.ranks import rank
 

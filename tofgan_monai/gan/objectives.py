@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from tofgan_monai.gan.networks import Critic
-from tofgan_monai.ranks import batch_mean, n_ranks, own_rows
+from tofgan_monai.ranks import batch_mean, own_rows, world_size
 
 
 class Objective(Protocol):
@@ -31,7 +31,7 @@ def gradient_penalty(critic: torch.nn.Module, reals: Tensor, fakes: Tensor) -> T
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028, eq. 3; Kossen et al. 2021, eq. 3.
     """
-    epsilon = own_rows(torch.rand(len(reals) * n_ranks(), 1, 1, 1, device=reals.device, dtype=reals.dtype))
+    epsilon = own_rows(torch.rand(len(reals) * world_size(), 1, 1, 1, device=reals.device, dtype=reals.dtype))
     mixtures = (epsilon * reals.detach() + (1 - epsilon) * fakes.detach()).requires_grad_()
     (gradients,) = torch.autograd.grad(critic(mixtures).sum(), mixtures, create_graph=True)
     return (gradients.flatten(1).norm(dim=1) - 1).square().mean()
@@ -128,5 +128,5 @@ class NonSaturating:
 
 def _cross_entropy(logits: Tensor, targets: tuple[float, float]) -> Tensor:
     """BCE against targets drawn uniformly from a range; on logits, targets above 1 are legal."""
-    drawn = logits.new_empty(len(logits) * n_ranks(), *logits.shape[1:]).uniform_(*targets)
+    drawn = logits.new_empty(len(logits) * world_size(), *logits.shape[1:]).uniform_(*targets)
     return F.binary_cross_entropy_with_logits(logits, own_rows(drawn))

@@ -16,12 +16,13 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import write_json
+from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.gan.networks import Critic, MinibatchDiscrimination
 from tofgan_monai.gan.objectives import WassersteinGP
 from tofgan_monai.gan.privacy_budget import GUARANTEE, PrivacyBudget
-from tofgan_monai.gan.step import GaussianLatents, Player
-from tofgan_monai.ranks import n_ranks
-from tofgan_monai.training.loop import History
+from tofgan_monai.gan.step import Player
+from tofgan_monai.ranks import world_size
+from tofgan_monai.training.handlers import History
 from tofgan_monai.training.weights import save_weights
 
 UnitLoss = Callable[..., Tensor]
@@ -138,7 +139,7 @@ class PrivateStep:
     critic_steps: int = 1
 
     def __post_init__(self) -> None:
-        if n_ranks() > 1:
+        if world_size() > 1:
             raise InputError("a private GAN trains in one process: leave torchrun and multi_gpu_train.yaml out")
         if self.objective.every != 1:
             raise InputError(

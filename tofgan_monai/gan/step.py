@@ -6,20 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import torch
 from ignite.engine import Engine
 from torch import Tensor, nn
 
+from tofgan_monai.errors import TrainingDivergedError
 from tofgan_monai.gan.networks import Critic
 from tofgan_monai.gan.objectives import Objective
-from tofgan_monai.ranks import averaged, n_ranks, own_rows
+from tofgan_monai.ranks import averaged, own_rows, world_size
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-class TrainingDivergedError(RuntimeError):
-    """A loss became NaN or infinite; the last checkpoint is from before."""
 
 
 class Player(Generic[Network]):
@@ -58,26 +54,6 @@ class Player(Generic[Network]):
             raise TrainingDivergedError(f"the gradient of the {self._name} became {norm.item()}")
         self.optimizer.step()
         return norm
-
-
-class GaussianLatents:
-    """Callable that draws latents (n, dim) ~ N(0, 1) from torch's global generator: the prior of all three GANs."""
-
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-
-    def __call__(self, n: int) -> Tensor:
-        """Latents (n, dim)."""
-        return torch.randn(n, self.dim)
-
-    def fixed(self, n: int, *, seed: int, start: int = 0) -> Tensor:
-        """Latents (n, dim) that depend on the seed and on each one's index (from `start`) alone."""
-        # A counter-based generator: the latent of index i is the same in whatever order or chunk it is drawn.
-        rows = [
-            np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, start + i])).standard_normal(self.dim)
-            for i in range(n)
-        ]
-        return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 
 @dataclass
@@ -130,9 +106,9 @@ class AdversarialStep:
         return {name: float(value) for name, value in figures.items()}
 
     def _latents(self, reals: Tensor) -> Tensor:
-        return own_rows(self.latents(len(reals) * n_ranks())).to(reals.device)
+        return own_rows(self.latents(len(reals) * world_size())).to(reals.device)
 
     def _seen(self, pairs: Tensor) -> Tensor:
         if not self.noise:
             return pairs
-        return pairs + self.noise * own_rows(torch.randn_like(torch.cat([pairs] * n_ranks())))
+        return pairs + self.noise * own_rows(torch.randn_like(torch.cat([pairs] * world_size())))

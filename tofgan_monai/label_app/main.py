@@ -21,9 +21,8 @@ from monailabel.tasks.infer.bundle import BundleInferTask
 from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring
 from monailabel.tasks.train.bundle import BundleTrainTask
 
-from tofgan_monai.errors import InputError
+from tofgan_monai.errors import InputError, unwrapped
 from tofgan_monai.label_app.working_copy import BUNDLE, place_app, split_by_patient
-from tofgan_monai.pairs.sampling import unwrapped
 from tofgan_monai.training.weights import fit_weights, load_weights
 from tofgan_monai.volumes.scans import default_patient
 

@@ -12,7 +12,8 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms import MapTransform, Orientation
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.pairs.stack import PATCH_SIZE, normalise_patch
+from tofgan_monai.pairs.stack import normalise_patch
+from tofgan_monai.volumes.patch_grid import PATCH_SIZE
 
 _LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
 

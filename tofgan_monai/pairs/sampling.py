@@ -17,12 +17,11 @@ from monai.utils import CommonKeys
 from torch import nn
 from tqdm import tqdm
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.files import sha256
+from tofgan_monai.errors import InputError, unwrapped
 from tofgan_monai.pairs.stack import PairDataset, StackWriter, manifest_path
 from tofgan_monai.ranks import first_goes_ahead
 from tofgan_monai.volumes.cohort import read_cohort
-from tofgan_monai.volumes.volume import load_volume
+from tofgan_monai.volumes.digests import content_digest, voxels_digest, why_unreadable
 
 Item = Mapping[str, Any]
 Patches = list[dict[str, Any]]
@@ -129,22 +128,6 @@ def fingerprint(items: Sequence[Item], transform: Any) -> str:
     return digest.hexdigest()
 
 
-def content_digest(path: str | os.PathLike) -> str:
-    """The SHA-256 of a file, or of all files of a DICOM series' folder."""
-    if not os.path.isdir(path):
-        return sha256(path)
-    files = sorted(file for file in Path(path).iterdir() if file.is_file())
-    return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
-
-
-def voxels_digest(path: str | os.PathLike) -> str:
-    """16 hexadecimal digits of a volume's shape and values, whatever its file's name, compression and type."""
-    voxels = load_volume(path).voxels
-    digest = hashlib.sha256(str(voxels.shape).encode())
-    digest.update(np.ascontiguousarray(voxels, "<f4").data)
-    return digest.hexdigest()[:16]
-
-
 def _sampled(
     items: Sequence[Item], transform: Callable[[Item], Patches], problems: list[str]
 ) -> Iterator[tuple[Item, Patches]]:
@@ -165,29 +148,10 @@ def _input_problems(error: BaseException, item: Item) -> list[str]:
     cause = unwrapped(error)
     if isinstance(cause, InputError):
         return cause.problems
-    problems = [_unreadable(item[key]) for key in _PATHS if item.get(key)]
+    problems = [why_unreadable(item[key]) for key in _PATHS if item.get(key)]
     if not any(problems):
         raise error
     return [f"{item.get('subject', '')}: {problem}" for problem in problems if problem]
-
-
-def unwrapped(error: BaseException) -> BaseException:
-    """The InputError within an error, if there is one: MONAI wraps what its transforms raise into RuntimeErrors."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, InputError):
-            return cause
-        cause = cause.__cause__
-    return error
-
-
-def _unreadable(path: str | os.PathLike) -> str:
-    """Why a volume cannot be read; empty where it can."""
-    try:
-        load_volume(path)
-    except InputError as error:
-        return f"{path}: {error}"
-    return ""
 
 
 def _as_pairs(patches: Patches) -> np.ndarray:

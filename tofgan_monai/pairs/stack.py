@@ -24,8 +24,8 @@ from torch.utils.data import Dataset
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import write_json, written_whole
+from tofgan_monai.volumes.patch_grid import PATCH_SIZE
 
-PATCH_SIZE = 96
 PAIR_SHAPE = (2, PATCH_SIZE, PATCH_SIZE)
 KINDS = ("simulated", "synthetic", "real")  # of data: by `tofgan phantom`, by a generator, of patients
 

@@ -13,7 +13,7 @@ from monai.transforms import MapTransform, generate_spatial_bounding_box
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from tofgan_monai.pairs.stack import PATCH_SIZE
+from tofgan_monai.volumes.patch_grid import PATCH_SIZE
 
 _logger = logging.getLogger(__name__)
 BACKGROUND_LOGIT = -20.0

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -22,73 +20,15 @@ from ignite.engine import Engine, Events
 from monai.data import DataLoader
 from monai.data.utils import set_rnd
 from monai.engines import Trainer
-from torch import nn
 from tqdm import tqdm
 
-from tofgan_monai.errors import InputError
+from tofgan_monai.errors import InputError, TrainingDivergedError
 from tofgan_monai.files import written_whole
-from tofgan_monai.gan.step import TrainingDivergedError
-from tofgan_monai.ranks import averaged_figures, from_first, n_ranks, rank, require_joined
+from tofgan_monai.ranks import from_first, rank, require_joined, world_size
+from tofgan_monai.training.handlers import History
 from tofgan_monai.training.weights import load_weights, save_weights
 
 _logger = logging.getLogger(__name__)
-
-
-class History:
-    """Ignite handler that keeps the means of an epoch's iteration outputs, one dictionary of figures per epoch.
-
-    Where several ranks share the training the means are over all of them. Attach it before the handlers that add
-    figures of their own. Its state belongs into the checkpoint.
-
-    Raises:
-        TrainingDivergedError: a figure became NaN or infinite.
-    """
-
-    def __init__(self) -> None:
-        self.epochs: list[dict[str, float]] = []
-        self._sums: dict[str, list[float]] = {}
-
-    def attach(self, trainer: Engine) -> None:
-        """Collects whatever floats the iterations return."""
-        trainer.add_event_handler(Events.EPOCH_STARTED, self._begin)
-        trainer.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
-
-    def _begin(self, trainer: Engine) -> None:
-        self._began = time.monotonic()
-        self._sums = {}
-
-    def _collect(self, trainer: Engine) -> None:
-        output: Any = trainer.state.output
-        for name, value in output.items():
-            if isinstance(value, float) or (isinstance(value, torch.Tensor) and value.ndim == 0):
-                figure = float(value)
-                if not math.isfinite(figure):
-                    raise TrainingDivergedError(f"the {name} became {figure}")
-                self._sums.setdefault(str(name), []).append(figure)  # MONAI's keys are enums: no weights_only load
-
-    def _finish(self, trainer: Engine) -> None:
-        means = averaged_figures({name: float(np.mean(values)) for name, values in self._sums.items()})
-        seconds = time.monotonic() - self._began
-        self.epochs.append(
-            {"epoch": trainer.state.epoch, "iteration": trainer.state.iteration, **means, "seconds": seconds}
-        )
-
-    def add(self, name: str, value: float) -> None:
-        """Joins a figure to the last epoch's."""
-        self.epochs[-1][name] = float(value)
-
-    def values(self, name: str) -> list[float]:
-        """The figure's values so far, for the epochs that have it."""
-        return [epoch[name] for epoch in self.epochs if name in epoch]
-
-    def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
-        return {"epochs": self.epochs}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From the checkpoint."""
-        self.epochs = state["epochs"]
 
 
 def seed_epoch(seed: int, epoch: int, loader: DataLoader) -> None:
@@ -100,51 +40,6 @@ def seed_epoch(seed: int, epoch: int, loader: DataLoader) -> None:
     torch.manual_seed(number)
     np.random.seed(number)
     set_rnd(loader.dataset, seed=(number + rank()) % 2**32)
-
-
-class KeepBest:
-    """Ignite handler: every k epochs and after the last measures a figure and keeps the weights with the best one.
-
-    Args:
-        network: whose weights are kept in `output_dir/best.pt`.
-        history: takes the figure; attached before this handler.
-        figure: its name there and in TensorBoard.
-        measure: returns the figure.
-        output_dir: of the training.
-        higher_is_better: False for a distance.
-        every: epochs between two measurements.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        history: History,
-        *,
-        figure: str,
-        measure: Callable[[], float],
-        output_dir: str,
-        higher_is_better: bool,
-        every: int = 1,
-    ) -> None:
-        self.network, self.history, self.figure, self.measure, self.every = network, history, figure, measure, every
-        self.sign = 1 if higher_is_better else -1
-        self.path = Path(output_dir) / "best.pt"
-
-    def attach(self, trainer: Engine) -> None:
-        """Runs when an epoch is complete, on the first rank."""
-        if not rank():
-            trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, trainer: Engine) -> None:
-        """Measures and keeps."""
-        if trainer.state.epoch % self.every and trainer.state.epoch != trainer.state.max_epochs:
-            return
-        before = [self.sign * value for value in self.history.values(self.figure)]
-        value = float(self.measure())
-        self.history.add(self.figure, value)
-        trainer.state.metrics[self.figure] = value
-        if not before or self.sign * value > max(before):
-            save_weights(self.network.state_dict(), self.path)
 
 
 def run_resumable(
@@ -185,7 +80,7 @@ def run_resumable(
 
     require_joined()
     content = load_weights(checkpoint) if not rank() and checkpoint.exists() else None
-    if n_ranks() > 1:  # all begin with the first one's weights, on the same pairs
+    if world_size() > 1:  # all begin with the first one's weights, on the same pairs
         content = from_first(content or now())
     if content:
         _refuse_another_recipe(content["recipe"], texts, checkpoint)

@@ -160,7 +160,7 @@ class Scope:
     def _is_digest(self, node: ast.AST) -> bool:
         """Whether an expression gives a digest, as a recipe has of a file or a data set under its name."""
         if isinstance(node, ast.Call):
-            return self.dotted(node.func) == "tofgan_monai.files.sha256"
+            return self.dotted(node.func) == "tofgan_monai.sha256"
         return isinstance(node, ast.Attribute) and node.attr == "digest" and reference(node.value) is not None
 
     # ---- sizes

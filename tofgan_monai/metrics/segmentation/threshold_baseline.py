@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.pairs.stack import open_stack
 
-logger = logging.getLogger(__name__)
 N_CANDIDATES = 1024
 PROBABILITIES = tuple(round(0.05 * step, 2) for step in range(1, 20))  # 0.05, 0.10, ... 0.95
 
@@ -85,67 +81,6 @@ def dice_at(
     if not candidates.size or not (np.diff(candidates) > 0).all():
         raise InputError(f"thresholds {tuple(thresholds)}; give at least one, in ascending order")
     return tuple(_dice_curve(probability, label, candidates).tolist())
-
-
-def choose_label_threshold(
-    raw_labels: np.ndarray,
-    validation_stack: str | os.PathLike | np.ndarray | Sequence[str | os.PathLike | np.ndarray] | None = None,
-    share: float | None = None,
-) -> float:
-    """The threshold in (-1, 1) that gives generated labels the share of vessels that validation patients' pairs have.
-
-    It lies midway between the two neighbouring raw values that part the vessels from the rest, so `raw > threshold`
-    gives that share on any machine. Saturated labels (a tanh that is exactly -1 or +1 almost everywhere) have ties:
-    then the nearer of the two possible shares is taken, and for labels of -1 and +1 alone the threshold is 0. Raw
-    labels that are one constant can be parted nowhere: 0, with a warning.
-
-    Args:
-        raw_labels: the generator's label channel (n, H, W) in [-1, 1] before any threshold; a few thousand are plenty.
-        validation_stack: real pairs (n, 2, H, W), label above 0 where there is vessel: an array, a stack's path, or
-            several.
-        share: of vessel pixels, from 0 to 1, where there is no such stack.
-
-    Raises:
-        InputError: no labels, values outside [-1, 1], a share outside [0, 1], or a stack that cannot be read.
-    """
-    raw = np.asarray(raw_labels, dtype=np.float32).reshape(-1)
-    if not raw.size or not np.abs(raw).max() <= 1:
-        raise InputError("raw labels: values in [-1, 1] are needed, at least one; pass the generator's tanh output")
-    share = share if validation_stack is None else vessel_share(validation_stack)
-    if share is None or not 0 <= share <= 1:
-        raise InputError(f"share of vessels {share}: give one from 0 to 1, or validation pairs")
-    n_vessel = round(share * raw.size)
-    if not n_vessel:
-        logger.warning("a share of vessels of %s leaves no vessel in any label", share)
-    low, high = _neighbours(raw, n_vessel)
-    if low == high:
-        logger.warning("the generated labels are %s everywhere: no threshold finds vessels in them", low)
-        return 0.0
-    return (low + high) / 2
-
-
-def vessel_share(stacks: str | os.PathLike | np.ndarray | Sequence[str | os.PathLike | np.ndarray]) -> float:
-    """Vessel pixels over all pixels of the label channel of one stack (n, 2, H, W) or several."""
-    several = [stacks] if isinstance(stacks, str | os.PathLike | np.ndarray) else list(stacks)
-    opened = [stack if isinstance(stack, np.ndarray) else open_stack(stack)[0] for stack in several]
-    n_vessel = sum(
-        int(np.count_nonzero(pairs[i : i + 1024, 1] > 0)) for pairs in opened for i in range(0, len(pairs), 1024)
-    )
-    n = sum(pairs[:, 1].size for pairs in opened)
-    if not n:
-        raise InputError("no pairs in the stack: no share of vessels")
-    return n_vessel / n
-
-
-def _neighbours(raw: np.ndarray, n_vessel: int) -> tuple[float, float]:
-    """The values below and above the cut that leaves as nearly as possible `n_vessel` values above it."""
-    edge = np.partition(raw, raw.size - max(n_vessel, 1))[raw.size - max(n_vessel, 1)]  # the n-th largest
-    n_above, n_from = int((raw > edge).sum()), int((raw >= edge).sum())
-    cut_above = (float(edge), float(raw[raw > edge].min())) if n_above else None
-    cut_below = (float(raw[raw < edge].max()), float(edge)) if n_from < raw.size else None
-    if cut_above and (not cut_below or n_vessel - n_above < n_from - n_vessel):
-        return cut_above
-    return cut_below or (float(edge), float(edge))
 
 
 def _load(image: Volume, label: Volume) -> tuple[np.ndarray, np.ndarray]:

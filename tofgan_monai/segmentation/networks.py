@@ -1,0 +1,60 @@
+"""The half U-Net: the paper's segmentation network."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class _ConvBlock(nn.Sequential):
+    def __init__(self, n_in: int, n_out: int, dropout: float) -> None:
+        super().__init__(
+            nn.Conv2d(n_in, n_out, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Conv2d(n_out, n_out, 3, padding=1),
+            nn.ReLU(inplace=True),
+        )
+
+
+class HalfUNet(nn.Module):
+    """Vessel logits (B, 1, H, W) of images (B, 1, H, W) of any intensity; H and W are multiples of 16.
+
+    Each image is brought to zero mean and unit variance by the first layer: feed it windows of the size it was trained
+    on, 96x96. Five levels of w, 2w, 4w, 8w, 16w channels, two 3x3 convolutions each.
+
+    Args:
+        width: channels of the first level, w; 32 in the paper (half of Ronneberger's 64).
+        dropout: rate between the two convolutions of each level.
+        activation: of the logits, a module without weights; `nn.Sigmoid()` for an exported network that answers
+            probabilities.
+
+    Source: Livne et al. 2019, doi:10.3389/fnins.2019.00097; Ronneberger et al. 2015, arXiv:1505.04597.
+    """
+
+    def __init__(self, width: int = 32, dropout: float = 0.0, activation: nn.Module | None = None) -> None:
+        super().__init__()
+        channels = [width * 2**level for level in range(5)]
+        self.normalise = nn.InstanceNorm2d(1)
+        self.down = nn.ModuleList(_ConvBlock(n_in, n_out, dropout) for n_in, n_out in pairwise([1, *channels]))
+        self.up = nn.ModuleList(_ConvBlock(n + n // 2, n // 2, dropout) for n in reversed(channels[1:]))
+        self.pool = nn.MaxPool2d(2)
+        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
+        self.head = nn.Conv2d(width, 1, 1)
+        self.activation = activation or nn.Identity()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, 1, H, W), or what the activation makes of them, of the image (B, 1, H, W)."""
+        low, high = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
+        # The range first: beside it the 1e-5 in the norm is small, whatever the image's unit.
+        x = self.normalise((image - low) / (high - low).clamp_min(1e-30))
+        skips = []
+        for i, block in enumerate(self.down):
+            x = block(self.pool(x) if i else x)
+            skips.append(x)
+        skips.pop()
+        for block in self.up:
+            x = block(torch.cat([skips.pop(), self.upsample(x)], dim=1))
+        return self.activation(self.head(x))
