@@ -35,12 +35,12 @@ TOLERANCE = 1e-5
 BATCH_SIZE, N_STEPS = 6, 3
 
 STEPS = {  # norms of generator and critic; batch norms with frozen statistics
-    "wasserstein, instance": ("spectral", "instance", lambda: WassersteinGP(every=2), {"critic_steps": 3}),
+    "wasserstein, instance": ("spectral", "instance", lambda: WassersteinGP(penalty_interval=2), {"critic_steps": 3}),
     "wasserstein, spectral": ("spectral", "spectral", WassersteinGP, {"critic_steps": 2}),
-    "non-saturating, instance": ("spectral", "instance", NonSaturating, {"noise": 0.3}),
+    "non-saturating, instance": ("spectral", "instance", NonSaturating, {"instance_noise": 0.3}),
     "non-saturating, spectral": ("spectral", "spectral", NonSaturating, {}),
     "wasserstein, batch in the generator": ("batch", "instance", WassersteinGP, {}),
-    "non-saturating, batch in both": ("batch", "batch", NonSaturating, {"noise": 0.3}),
+    "non-saturating, batch in both": ("batch", "batch", NonSaturating, {"instance_noise": 0.3}),
 }
 # Norms without batch statistics, else the shipped configuration.
 TRAININGS = {

@@ -130,7 +130,7 @@ HONEST = {
         GAN,
         edit(
             TRAIN,
-            "WassersteinGP\n  weight: 10.0              # of the gradient penalty\n  every: 4",
+            "WassersteinGP\n  weight: 10.0              # of the gradient penalty\n  penalty_interval: 4",
             "NonSaturating\n  adversarial_weight: 1.0\n  matching_weight: 0.1 # 4",
         ),
     ),

@@ -76,17 +76,17 @@ def test_wasserstein_signs():
 
 @pytest.mark.parametrize(("weight", "every"), [(10, 1), (2, 1), (10, 4)])
 def test_penalty_comes_in_its_rhythm_and_weighs_as_much_in_the_mean(weight, every):
-    objective, critic, x = WassersteinGP(weight=weight, every=every), LinearCritic(3), pairs(2)
+    objective, critic, x = WassersteinGP(weight=weight, penalty_interval=every), LinearCritic(3), pairs(2)
     steps = [objective.critic_loss(critic, x, x) for _ in range(8)]  # reals = fakes: what is left is the penalty
     assert [("gradient_penalty" in figures) for _, figures in steps] == [i % every == 0 for i in range(8)]
     assert sum(loss.item() for loss, _ in steps) / 8 == pytest.approx(weight * (3 - 1) ** 2)
 
 
 def test_rhythm_goes_on_where_it_was_saved():
-    objective, critic, x = WassersteinGP(every=3), LinearCritic(1), pairs(1)
+    objective, critic, x = WassersteinGP(penalty_interval=3), LinearCritic(1), pairs(1)
     for _ in range(2):
         objective.critic_loss(critic, x, x)
-    resumed = WassersteinGP(every=3)
+    resumed = WassersteinGP(penalty_interval=3)
     resumed.load_state_dict(objective.state_dict())
     assert ["gradient_penalty" in resumed.critic_loss(critic, x, x)[1] for _ in range(2)] == [False, True]
 

@@ -236,7 +236,7 @@ def test_step_learns_to_tell_reals_from_fakes_without_noise():
 
 def test_penalty_now_and_then_is_refused():
     with pytest.raises(InputError, match="every 4"):
-        PrivateStep(None, None, WassersteinGP(every=4), GaussianLatents(5))
+        PrivateStep(None, None, WassersteinGP(penalty_interval=4), GaussianLatents(5))
 
 
 def test_several_processes_are_refused(monkeypatch):

@@ -88,7 +88,7 @@ def test_step_goes_down_the_loss(step):
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_critic_sees_reals_and_fakes_through_the_noise(noise):
-    step = make_step("instance", WassersteinGP(weight=0.0), noise=noise)
+    step = make_step("instance", WassersteinGP(weight=0.0), instance_noise=noise)
     seen = []
     step.critic.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     x = reals(16)["reals"]

@@ -155,8 +155,8 @@ def test_files_of_another_form_are_named(folder: Path, name: str, content: str) 
 
 def test_scores_that_dice_is_blind_to_stand_in_a_table_of_their_own(tmp_path):
     more = [
-        {"cl_dice": 0.75, "betti_errors": [3, 1, 0], "asd_mm": 0.5, "avd_mm": 0.25},
-        {"cl_dice": 0.85, "betti_errors": [4, 2, 0], "asd_mm": 0.7, "avd_mm": 0.35},
+        {"cl_dice": 0.75, "betti_errors": [3, 1, 0], "asd_mm": 0.5, "average_hausdorff_mm": 0.25},
+        {"cl_dice": 0.85, "betti_errors": [4, 2, 0], "asd_mm": 0.7, "average_hausdorff_mm": 0.35},
     ]
     write_scores(tmp_path / "results.jsonl", "U-Net", "A", [Overlap(0.9, 2.0, ""), Overlap(0.8, 3.0, "")], more)
     write_scores(tmp_path / "results.jsonl", "older", "A", [Overlap(0.9, 2.0, "")])

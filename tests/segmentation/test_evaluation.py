@@ -172,7 +172,7 @@ def test_the_threshold_row_lands_among_the_results(cohort: Path, tmp_path: Path)
         prediction = image >= baseline.threshold
         assert line["cl_dice"] == pytest.approx(cl_dice(prediction, label), abs=1e-5)
         assert line["betti_errors"] == list(betti_errors(prediction, label))
-        for name, distance in (("asd_mm", average_surface_distance_mm), ("avd_mm", average_hausdorff_mm)):
+        for name, distance in (("asd_mm", average_surface_distance_mm), ("average_hausdorff_mm", average_hausdorff_mm)):
             assert line[name] == pytest.approx(distance(prediction, label, spacing_mm=SPACING_MM), abs=1e-4)
 
 

@@ -57,7 +57,7 @@ class Generator(nn.Sequential):
         width: channels of the last hidden layer, w; 96 in the paper.
         norm: `batch` (the paper's), `instance` or `spectral`.
         init_std: standard deviation of the initial weights.
-        start_at: what the untrained output is round about, image and label. Pairs are mostly dark background: a
+        initial_output: what the untrained output is round about, image and label. Pairs are mostly dark background: a
             generator that starts there need not unlearn its latents to get there.
     """
 
@@ -67,7 +67,7 @@ class Generator(nn.Sequential):
         width: int = 96,
         norm: Norm = "batch",
         init_std: float = 0.02,
-        start_at: tuple[float, float] = (0.0, 0.0),
+        initial_output: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         channels = [latent_dim, 16 * width, 8 * width, 4 * width, 2 * width, width]
         layers: list[nn.Module] = []
@@ -83,7 +83,7 @@ class Generator(nn.Sequential):
         self.latent_dim = latent_dim
         _finish(self, norm, init_std)
         # Each output pixel sums 25 / 4 taps of each channel; after BatchNorm and ReLU a channel's mean is 0.4.
-        last.weight.data += torch.tensor(start_at).atanh()[:, None, None] / (6.25 * 0.4 * width)
+        last.weight.data += torch.tensor(initial_output).atanh()[:, None, None] / (6.25 * 0.4 * width)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Pairs (B, 2, 96, 96) of the latents (B, latent_dim[, 1, 1])."""

@@ -43,22 +43,22 @@ class WassersteinGP:
 
     Args:
         weight: of the penalty; 10 in the paper.
-        every: the penalty is paid at every k-th critic step, k times as heavy; 1 in the paper.
+        penalty_interval: the penalty is paid at every k-th critic step, k times as heavy; 1 in the paper.
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028; the lazy penalty: Karras et al. 2020, arXiv:1912.04958, appendix B.
     """
 
     weight: float = 10.0
-    every: int = 1
+    penalty_interval: int = 1
     _steps: int = field(default=0, init=False, repr=False)
 
     def critic_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective`."""
         distance = critic(reals).mean() - critic(fakes).mean()
         loss, figures = -distance, {"wasserstein": distance.detach()}
-        if self._steps % self.every == 0:
+        if self._steps % self.penalty_interval == 0:
             penalty = gradient_penalty(critic, reals, fakes)
-            loss = loss + self.weight * self.every * penalty
+            loss = loss + self.weight * self.penalty_interval * penalty
             figures["gradient_penalty"] = penalty.detach()
         self._steps += 1
         return loss, figures

@@ -141,9 +141,9 @@ class PrivateStep:
     def __post_init__(self) -> None:
         if world_size() > 1:
             raise InputError("a private GAN trains in one process: leave torchrun and multi_gpu_train.yaml out")
-        if self.objective.every != 1:
+        if self.objective.penalty_interval != 1:
             raise InputError(
-                f"objective every {self.objective.every}: the private penalty is paid at each step; give 1"
+                f"objective penalty_interval {self.objective.penalty_interval}: the private penalty is paid at each step; give 1"
             )
 
     def __call__(self, engine: Engine, batch: dict[str, Tensor]) -> dict[str, Any]:

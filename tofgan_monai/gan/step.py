@@ -71,7 +71,7 @@ class AdversarialStep:
         objective: the losses of both.
         latents: n -> latents (n, latent_dim).
         critic_steps: critic updates for one generator update; 5 in the paper's WGANs.
-        noise: standard deviation of the Gaussian noise on all pairs that the critic sees (instance noise). It hides
+        instance_noise: standard deviation of the Gaussian noise on all pairs that the critic sees. It hides
             what gives fakes away too easily, and a critic's batch norm no longer hides how bright a whole batch is.
         amp: whether forward passes run in bfloat16 on a GPU; the CPU stays in float32.
     """
@@ -81,7 +81,7 @@ class AdversarialStep:
     objective: Objective
     latents: Callable[[int], Tensor]
     critic_steps: int = 1
-    noise: float = 0.0
+    instance_noise: float = 0.0
     amp: bool = False
 
     def __call__(self, engine: Engine, batch: dict[str, Tensor]) -> dict[str, Any]:
@@ -109,6 +109,6 @@ class AdversarialStep:
         return own_rows(self.latents(len(reals) * world_size())).to(reals.device)
 
     def _seen(self, pairs: Tensor) -> Tensor:
-        if not self.noise:
+        if not self.instance_noise:
             return pairs
-        return pairs + self.noise * own_rows(torch.randn_like(torch.cat([pairs] * world_size())))
+        return pairs + self.instance_noise * own_rows(torch.randn_like(torch.cat([pairs] * world_size())))

@@ -33,7 +33,7 @@ FURTHER: list[tuple[str, Callable[[Line], float], int]] = [  # the scores that D
     ("loop errors", lambda line: line["betti_errors"][1], 1),
     ("cavity errors", lambda line: line["betti_errors"][2], 1),
     ("average surface distance, mm", lambda line: line["asd_mm"], 2),
-    ("average Hausdorff distance, mm", lambda line: line["avd_mm"], 2),
+    ("average Hausdorff distance, mm", lambda line: line["average_hausdorff_mm"], 2),
 ]
 T = TypeVar("T")
 
@@ -133,6 +133,6 @@ def _cohorts(lines: Iterable[Line]) -> dict[str, list[Row]]:
 
 
 def _further(lines: list[Line]) -> list[str]:
-    if not all({"cl_dice", "betti_errors", "asd_mm", "avd_mm"} <= line.keys() for line in lines):
+    if not all({"cl_dice", "betti_errors", "asd_mm", "average_hausdorff_mm"} <= line.keys() for line in lines):
         return []
     return [f"{np.mean([value(line) for line in lines]):.{digits}f}" for _, value, digits in FURTHER]

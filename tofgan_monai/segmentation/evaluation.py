@@ -193,7 +193,7 @@ def _further_scores(
         "cl_dice": round(cl_dice(prediction, truth), 5),
         "betti_errors": list(betti_errors(prediction, truth)),
         "asd_mm": round(average_surface_distance_mm(prediction, truth, spacing_mm=spacing_mm), 4),
-        "avd_mm": round(average_hausdorff_mm(prediction, truth, spacing_mm=spacing_mm), 4),
+        "average_hausdorff_mm": round(average_hausdorff_mm(prediction, truth, spacing_mm=spacing_mm), 4),
     }
 
 

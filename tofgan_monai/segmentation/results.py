@@ -4,7 +4,7 @@ One line is one patient under one model:
 
     {"model": "U-Net on real pairs", "cohort": "A", "split": "test", "patient": "test-03",
      "dsc": 0.87, "hd95_mm": 3.2, "empty": "", "dsc_small": 0.71, "dsc_large": 0.93,
-     "cl_dice": 0.84, "betti_errors": [7, 2, 0], "asd_mm": 0.4, "avd_mm": 0.3, "dsc_at": [0.62, ... 0.58], "n": 14}
+     "cl_dice": 0.84, "betti_errors": [7, 2, 0], "asd_mm": 0.4, "average_hausdorff_mm": 0.3, "dsc_at": [0.62, ... 0.58], "n": 14}
 
 `patient` is the split's name and the position in that split's list in cohort.json, from 00; a line never holds a
 subject's name or a path. `n` is the number of patients in that evaluation; for `empty` see
