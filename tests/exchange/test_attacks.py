@@ -227,7 +227,7 @@ IMPORTS = {
     "star": imported("$from os import *", "imports os.*"),
     "relative": imported("$from . import os", "not one plain import"),
     "submodule": imported("$import torch.utils.cpp_extension", "torch.utils.cpp_extension, which is not on"),
-    "builtin's name": imported("$from tofgan_monai.files import sha256 as eval", "a name of Python's own"),
+    "builtin's name": imported("$from tofgan_monai import sha256 as eval", "a name of Python's own"),
     "torch's name": imported("$import monai as torch", "torch means monai here, elsewhere torch"),
     "code among imports": imported(f"${PWN}", "not one plain import"),
     "import elsewhere": expression("$import this", "read it differently", runs=False),
@@ -375,7 +375,7 @@ FILES = {
     ),
     "critic for a network": Attack(
         INFER,
-        replaced('networks.Generator\n  latent_dim: "@latent_dim"\n', "networks.Critic\n"),
+        replaced('tofgan_monai.Generator\n  latent_dim: "@latent_dim"\n', "tofgan_monai.Critic\n"),
         "a critic has seen patients",
     ),
     "network by expression": Attack(INFER, replaced('width: "@width"', 'width: "$@evaluator.run()"'), "plain values"),

@@ -235,7 +235,7 @@ def test_step_learns_to_tell_reals_from_fakes_without_noise():
 
 
 def test_penalty_now_and_then_is_refused():
-    with pytest.raises(InputError, match="every 4"):
+    with pytest.raises(InputError, match="penalty_interval 4"):
         PrivateStep(None, None, WassersteinGP(penalty_interval=4), GaussianLatents(5))
 
 
