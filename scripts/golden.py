@@ -254,11 +254,11 @@ def is_same(old: Any, new: Any, tolerance: float) -> bool:
 
 def verdicts(folder: Path) -> dict[str, str]:
     """Table/name -> "accepted" or "refused", of each malicious archive and each honest change in the tests."""
-    sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
-    import conftest
-    import test_exchange_attacks as attacks
-    import test_exchange_honest as honest
-    import test_exchange_weights as weights
+    sys.path[:0] = [str(ROOT)]
+    from tests import conftest
+    from tests.exchange import test_attacks as attacks
+    from tests.exchange import test_honest as honest
+    from tests.exchange import test_weights as weights
 
     read = conftest.bundle_files.__wrapped__()
 
