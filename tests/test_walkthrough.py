@@ -65,6 +65,6 @@ def test_page_leads_from_one_clinic_to_the_other(clinics):
     pairs, manifest = open_stack("synthetic.npy")
     assert len(pairs) == 24 and manifest["kind"] == "synthetic"
     (entry,) = json.loads((clinics / "b_unet/docs/data_card.json").read_text("utf-8"))["weights"].values()
-    assert [seen["kind"] for seen in entry["seen"]] == ["real", "real"]  # its own patient, and the patients of b_start, which no record describes
+    assert [seen["kind"] for seen in entry["seen"]] == ["real", "real"]  # of its own patient and of b_start
     (line,) = read_results("b_scores/results.jsonl")
     assert 0 <= line["dsc"] <= 1
