@@ -1,6 +1,6 @@
-"""Draws docs/phantoms.png: slices and projections of simulated heads, beside a real volume's if one is given.
+"""Draws slices and projections of one simulated head of site A and of site B: docs/explanation/phantoms.png.
 
-python scripts/draw_phantoms.py [REAL.nii.gz] [--output docs/phantoms.png]
+python scripts/draw_phantoms.py [--output PNG]
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import nibabel
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from tofgan_monai.phantom import SEEDS, simulate_head
 
-SIZE_MM = (66.0, 66.0, 41.0)  # of the real sub-volume, so that all columns show the same amount of anatomy
+SIZE_MM = (66.0, 66.0, 41.0)  # of the cropped column, so that both sites show the same amount of anatomy
 
 
 def cropped(volume: np.ndarray, spacing_mm: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """The box of SIZE_MM about a voxel, as far as the volume goes."""
+    """The part of the volume within a box of SIZE_MM around the voxel `centre`."""
     half = np.rint(np.array(SIZE_MM) / spacing_mm / 2).astype(int)
     low = np.maximum(centre - half, 0)
     return volume[tuple(slice(a, a + 2 * h) for a, h in zip(low, half, strict=True))]
 
 
 def rows_of(volume: np.ndarray, spacing_mm: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """Two slices, the axial and the coronal projection, each as a picture and its pixels' height over width."""
+    """Two axial slices, the axial and the coronal projection; each picture with its pixels' height over width."""
     x, y, z = spacing_mm
     n = volume.shape[2]
     pictures = [volume[:, :, n // 4], volume[:, :, n // 2], volume.max(2)]
@@ -36,16 +36,15 @@ def rows_of(volume: np.ndarray, spacing_mm: np.ndarray) -> list[tuple[np.ndarray
 
 
 def main() -> None:
-    """Simulates, draws, writes."""
+    """Simulates one head of each site and writes the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("real", nargs="?", type=Path, help="a real TOF-MRA volume, axes as stored")
-    parser.add_argument("--output", type=Path, default=Path("docs/phantoms.png"))
-    arguments = parser.parse_args()
+    parser.add_argument("--output", type=Path, default=Path("docs/explanation/phantoms.png"))
+    output = parser.parse_args().output
     columns: list[tuple[str, list[tuple[np.ndarray, float]], float]] = []
     seed = SEEDS["demo"][0]
     for source in "AB":
         head = simulate_head(source, seed)
-        spacing = np.linalg.norm(head.affine[:3, :3], axis=0)
+        spacing = voxel_sizes(head.affine)
         top = float(np.percentile(head.image[head.label > 0], 80))
         stripped = head.image * head.mask
         n = head.image.shape[2]
@@ -57,11 +56,6 @@ def main() -> None:
         columns.append(
             (f"site {source}, circle of Willis", rows_of(cropped(head.image, spacing, circle), spacing), top)
         )
-    if arguments.real:
-        nifti = nibabel.load(arguments.real)
-        volume, spacing = np.asarray(nifti.dataobj), np.array(nifti.header.get_zooms()[:3])
-        volume, spacing = volume.transpose(1, 0, 2)[:, ::-1], spacing[[1, 0, 2]]  # its first axis runs backwards
-        columns.append(("real sub-volume", rows_of(volume, spacing), float(volume.max())))
     figure, axes = plt.subplots(4, len(columns), figsize=(3.2 * len(columns), 12.5), squeeze=False)
     for column, (title, pictures, top) in zip(axes.T, columns, strict=True):
         column[0].set_title(title, fontsize=9)
@@ -69,7 +63,7 @@ def main() -> None:
             panel.imshow(picture, cmap="gray", origin="lower", vmin=0, vmax=top, aspect=aspect)
             panel.axis("off")
     figure.tight_layout(pad=0.4)
-    figure.savefig(arguments.output, dpi=65)
+    figure.savefig(output, dpi=65)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python scripts/simulate_lesions.py FOLDER        # FOLDER/a and FOLDER/b, 14 patients each, a second a patient
 
-Nothing in it is of an angiography: see docs/other-tasks.md for how the study runs on it.
+Nothing in it is of an angiography: see docs/how-to/other-tasks.md for how the study runs on it.
 """
 
 from __future__ import annotations

@@ -323,7 +323,7 @@ def test_has_what_a_bundle_of_the_zoo_has(name):
     assert [line for line in lines if line in headings] == headings
 
 
-ZOO_IDS = {  # as its CONTRIBUTING.md names them; `docs/bundles.md` tells which of validate's are left out
+ZOO_IDS = {  # as its CONTRIBUTING.md names them; `docs/how-to/bundles.md` tells which of validate's are left out
     "inference.yaml": ["bundle_root", "device", "network_def", "inferer", "output_dir"],
     "train.yaml": ["bundle_root", "device", "dataset_dir", "output_dir", "validate#dataset"]
     + [f"train#{key}" for key in ("trainer", "trainer#max_epochs", "dataset", "preprocessing", "inferer", "handlers")],

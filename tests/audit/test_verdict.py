@@ -174,7 +174,8 @@ def test_least_patients_are_those_that_show_the_worst_auc_and_the_page_says_so()
     assert detectable_auc(MIN_PATIENTS - 1, MIN_PATIENTS - 1, n_intervals=2 * N_ATTACKS) > WORST_AUC
     page = (ROOT / "docs/decisions/0003-release-gate.md").read_text("utf-8")
     assert f"**{MIN_PATIENTS} members" in page
-    assert f"of {MIN_PATIENTS} training and {MIN_PATIENTS} held-out patients" in (ROOT / "README.md").read_text("utf-8")
+    clinics = " ".join((ROOT / "docs/how-to/clinic-to-clinic.md").read_text("utf-8").split())
+    assert f"of {MIN_PATIENTS} training and {MIN_PATIENTS} held-out patients" in clinics
     assert f"{detectable_auc(41, 14, n_intervals=2 * N_ATTACKS):.2f}" in page
 
 

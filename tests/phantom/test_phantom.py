@@ -18,7 +18,7 @@ from tofgan_monai.phantom.raster import along, rasterise
 from tofgan_monai.phantom.sources import draw_parameters
 from tofgan_monai.phantom.trunks import Branch, circle_of_willis, murray
 
-DOCS = Path(__file__).parents[2] / "docs" / "phantoms.md"
+DOCS = Path(__file__).parents[2] / "docs" / "explanation" / "phantoms.md"
 SITE = {p.name for p in PARAMETERS if p.A[0] == p.A[1] or p.B[0] == p.B[1]}  # fixed by what the site's scanner does
 
 
