@@ -106,11 +106,12 @@ def _stem(path: Path) -> str:
 
 
 def _is_real(stack: Path) -> bool:
+    """True for a stack of patients' pairs, simulated patients included."""
     try:
-        manifest = json.loads(manifest_path(stack).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        manifest = None  # the error is raised when the stack is opened
-    return (isinstance(manifest, dict) and manifest.get("kind") == "real") or stack.stem.startswith("real")
+        kind = json.loads(manifest_path(stack).read_text(encoding="utf-8")).get("kind")
+    except (OSError, ValueError, AttributeError):
+        kind = None  # the error is raised when the stack is opened
+    return kind in ("real", "simulated") or stack.stem.startswith("real")
 
 
 def _figure_caption(figure: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.segmentation.overlap import Summary
-from tofgan_monai.report import paper, tables
+from tofgan_monai.report import paper
 from tofgan_monai.report.galleries import read_gallery
 from tofgan_monai.report.inputs import Captioned, ReportInputs, collected, inputs_from_folder
 from tofgan_monai.report.pictures import png_uri, read_curves
 from tofgan_monai.report.rendering import write_page
 from tofgan_monai.report.study.page import write_study_report
+from tofgan_monai.report.tables import Cell, Row, Table, fixed, place_words
 from tofgan_monai.segmentation.results import BASELINE_MODEL, Line, read_results, summaries
 from tofgan_monai.study.data import is_study
 
@@ -33,13 +34,13 @@ T = TypeVar("T")
 Place = tuple[str, str]  # cohort and split
 
 
-class Row(NamedTuple):
-    """The scores of a model on one cohort; `patients` lists the DSC of each patient."""
+class Scored(NamedTuple):
+    """The scores of a model on one cohort: their summaries, and the line of each patient."""
 
     model: str
     dsc: Summary
     hd95_mm: Summary
-    patients: list[float]
+    lines: list[Line]
     is_baseline: bool
 
 
@@ -78,12 +79,11 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
                 made.append(read(caption, path))
         return made
 
-    lines = [
-        line for found in each([("", path) for path in inputs.results], lambda _, p: read_results(p)) for line in found
-    ]
+    lines = [line for found in each([("", path) for path in inputs.results], _read_lines) for line in found]
+    cohorts = _cohorts(lines)
     content = {
-        "cohorts": _cohorts(lines),
-        "further": _further(lines),
+        "cohorts": cohorts,
+        "further": _further(cohorts),
         "paper": paper.TABLE_2,
         "n_paper": paper.N_PATIENTS,
         "gans": list(paper.FID),
@@ -96,30 +96,33 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
     return content
 
 
-def _cohorts(lines: Iterable[Line]) -> dict[Place, list[Row]]:
-    """The rows of each cohort and split in the order of the results, the baseline last."""
-    lines = list(lines)
-    cohorts: dict[Place, list[Row]] = {}
-    for (model, *place), (dsc, hd95_mm) in summaries(lines).items():
-        patients = [line["dsc"] for line in _of(lines, model, *place)]
-        cohorts.setdefault((place[0], place[1]), []).append(Row(model, dsc, hd95_mm, patients, model == BASELINE_MODEL))
-    return {place: sorted(rows, key=lambda row: row.is_baseline) for place, rows in cohorts.items()}
+def _read_lines(_: str, path: Path) -> list[Line]:
+    return read_results(path)
 
 
-def _of(lines: Iterable[Line], *group: str) -> list[Line]:
-    return [line for line in lines if (line["model"], line["cohort"], line["split"]) == group]
+def _cohorts(lines: list[Line]) -> dict[Place, list[Scored]]:
+    """The models of each cohort and split in the order of the results, the baseline last."""
+    cohorts: dict[Place, list[Scored]] = {}
+    for (model, cohort, split), (dsc, hd95_mm) in summaries(lines).items():
+        mine = [line for line in lines if (line["model"], line["cohort"], line["split"]) == (model, cohort, split)]
+        scored = Scored(model, dsc, hd95_mm, mine, model == BASELINE_MODEL)
+        cohorts.setdefault((cohort, split), []).append(scored)
+    return {place: sorted(models, key=lambda scored: scored.is_baseline) for place, models in cohorts.items()}
 
 
-def _further(lines: list[Line]) -> tables.Table | None:
+def _further(cohorts: dict[Place, list[Scored]]) -> Table | None:
     """The scores that DSC does not contain, means over patients; None if the results are older than these scores."""
-    blocks: dict[str, list[tables.Row]] = {}
-    for (cohort, split), rows in _cohorts(lines).items():
-        for row in rows:
-            mine = _of(lines, row.model, cohort, split)
-            if all(line.keys() >= FURTHER_KEYS for line in mine):
-                means = [f"{np.mean([value(line) for line in mine]):.{digits}f}" for value, digits in FURTHER.values()]
-                cells = [tables.Cell(mean) for mean in means]
-                blocks.setdefault(tables.place_words(cohort, split), []).append(
-                    tables.Row(row.model, cells, is_baseline=row.is_baseline)
-                )
-    return tables.Table("Model", list(FURTHER), blocks) if blocks else None
+    blocks = {}
+    for place, models in cohorts.items():
+        rows = [
+            Row(scored.model, _further_cells(scored.lines), is_baseline=scored.is_baseline)
+            for scored in models
+            if all(line.keys() >= FURTHER_KEYS for line in scored.lines)
+        ]
+        if rows:
+            blocks[place_words(*place)] = rows
+    return Table("Model", list(FURTHER), blocks) if blocks else None
+
+
+def _further_cells(lines: list[Line]) -> list[Cell]:
+    return [Cell(fixed(float(np.mean([value(line) for line in lines])), n)) for value, n in FURTHER.values()]
