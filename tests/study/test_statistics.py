@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.report.study.test_page import made_up_lines, of_patients
+from tests.helpers.studies import made_up_lines, of_patients
 from tofgan_monai.metrics.bootstrap import jackknife_interval, mean_interval, paired_difference
 from tofgan_monai.study.data import as_results
 from tofgan_monai.study.statistics import statistics

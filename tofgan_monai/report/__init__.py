@@ -1,20 +1,21 @@
-"""One self-contained HTML page from what the other verbs left on disk.
+"""Self-contained HTML pages of what the other verbs wrote to disk.
 
-`write_report(FOLDER)` reads whatever it finds of this and writes FOLDER/report.html:
+`write_report(FOLDER)` writes FOLDER/report.html from these files; the page says which of them are missing:
 
     FOLDER/about.json             {"title": "...", "paragraphs": ["what was simulated, at which scale", ...],
-                                   "captions": {"NAME": "how NAME is called on the page", ...}}
+                                   "captions": {"NAME": "what the page calls NAME", ...}}
     FOLDER/pairs/NAME.npy         stacks with their manifests
-    FOLDER/train/NAME/losses.jsonl  a line an epoch, {"epoch": 1, "critic_loss": 0.2, ...}; every number becomes a curve
+    FOLDER/train/NAME/losses.jsonl  one line per epoch, {"epoch": 1, "critic_loss": 0.2, ...}; every number is drawn
     FOLDER/results.jsonl          see `tofgan_monai.segmentation.results`
-    FOLDER/figures/NAME.png       error maps and other pictures; the caption is the PNG's Title, if it has one
+    FOLDER/figures/NAME.png       error maps and other pictures; the PNG's Title, if it has one, is the caption
 
-Captions in about.json overrule, and what they name comes in their order; real stacks come before synthetic ones.
+The captions of about.json come first, in their order, and replace other captions. Real stacks come before synthetic
+ones.
 
-A study's folder, with its config.yaml and a results.jsonl that begins with the settings, gets a page in the paper's
-form instead: the same tables and figures with the paper's in grey, and FOLDER/report.md and FOLDER/figures beside it.
-`write_comparison(FOLDERS, FILE)` puts several runs side by side. `write_audit_report(FOLDER)` is for what
-`tofgan audit` left, see `tofgan_monai.report.audit.page`.
+The folder of a study has a config.yaml and a results.jsonl that begins with the settings. It gets a page in the paper's
+form: the same tables and figures, with the paper's in grey, and FOLDER/report.md and FOLDER/figures beside it.
+`write_comparison(FOLDERS, FILE)` shows several runs side by side. `write_audit_report(FOLDER)` shows what
+`tofgan audit` wrote; see `tofgan_monai.report.audit.page`.
 """
 
 from tofgan_monai.report.audit.page import write_audit_report

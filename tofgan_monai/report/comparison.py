@@ -1,121 +1,93 @@
-"""Several runs side by side: what differs between their settings, and a table for each cohort and split."""
+"""The page that compares several runs: how their settings differ, and a table of scores for each cohort and split."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import written_whole
-from tofgan_monai.metrics.segmentation.overlap import summarise
-from tofgan_monai.report.inputs import inputs_from_folder
-from tofgan_monai.report.rendering import render
-from tofgan_monai.report.study import text as study_text
-from tofgan_monai.report.study.tables import ARMS, THRESHOLDS, patients, set_label
-from tofgan_monai.report.tables import NONE, Block, Cell, Column, Row, Table
+from tofgan_monai.metrics.segmentation.overlap import Summary, summarise
+from tofgan_monai.report.inputs import collected, inputs_from_folder
+from tofgan_monai.report.rendering import write_page
+from tofgan_monai.report.study.facts import introduction
+from tofgan_monai.report.study.tables import ARMS, THRESHOLDS, set_label
+from tofgan_monai.report.tables import NONE, Cell, Row, Table, counted, place_words, sd_words
 from tofgan_monai.segmentation.results import read_results, summaries
-from tofgan_monai.study.data import Key, Scores, StudyResults, is_study, read_study
+from tofgan_monai.study.data import Scores, StudyResults, is_study, read_study
 
-NOT_RECORDED = "What was done, on whose data, is not recorded (no about.json)."
+Place = tuple[str, str]  # cohort and split
 
 
 @dataclass(frozen=True)
 class Run:
-    """A column of the comparison.
+    """A run that is compared.
 
     Attributes:
-        title: of its own page.
-        words: that page's first paragraph.
-        scores: DSC, 95HD in mm and number of patients as cells, by (cohort, split) and model.
-        settings: of a study, as text, commit and versions too; else empty.
+        title: title of the run's own page.
+        introduction: what was done, on whose data; empty if the run does not say so.
+        scores: summaries of DSC and of 95HD in mm, by (cohort, split) and model.
+        settings: the settings of a study, its commit and its versions; empty for another run.
     """
 
     title: str
-    words: str
-    scores: dict[tuple[str, str], dict[str, list[Cell]]]
+    introduction: str
+    scores: dict[Place, dict[str, tuple[Summary, Summary]]]
     settings: dict[str, str] = field(default_factory=dict)
 
 
 def write_comparison(folders: Sequence[str | os.PathLike], output: str | os.PathLike) -> Path:
-    """Writes a page with several runs side by side, studies or others, and gives its path.
+    """Writes a page that shows several runs side by side, studies or others, and returns its path.
 
     Args:
-        folders: two or more, as `write_report` takes one.
+        folders: two or more, each one that `write_report` takes.
         output: the page, an .html file.
 
     Raises:
-        InputError: fewer than two folders, or folders without scores, all of them named.
+        InputError: fewer than two folders are given, or some have no scores (all are named).
     """
     if len(folders) < 2:
-        raise InputError("a comparison needs two folders or more; `tofgan report FOLDER` is for one")
-    runs, problems = [], []
+        raise InputError("a comparison needs two folders or more; for one folder run `tofgan report FOLDER`")
+    runs: list[Run] = []
+    problems: list[str] = []
     for folder in map(Path, folders):
-        try:
+        with collected(problems, folder):
             runs.append(_read_study(folder) if is_study(folder) else _read_other(folder))
-        except InputError as error:
-            problems += error.problems
     if problems:
         raise InputError(problems)
-    page = render(
-        "comparison.html",
-        title=f"{len(runs)} runs side by side",
-        runs=runs,
-        settings=_settings(runs),
-        tables=_tables(runs),
-    )
-    with written_whole(output) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return Path(output)
+    return write_page(output, "comparison.html", runs=runs, settings=_settings(runs), scores=_scores(runs))
 
 
 def _read_study(folder: Path) -> Run:
     results = read_study(folder)
-    scores: dict[tuple[str, str], dict[str, list[Cell]]] = {}
+    scores: dict[Place, dict[str, tuple[Summary, Summary]]] = {}
     for place, label, one in _studied(results):
-        scores.setdefault(place, {})[label] = [
-            *(_cell(one.of_patients(score), digits) for score, digits in (("dsc", 3), ("hd95_mm", 2))),
-            Cell(str(len(one.patients))),
-        ]
-    return Run(results.title, study_text.introduction(results), scores, _flat(results))
+        dsc, hd95_mm = (one.of_patients(score).tolist() for score in ("dsc", "hd95_mm"))
+        empty = [False] * len(dsc)
+        scores.setdefault(place, {})[label] = (summarise(dsc, empty), summarise(hd95_mm, empty))
+    return Run(results.title, introduction(results), scores, _flat(results))
 
 
-def _studied(results: StudyResults) -> list[tuple[tuple[str, str], str, Scores]]:
-    """(cohort, split), label and scores of all that a study scored."""
-    found: list[tuple[tuple[str, str], str, Scores]] = []
+def _studied(results: StudyResults) -> Iterator[tuple[Place, str, Scores]]:
+    """(cohort, split), label and scores of everything that a study scored."""
     for (name, site, split), scores in results.table2.items():
-        found.append(((str(site), str(split)), f"U-Net on {set_label(str(name))}", scores))
+        yield (site, split), f"U-Net on {set_label(name)}", scores
     for (chosen_on, site), scores in results.thresholds.items():
-        found.append(((str(site), "test"), THRESHOLDS[chosen_on][0], scores))
-    for key, scores in results.transfer.items():
-        found.append((("B", str(key[2])), _transfer_label(key), scores))
-    return found
-
-
-def _transfer_label(key: Key) -> str:
-    return f"{patients(int(key[1]))} of site B, {ARMS.get(str(key[0]), key[0])}"
+        yield (site, "test"), THRESHOLDS[chosen_on][0], scores
+    for (arm, k, split), scores in results.transfer.items():
+        yield ("B", split), f"{counted(k, 'patient')} of site B, {ARMS.get(arm, arm)}", scores
 
 
 def _read_other(folder: Path) -> Run:
     inputs = inputs_from_folder(folder)
     if not inputs.results:
         raise InputError(f"{folder}: no results.jsonl to compare; write it with `tofgan evaluate`")
-    scores: dict[tuple[str, str], dict[str, list[Cell]]] = {}
-    for (model, cohort, split), (dsc, hd95_mm) in summaries(read_results(inputs.results[0])).items():
-        scores.setdefault((cohort, split), {})[model] = [
-            Cell(f"{one.mean:.{digits}f}", (f"± {one.sd:.{digits}f}",) if one.sd is not None else ())
-            for one, digits in ((dsc, 3), (hd95_mm, 2))
-        ] + [Cell(str(dsc.n))]
-    return Run(inputs.title, inputs.paragraphs[0] if inputs.paragraphs else NOT_RECORDED, scores)
-
-
-def _cell(scores: np.ndarray, digits: int) -> Cell:
-    summary = summarise(scores.tolist(), [False] * len(scores))
-    return Cell(f"{summary.mean:.{digits}f}", (f"± {summary.sd:.{digits}f}",) if summary.sd is not None else ())
+    scores: dict[Place, dict[str, tuple[Summary, Summary]]] = {}
+    for (model, cohort, split), summary in summaries(read_results(inputs.results[0])).items():
+        scores.setdefault((cohort, split), {})[model] = summary
+    return Run(inputs.title, inputs.paragraphs[0] if inputs.paragraphs else "", scores)
 
 
 def _flat(results: StudyResults) -> dict[str, str]:
@@ -142,27 +114,33 @@ def _words(value: Any) -> str:
 
 
 def _settings(runs: Sequence[Run]) -> Table | None:
-    """What differs between the studies; None where nothing does."""
+    """The settings in which the runs differ; None if there are none."""
     names = dict.fromkeys(name for run in runs for name in run.settings)
     values = {name: [run.settings.get(name, NONE) for run in runs] for name in names}
     rows = [Row(name, [Cell(value) for value in several]) for name, several in values.items() if len(set(several)) > 1]
-    columns = [Column(f"run {index}") for index, _ in enumerate(runs, start=1)]
-    return Table("Settings that differ", "Setting", columns, [Block("", rows)], is_wide=len(runs) > 2) if rows else None
+    columns = [f"run {number}" for number, _ in enumerate(runs, start=1)]
+    return Table("Setting", columns, {"": rows}, is_wide=len(runs) > 2) if rows else None
 
 
-def _tables(runs: Sequence[Run]) -> list[Table]:
+def _scores(runs: Sequence[Run]) -> dict[str, Table]:
+    """The table of each cohort and split by its caption, test patients first."""
     places = sorted({place for run in runs for place in run.scores}, key=lambda place: (place[1] != "test", place))
-    columns = [
-        Column(f"{what}, run {index}") for index, _ in enumerate(runs, start=1) for what in ("DSC", "95HD mm", "n")
-    ]
-    tables = []
-    for cohort, split in places:
-        models = dict.fromkeys(model for run in runs for model in run.scores.get((cohort, split), {}))
-        missing = [Cell(), Cell(), Cell()]
-        rows = [
-            Row(model, [cell for run in runs for cell in run.scores.get((cohort, split), {}).get(model, missing)])
-            for model in models
-        ]
-        where = f"Cohort {cohort}, {split} patients" if cohort else f"{split} patients".capitalize()
-        tables.append(Table(where, "Model", columns, [Block("", rows)], is_wide=True))
+    columns = [f"{what}, run {number}" for number, _ in enumerate(runs, start=1) for what in ("DSC", "95HD mm", "n")]
+    tables = {}
+    for place in places:
+        here = [run.scores.get(place, {}) for run in runs]
+        models = dict.fromkeys(model for scores in here for model in scores)
+        rows = [Row(model, [cell for scores in here for cell in _cells(scores.get(model))]) for model in models]
+        tables[place_words(*place)] = Table("Model", columns, {"": rows}, is_wide=True)
     return tables
+
+
+def _cells(summary: tuple[Summary, Summary] | None) -> list[Cell]:
+    if summary is None:
+        return [Cell(), Cell(), Cell()]
+    dsc, hd95_mm = summary
+    return [
+        Cell(f"{dsc.mean:.3f}", sd_words(dsc.sd, 3)),
+        Cell(f"{hd95_mm.mean:.2f}", sd_words(hd95_mm.sd, 2)),
+        Cell(str(dsc.n)),
+    ]

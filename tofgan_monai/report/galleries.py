@@ -1,4 +1,4 @@
-"""Some pairs of a stack, drawn at random and not chosen."""
+"""A few pairs of each stack, drawn at random."""
 
 from __future__ import annotations
 
@@ -6,70 +6,68 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tofgan_monai.pairs.stack import open_stack
-from tofgan_monai.report.pictures import Picture, pair_tile, tile_picture
+from tofgan_monai.report.pictures import pair_tile, tile_uri
 
 N_PAIRS_SHOWN = 8
 SEED = 0
-GAP = 6
+GAP = 6  # pixels between two pairs of the mosaic
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """Some pairs of a stack, each the grey values of its image above its label."""
+    """A few pairs of a stack.
+
+    Attributes:
+        caption: name of the stack on the page.
+        n: number of pairs in the stack.
+        made_with: bundle, seed and label threshold, as far as the stack's manifest names them.
+        tiles: grey values of each pair by its index in the stack, the image above the label.
+    """
 
     caption: str
-    details: str
-    indices: list[int]
-    tiles: list[np.ndarray]
+    n: int
+    made_with: dict[str, str]
+    tiles: dict[int, np.ndarray]
 
     @property
-    def pairs(self) -> list[Picture]:
-        """A picture a pair."""
-        return [
-            tile_picture(tile, f"{self.caption}: image and label of pair {index}")
-            for index, tile in zip(self.indices, self.tiles, strict=True)
-        ]
+    def pairs(self) -> dict[int, str]:
+        """The data URI of each pair's picture, by the pair's index in the stack."""
+        return {index: tile_uri(tile) for index, tile in self.tiles.items()}
 
 
 def read_gallery(caption: str, path: Path) -> Gallery:
-    """Pairs of the stack, the same at every call.
+    """A gallery of a stack; every call draws the same pairs.
 
     Raises:
-        InputError: no readable stack.
+        InputError: the stack cannot be read.
     """
     pairs, manifest = open_stack(path)
     chosen = np.sort(np.random.default_rng(SEED).choice(len(pairs), min(N_PAIRS_SHOWN, len(pairs)), replace=False))
-    tiles = [pair_tile(pairs[index]) for index in chosen]
-    return Gallery(caption, _details(len(pairs), manifest), chosen.tolist(), tiles)
+    made_with = {
+        key.replace("_", " "): f"{value:.3g}" if isinstance(value, float) else str(value)
+        for key in ("bundle", "seed", "label_threshold")
+        if isinstance(value := manifest.get(key), str | int | float)
+    }
+    return Gallery(caption, len(pairs), made_with, {int(index): pair_tile(pairs[index]) for index in chosen})
 
 
 def mosaic(galleries: Sequence[Gallery]) -> bytes:
-    """All galleries below each other as one PNG."""
+    """All galleries in one PNG, one below the other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.4, 2.4 * len(galleries)), dpi=110, layout="constrained")
     for axis, gallery in zip(figure.subplots(len(galleries), squeeze=False)[:, 0], galleries, strict=True):
-        white = np.full((gallery.tiles[0].shape[0], GAP), 255, np.uint8)
-        strips = [strip for tile in gallery.tiles for strip in (white, tile)]
+        tiles = list(gallery.tiles.values())
+        white = np.full((len(tiles[0]), GAP), 255, np.uint8)
+        strips = [strip for tile in tiles for strip in (white, tile)]
         axis.imshow(np.concatenate(strips[1:], axis=1), cmap="gray", vmin=0, vmax=255)
         axis.set_title(gallery.caption, fontsize=10, loc="left")
         axis.set_axis_off()
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def _details(n: int, manifest: dict[str, Any]) -> str:
-    known = {"bundle": "bundle", "seed": "seed", "label_threshold": "label threshold"}
-    details = [f"{n:,} pairs"]
-    for key, word in known.items():
-        value = manifest.get(key)
-        if isinstance(value, str | int | float):
-            details.append(f"{word} {value:.3g}" if isinstance(value, float) else f"{word} {value}")
-    return " · ".join(details)

@@ -1,10 +1,11 @@
-"""What a report is made of, and how it is found in a folder."""
+"""The parts of a report, and how they are found in a folder."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,15 @@ Captioned = list[tuple[str, Path]]
 
 @dataclass
 class ReportInputs:
-    """Paths and words of a report; whatever is empty is left out of the page with a line that says so.
+    """Files and paragraphs of a report; the page says of each empty part that it is missing.
 
     Attributes:
-        title: of the page.
+        title: title of the page.
         paragraphs: what was done, on whose data, simulated or not, at which scale.
         results: results.jsonl files.
-        stacks: (caption, stack of pairs), in the order of the page.
-        losses: (name, losses.jsonl of a training).
-        figures: (caption, PNG).
+        stacks: caption and stack of pairs, in the order of the page.
+        losses: name and losses.jsonl of each training.
+        figures: caption and PNG.
     """
 
     title: str = "Synthetic angiography pairs: a report"
@@ -36,41 +37,51 @@ class ReportInputs:
     figures: Captioned = field(default_factory=list)
 
     def is_empty(self) -> bool:
-        """Whether there is nothing to show but words."""
+        """True if there is nothing to show but title and paragraphs."""
         return not (self.results or self.stacks or self.losses or self.figures)
 
 
+@contextmanager
+def collected(problems: list[str], path: Path) -> Iterator[None]:
+    """Adds what goes wrong while a file is read to the problems, so that all of them are raised together."""
+    try:
+        yield
+    except InputError as error:
+        problems += error.problems
+    except (OSError, ValueError, KeyError) as error:
+        problems.append(f"{path}: cannot be read ({error}); make it again, or remove it")
+
+
 def inputs_from_folder(folder: str | os.PathLike) -> ReportInputs:
-    """What a folder of the layout in `tofgan_monai.report` holds.
+    """The parts of a report in a folder; see `tofgan_monai.report` for the names of its files.
 
     Raises:
-        InputError: no such folder, nothing in it to report, or an about.json that is not of that form.
+        InputError: there is no such folder, it holds nothing to report, or its about.json has another form.
     """
     folder = Path(folder)
     about = _read_about(folder / "about.json")
-    captions = about.get("captions", {})
-    stacks = _captioned(sorted(folder.glob("pairs/*.npy")), captions, _stack_caption)
+    order = {name: position for position, name in enumerate(about.get("captions", {}))}
+
+    def captioned(pattern: str, name: Callable[[Path], str], caption: Callable[[Path], str] | None = None) -> Captioned:
+        paths = sorted(sorted(folder.glob(pattern)), key=lambda path: order.get(name(path), len(order)))
+        own = caption or (lambda path: name(path).replace("_", " "))
+        return [(about.get("captions", {}).get(name(path)) or own(path), path) for path in paths]
+
+    stacks = captioned("pairs/*.npy", _stem)
     inputs = ReportInputs(
         title=about.get("title", ReportInputs.title),
         paragraphs=about.get("paragraphs", []),
         results=sorted(folder.glob("results.jsonl")),
         stacks=sorted(stacks, key=lambda stack: not _is_real(stack[1])),
-        losses=[
-            (name, path / "losses.jsonl")
-            for name, path in _captioned(_trainings(folder), captions, lambda path: _words(path.name))
-        ],
-        figures=_captioned(sorted(folder.glob("figures/*.png")), captions, _figure_caption),
+        losses=captioned("train/*/losses.jsonl", lambda path: path.parent.name),
+        figures=captioned("figures/*.png", _stem, _figure_caption),
     )
     if inputs.is_empty():
         raise InputError(
-            f"{folder}: nothing to report; it needs at least one of results.jsonl, pairs/*.npy, train/*/losses.jsonl, "
-            "figures/*.png"
+            f"{folder}: nothing to report; the folder needs at least one of results.jsonl, pairs/*.npy, "
+            "train/*/losses.jsonl and figures/*.png"
         )
     return inputs
-
-
-def _trainings(folder: Path) -> list[Path]:
-    return [path.parent for path in sorted(folder.glob("train/*/losses.jsonl"))]
 
 
 def _read_about(path: Path) -> dict[str, Any]:
@@ -81,38 +92,26 @@ def _read_about(path: Path) -> dict[str, Any]:
         forms = {"title": str, "paragraphs": list, "captions": dict}
         wrong = [key for key, form in forms.items() if not isinstance(about.get(key, form()), form)]
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from error
+        raise InputError(f"{path}: not readable as a JSON object ({error}); mend it, or remove it") from error
     if wrong:
         raise InputError(
-            f"{path}: {', '.join(wrong)}: needs a text, a list of texts and name -> caption, in this order"
+            f"{path}: {', '.join(wrong)}: title must be a text, paragraphs a list of texts, captions an object of "
+            "name and caption"
         )
     return about
 
 
-def _captioned(paths: Iterable[Path], captions: dict[str, str], own: Callable[[Path], str]) -> Captioned:
-    order = {name: position for position, name in enumerate(captions)}
-    paths = sorted(paths, key=lambda path: order.get(path.stem, len(order)))
-    return [(captions.get(path.stem) or own(path), path) for path in paths]
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _manifest(stack: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(manifest_path(stack).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # told when the stack is opened
-    return manifest if isinstance(manifest, dict) else {}
+def _stem(path: Path) -> str:
+    return path.stem
 
 
 def _is_real(stack: Path) -> bool:
-    return _manifest(stack).get("kind") == "real" or stack.stem.startswith("real")
-
-
-def _stack_caption(stack: Path) -> str:
-    return _words(stack.stem)
+    """True for a stack of patients' pairs, simulated patients included."""
+    try:
+        kind = json.loads(manifest_path(stack).read_text(encoding="utf-8")).get("kind")
+    except (OSError, ValueError, AttributeError):
+        kind = None  # the error is raised when the stack is opened
+    return kind in ("real", "simulated") or stack.stem.startswith("real")
 
 
 def _figure_caption(figure: Path) -> str:
@@ -120,6 +119,6 @@ def _figure_caption(figure: Path) -> str:
 
     try:
         with Image.open(figure) as image:
-            return str(image.info.get("Title") or _words(figure.stem))
+            return str(image.info.get("Title") or figure.stem.replace("_", " "))
     except (OSError, UnidentifiedImageError) as error:
         raise InputError(f"{figure}: not a readable picture ({error}); make it again") from error

@@ -1,66 +1,60 @@
-"""The page: tables of results, rows of pairs, curves and error maps, laid out by a template."""
+"""The report page of one run: tables of scores, rows of pairs, loss curves and error maps."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import written_whole
 from tofgan_monai.metrics.segmentation.overlap import Summary
 from tofgan_monai.report import paper
 from tofgan_monai.report.galleries import read_gallery
-from tofgan_monai.report.inputs import Captioned, ReportInputs, inputs_from_folder
-from tofgan_monai.report.pictures import loss_pictures, png_picture
-from tofgan_monai.report.rendering import render
+from tofgan_monai.report.inputs import Captioned, ReportInputs, collected, inputs_from_folder
+from tofgan_monai.report.pictures import png_uri, read_curves
+from tofgan_monai.report.rendering import write_page
 from tofgan_monai.report.study.page import write_study_report
+from tofgan_monai.report.tables import Cell, Row, Table, fixed, place_words
 from tofgan_monai.segmentation.results import BASELINE_MODEL, Line, read_results, summaries
 from tofgan_monai.study.data import is_study
 
-PAPER = {
-    "real PEGASUS patients": [("real pairs", "real", "A"), *((f"{gan} pairs alone", gan, "A") for gan in paper.FID)],
-    "real 1000Plus patients, GANs and U-Nets of PEGASUS": [(f"{gan} pairs alone", gan, "B") for gan in paper.FID],
+FURTHER: dict[str, tuple[Callable[[Line], float], int]] = {  # what DSC does not measure: value and digits
+    "clDice": (lambda line: line["cl_dice"], 3),
+    "component errors": (lambda line: line["betti_errors"][0], 1),
+    "loop errors": (lambda line: line["betti_errors"][1], 1),
+    "cavity errors": (lambda line: line["betti_errors"][2], 1),
+    "average surface distance, mm": (lambda line: line["asd_mm"], 2),
+    "average Hausdorff distance, mm": (lambda line: line["average_hausdorff_mm"], 2),
 }
-
-FURTHER: list[tuple[str, Callable[[Line], float], int]] = [  # the scores that Dice is blind to, and their digits
-    ("clDice", lambda line: line["cl_dice"], 3),
-    ("component errors", lambda line: line["betti_errors"][0], 1),
-    ("loop errors", lambda line: line["betti_errors"][1], 1),
-    ("cavity errors", lambda line: line["betti_errors"][2], 1),
-    ("average surface distance, mm", lambda line: line["asd_mm"], 2),
-    ("average Hausdorff distance, mm", lambda line: line["average_hausdorff_mm"], 2),
-]
+FURTHER_KEYS = {"cl_dice", "betti_errors", "asd_mm", "average_hausdorff_mm"}
 T = TypeVar("T")
+Place = tuple[str, str]  # cohort and split
 
 
-@dataclass(frozen=True)
-class Row:
-    """A model's line in the table of one cohort."""
+class Scored(NamedTuple):
+    """The scores of a model on one cohort: their summaries, and the line of each patient."""
 
     model: str
     dsc: Summary
     hd95_mm: Summary
-    patients: list[float]
+    lines: list[Line]
     is_baseline: bool
-    further: list[str]  # in the order of FURTHER; empty where results are older than these scores
 
 
 def write_report(source: str | os.PathLike | ReportInputs, output: str | os.PathLike | None = None) -> Path:
-    """Writes a self-contained HTML page of pairs, losses, scores and error maps, and gives its path.
+    """Writes a self-contained HTML page of pairs, losses, scores and error maps, and returns its path.
 
-    A study's folder gets the study's page, in the paper's form, with a Markdown twin and its figures beside it.
+    The folder of a study gets the study's page, with a Markdown twin and the figures beside it.
 
     Args:
-        source: a study's folder, one of the layout in `tofgan_monai.report`, or its parts.
-        output: by default `report.html` in that folder; needed where `source` is no folder.
+        source: the folder of a study, another folder as `tofgan_monai.report` describes it, or the parts themselves.
+        output: the page; default: `report.html` in that folder; required if `source` is no folder.
 
     Raises:
-        InputError: nothing to report, or parts that cannot be read, all named; or the page cannot be written.
+        InputError: there is nothing to report, parts cannot be read (all are named), or the page cannot be written.
     """
     if isinstance(source, ReportInputs):
         inputs = source
@@ -69,70 +63,66 @@ def write_report(source: str | os.PathLike | ReportInputs, output: str | os.Path
     else:
         inputs, output = inputs_from_folder(source), output or Path(source) / "report.html"
     if inputs.is_empty():
-        raise InputError("nothing to report: no results, stacks, losses or figures were given")
+        raise InputError("nothing to report: give results, stacks, losses or figures")
     if output is None:
         raise InputError("a report of single parts needs an output: name the .html file")
-    page = _render(inputs)
-    with written_whole(output) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return Path(output)
+    return write_page(output, "report.html", inputs=inputs, **_content(inputs))
 
 
-def _render(inputs: ReportInputs) -> str:
+def _content(inputs: ReportInputs) -> dict[str, Any]:
     problems: list[str] = []
-    lines = [line for group in _each([("", path) for path in inputs.results], _lines, problems) for line in group]
-    content: dict[str, Any] = {
-        "cohorts": _cohorts(lines),
-        "galleries": _each(inputs.stacks, read_gallery, problems),
-        "trainings": _each(inputs.losses, lambda name, path: (name, loss_pictures(name, path)), problems),
-        "figures": _each(inputs.figures, lambda caption, path: (caption, png_picture(path, caption)), problems),
+
+    def each(parts: Captioned, read: Callable[[str, Path], T]) -> list[T]:
+        made = []
+        for caption, path in parts:
+            with collected(problems, path):
+                made.append(read(caption, path))
+        return made
+
+    lines = [line for found in each([("", path) for path in inputs.results], _read_lines) for line in found]
+    cohorts = _cohorts(lines)
+    content = {
+        "cohorts": cohorts,
+        "further": _further(cohorts),
+        "paper": paper.TABLE_2,
+        "n_paper": paper.N_PATIENTS,
+        "gans": list(paper.FID),
+        "galleries": each(inputs.stacks, read_gallery),
+        "trainings": each(inputs.losses, lambda name, path: (name, read_curves(path))),
+        "figures": each(inputs.figures, lambda caption, path: (caption, png_uri(path))),
     }
     if problems:
         raise InputError(problems)
-    return render("report.html", inputs=inputs, paper=_paper_rows(), further=[name for name, *_ in FURTHER], **content)
+    return content
 
 
-def _paper_rows() -> dict[str, list[tuple[str, float, float, int]]]:
-    """DSC, 95HD in mm and number of patients of the paper's test sets."""
-    rows: dict[str, list[tuple[str, float, float, int]]] = {}
-    for cohort, named in PAPER.items():
-        for words, name, site in named:
-            row, n = paper.TABLE_2[name, site], paper.N_PATIENTS[site][2]
-            rows.setdefault(cohort, []).append((f"U-Net on {words}", row.dsc_test, row.hd95_mm_test, n))
-    return rows
-
-
-def _each(parts: Captioned, make: Callable[[str, Path], T], problems: list[str]) -> list[T]:
-    made = []
-    for caption, path in parts:
-        try:
-            made.append(make(caption, path))
-        except InputError as error:
-            problems += error.problems
-        except OSError as error:
-            problems.append(f"{path}: cannot be read ({error.strerror})")
-    return made
-
-
-def _lines(_: str, path: Path) -> list[Line]:
+def _read_lines(_: str, path: Path) -> list[Line]:
     return read_results(path)
 
 
-def _cohorts(lines: Iterable[Line]) -> dict[str, list[Row]]:
-    """Rows by cohort and split in the order of the results, the baseline last."""
-    lines = list(lines)
-    cohorts: dict[str, list[Row]] = {}
+def _cohorts(lines: list[Line]) -> dict[Place, list[Scored]]:
+    """The models of each cohort and split in the order of the results, the baseline last."""
+    cohorts: dict[Place, list[Scored]] = {}
     for (model, cohort, split), (dsc, hd95_mm) in summaries(lines).items():
         mine = [line for line in lines if (line["model"], line["cohort"], line["split"]) == (model, cohort, split)]
-        patients = [line["dsc"] for line in mine]
-        row = Row(model, dsc, hd95_mm, patients, model == BASELINE_MODEL, _further(mine))
-        cohorts.setdefault(
-            f"Cohort {cohort}, {split} patients" if cohort else f"{split} patients".capitalize(), []
-        ).append(row)
-    return {name: sorted(rows, key=lambda row: row.is_baseline) for name, rows in cohorts.items()}
+        scored = Scored(model, dsc, hd95_mm, mine, model == BASELINE_MODEL)
+        cohorts.setdefault((cohort, split), []).append(scored)
+    return {place: sorted(models, key=lambda scored: scored.is_baseline) for place, models in cohorts.items()}
 
 
-def _further(lines: list[Line]) -> list[str]:
-    if not all({"cl_dice", "betti_errors", "asd_mm", "average_hausdorff_mm"} <= line.keys() for line in lines):
-        return []
-    return [f"{np.mean([value(line) for line in lines]):.{digits}f}" for _, value, digits in FURTHER]
+def _further(cohorts: dict[Place, list[Scored]]) -> Table | None:
+    """The scores that DSC does not contain, means over patients; None if the results are older than these scores."""
+    blocks = {}
+    for place, models in cohorts.items():
+        rows = [
+            Row(scored.model, _further_cells(scored.lines), is_baseline=scored.is_baseline)
+            for scored in models
+            if all(line.keys() >= FURTHER_KEYS for line in scored.lines)
+        ]
+        if rows:
+            blocks[place_words(*place)] = rows
+    return Table("Model", list(FURTHER), blocks) if blocks else None
+
+
+def _further_cells(lines: list[Line]) -> list[Cell]:
+    return [Cell(fixed(float(np.mean([value(line) for line in lines])), n)) for value, n in FURTHER.values()]

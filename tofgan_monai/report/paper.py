@@ -1,4 +1,4 @@
-"""What Kossen et al. 2021 print, to stand in grey beside our own: other patients, another scale, another 95HD."""
+"""The figures of Kossen et al. 2021, shown in grey beside ours: other patients, another scale, another 95HD."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 
 class Published(NamedTuple):
-    """A row of Table 2: means over patients; None where the paper has none. It prints no standard deviations."""
+    """A row of Table 2: means over patients, None where the paper has no value. It prints no standard deviations."""
 
-    dsc_validation: float | None
-    dsc_test: float
-    hd95_mm_validation: float | None
-    hd95_mm_test: float
+    dsc_validation: float | None = None
+    dsc_test: float | None = None
+    hd95_mm_validation: float | None = None
+    hd95_mm_test: float | None = None
 
 
 # Table 1: Frechet inception distance, 41,000 pairs against 41,000.

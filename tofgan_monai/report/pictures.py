@@ -22,11 +22,18 @@ MAX_POINTS = 600
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture and the words that stand for it where it cannot be seen."""
+class Curves:
+    """Curves of one training in one picture.
+
+    Attributes:
+        uri: the picture, an SVG.
+        axis: what the x axis counts: epoch, iteration or line of the file.
+        last: each curve's name and its last value.
+    """
 
     uri: str
-    alt: str
+    axis: str
+    last: dict[str, float]
 
 
 def pair_tile(pair: np.ndarray) -> np.ndarray:
@@ -36,27 +43,27 @@ def pair_tile(pair: np.ndarray) -> np.ndarray:
     return np.concatenate([image, gap, label])
 
 
-def tile_picture(tile: np.ndarray, alt: str) -> Picture:
-    """Grey values (H, W) as a PNG."""
+def tile_uri(tile: np.ndarray) -> str:
+    """Grey values (H, W) as the data URI of a PNG."""
     from PIL import Image
 
     buffer = io.BytesIO()
     Image.fromarray(tile).save(buffer, "PNG", optimize=True)
-    return Picture(_uri("image/png", buffer.getvalue()), alt)
+    return _uri("image/png", buffer.getvalue())
 
 
-def png_picture(path: Path, alt: str) -> Picture:
-    """A PNG file as it is."""
-    return Picture(_uri("image/png", path.read_bytes()), alt)
+def png_uri(path: Path) -> str:
+    """The data URI of a PNG file."""
+    return _uri("image/png", path.read_bytes())
 
 
-def svg_picture(svg: bytes, alt: str) -> Picture:
-    """An SVG file as a picture."""
-    return Picture(_uri("image/svg+xml", svg), alt)
+def svg_uri(svg: bytes) -> str:
+    """The data URI of an SVG."""
+    return _uri("image/svg+xml", svg)
 
 
 def svg_bytes(figure: Figure) -> bytes:
-    """A figure of matplotlib's as SVG; the same figure gives the same bytes."""
+    """A matplotlib figure as SVG; the same figure gives the same bytes."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -66,27 +73,30 @@ def svg_bytes(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def loss_pictures(name: str, path: Path) -> list[Picture]:
-    """The curves of a training's losses.jsonl as SVG; see `course_pictures`.
+def read_curves(path: Path) -> list[Curves]:
+    """The curves in a training's losses.jsonl; see `training_curves`.
 
     Raises:
-        InputError: the file cannot be read or holds no numbers.
+        InputError: the file cannot be read or holds no number.
     """
-    pictures = course_pictures(name, _read_rows(path))
-    if not pictures:
-        raise InputError(f"{path}: no line with a number in it; train again, or remove the file")
-    return pictures
+    curves = training_curves(_read_rows(path))
+    if not curves:
+        raise InputError(f"{path}: no line holds a number; train again, or remove the file")
+    return curves
 
 
-def course_pictures(name: str, rows: Sequence[dict]) -> list[Picture]:
-    """The course of a training as SVG: all losses in one, every other figure in its own; none without numbers."""
+def training_curves(rows: Sequence[dict]) -> list[Curves]:
+    """The curves of a training: all losses in one picture, every other figure in a picture of its own.
+
+    The list is empty if no row holds a number. At most `MAX_POINTS` rows are drawn.
+    """
     rows = rows[:: -(-len(rows) // MAX_POINTS)] if rows else rows
-    axis = next((key for key in ("epoch", "iteration") if all(key in row for row in rows)), "")
+    axis = next((key for key in ("epoch", "iteration") if all(key in row for row in rows)), "line")
     keys = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in ("epoch", "iteration")]
     numeric = [key for key in keys if any(_is_number(row.get(key)) for row in rows)]
     losses = [key for key in numeric if "loss" in key]
     panels = ([losses] if losses else []) + [[key] for key in numeric if key not in losses]
-    return [_curves(name, panel, rows, axis) for panel in panels]
+    return [_curves(panel, rows, axis) for panel in panels]
 
 
 def _read_rows(path: Path) -> list[dict]:
@@ -95,7 +105,7 @@ def _read_rows(path: Path) -> list[dict]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as JSON lines ({error}); train again, or remove the file") from error
     if not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{path}: every line needs to be a JSON object")
+        raise InputError(f"{path}: every line must be a JSON object; train again, or remove the file")
     return rows
 
 
@@ -103,11 +113,11 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _curves(name: str, keys: Sequence[str], rows: Sequence[dict], axis: str) -> Picture:
+def _curves(keys: Sequence[str], rows: Sequence[dict], axis: str) -> Curves:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    x = [row[axis] if axis else index for index, row in enumerate(rows, start=1)]
+    x = [row.get(axis, index) for index, row in enumerate(rows, start=1)]
     figure = Figure(figsize=(4.4, 2.6), layout="constrained")
     panel = figure.subplots()
     last = {}
@@ -115,7 +125,7 @@ def _curves(name: str, keys: Sequence[str], rows: Sequence[dict], axis: str) -> 
         y = [float(row[key]) if _is_number(row.get(key)) else np.nan for row in rows]
         panel.plot(x, y, color=colour, linewidth=1.4, marker="." if len(x) < 40 else "", label=_words(key))
         last[_words(key)] = y[-1]
-    panel.set_xlabel(axis or "line")
+    panel.set_xlabel(axis)
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(axis="y", color="#e3e6e8", linewidth=0.6)
     if len(keys) > 1:
@@ -123,8 +133,7 @@ def _curves(name: str, keys: Sequence[str], rows: Sequence[dict], axis: str) -> 
     else:
         panel.set_ylabel(_words(keys[0]))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    ends = ", ".join(f"{key} {value:.3g}" for key, value in last.items())
-    return svg_picture(svg_bytes(figure), f"{name}, by {axis or 'line'}; at the end: {ends}")
+    return Curves(svg_uri(svg_bytes(figure)), axis, last)
 
 
 def _words(key: str) -> str:

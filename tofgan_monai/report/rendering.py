@@ -1,22 +1,50 @@
-"""Templates, filled: HTML that trusts no text, and Markdown."""
+"""Templates filled with data: HTML pages in which every value is escaped, Markdown, and sentences for both."""
 
 from __future__ import annotations
 
-from functools import cache
+import os
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from tofgan_monai.report.tables import markdown_table, markdown_text
+from tofgan_monai.files import written_whole
+from tofgan_monai.report import tables
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
+class Sentences:
+    """The sentences of a text template for some data: `sentences["methods"]` lists the lines of its macro `methods`.
+
+    A text template does not escape values: the page that shows a sentence escapes it.
+    """
+
+    def __init__(self, template: str, **content: Any) -> None:
+        self._macros = _environment().get_template(template).make_module(content)
+
+    def __getitem__(self, name: str) -> list[str]:
+        lines = getattr(self._macros, name)().splitlines()
+        return [" ".join(line.split()) for line in lines if line.strip()]
+
+
 def render(template: str, **content: Any) -> str:
-    """A template's text; in HTML everything is escaped, in Markdown what passes the filter `plain`."""
+    """The text of a template: HTML with every value escaped, or Markdown, where the filter `plain` escapes."""
     return _environment().get_template(template).render(**content)
+
+
+def write_page(path: str | os.PathLike, template: str, **content: Any) -> Path:
+    """Writes a filled template to a file and returns the file's path; an old file stays if that fails.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    page = render(template, **content)
+    with written_whole(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return Path(path)
 
 
 @cache
@@ -29,10 +57,21 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plain": markdown_text, "table": markdown_table}
+    environment.filters |= {
+        "counted": tables.counted,
+        "ends": tables.ends,
+        "fixed": tables.fixed,
+        "place_words": lambda place: tables.place_words(*place),
+        "plain": tables.markdown_text,
+        "signed": tables.signed,
+        "signed_ends": partial(tables.ends, write=tables.signed),
+        "signed_with_ends": partial(tables.with_ends, write=tables.signed),
+        "table": tables.markdown_table,
+        "with_ends": tables.with_ends,
+    }
     return environment
 
 
 def _typographic(value: Any) -> Any:
-    """Text with the apostrophes of print; what is markup already stays as it is."""
+    """A text value with typographic apostrophes; markup stays as it is."""
     return value.replace("'", "\u2019") if isinstance(value, str) and not isinstance(value, Markup) else value

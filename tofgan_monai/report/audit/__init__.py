@@ -1,1 +1,1 @@
-"""The pages of an audit."""
+"""The page of an audit."""

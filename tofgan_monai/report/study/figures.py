@@ -1,8 +1,8 @@
-"""Fig. 3, calibration and courses of training, drawn from a study's results as SVG."""
+"""Figures of a study's page as SVG: Fig. 3, calibration and training curves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,12 +20,15 @@ ARM_STYLES = {
     PROCEDURAL: {"color": "#b08968", "marker": "^", "linestyle": "--"},
 }
 AXES = {"dsc": "DSC", "hd95_mm": "95HD in mm"}
-DODGE = 0.012  # of the axis' length
+DODGE = 0.012  # share of the axis by which the marks of two arms are moved apart
 SET_COLOURS = ("#1d2329", "#1f5fa8", "#b3541e", "#2e7d32", "#7a4b78", "#0a8f8f", "#c2a000", "#d1495b", "#7d8790")
 
 
 def transfer_figure(results: StudyResults) -> bytes | None:
-    """Fig. 3: DSC and 95HD on site B by the number of its patients in training, mean and sd over test patients."""
+    """Fig. 3 as SVG: DSC and 95HD on site B by the number of its patients in training; None without a transfer.
+
+    Marks are means over test patients, bars their standard deviation.
+    """
     counts = results.counts
     if not counts:
         return None
@@ -58,7 +61,10 @@ def transfer_figure(results: StudyResults) -> bytes | None:
 
 
 def calibration_figure(results: StudyResults) -> bytes | None:
-    """Mean DSC on site A against the probability threshold, real pairs alone and the chosen GAN's alone."""
+    """The mean DSC on site A by probability threshold as SVG, for real pairs and for the chosen GAN's alone.
+
+    None if the results hold no score at other thresholds.
+    """
     figure = Figure(figsize=(5.4, 3.3), layout="constrained")
     axis = figure.subplots()
     colours = {"real": "black", results.best_gan: ARM_STYLES["pretrained"]["color"]}
@@ -84,15 +90,18 @@ def calibration_figure(results: StudyResults) -> bytes | None:
     return svg_bytes(figure)
 
 
-def courses_figure(courses: Sequence[tuple[str, list[dict]]]) -> bytes | None:
-    """The U-Nets' training loss and validation Dice by epoch, a line a training set."""
+def unets_figure(courses: Mapping[str, list[dict]]) -> bytes | None:
+    """Training loss and validation Dice of the U-Nets by epoch as SVG, a line for each training set.
+
+    None if no row holds either.
+    """
     panels = {"loss": "training loss", "val_dice": "validation Dice"}
-    panels = {key: name for key, name in panels.items() if any(key in row for _, rows in courses for row in rows)}
+    panels = {key: name for key, name in panels.items() if any(key in row for rows in courses.values() for row in rows)}
     if not panels:
         return None
     figure = Figure(figsize=(4.3 * len(panels), 3.4), layout="constrained")
     for axis, (key, name) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        for (model, rows), colour in zip(courses, SET_COLOURS * len(courses), strict=False):
+        for (model, rows), colour in zip(courses.items(), SET_COLOURS * len(courses), strict=False):
             y = [np.nan if row.get(key) is None else row[key] for row in rows]
             label = set_label(model.removeprefix("U-Net on "))
             is_pool = "+" in model

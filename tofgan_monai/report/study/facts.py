@@ -1,0 +1,113 @@
+"""The figures in the sentences of a study's page; the sentences stand in templates/study/words.txt."""
+
+from __future__ import annotations
+
+import shlex
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import yaml
+
+from tofgan_monai.bundle_runs.paths import bundle_path
+from tofgan_monai.errors import InputError
+from tofgan_monai.metrics.segmentation.threshold_baseline import PROBABILITIES
+from tofgan_monai.report import paper
+from tofgan_monai.report.rendering import Sentences
+from tofgan_monai.report.study.tables import ARMS
+from tofgan_monai.segmentation.results import Line
+from tofgan_monai.study.data import BASELINES, StudyResults
+from tofgan_monai.study.plan import PROCEDURAL
+
+
+def sentences(results: StudyResults) -> Sentences:
+    """The sentences of a study's page: introduction, findings, methods, and captions and notes of its tables."""
+    return Sentences(
+        "study/words.txt",
+        results=results,
+        settings=results.settings,
+        paper=paper,
+        arms=ARMS,
+        simulated=[site for site in "AB" if results.is_simulated(site)],
+        widths=generator_widths(results),
+        patches_seen=patches_seen(results),
+        found=findings(results),
+        thresholds=thresholds(results),
+    )
+
+
+def introduction(results: StudyResults) -> str:
+    """The first paragraph of a study's page: whose data, how many patients, at which scale, how long it took."""
+    return " ".join(sentences(results)["introduction"])
+
+
+def generator_widths(results: StudyResults) -> list[int]:
+    """The width of each GAN's generator in the order of the GANs, or one width for all; empty if it is not known."""
+    settings = results.settings
+    if settings["retrain"]:
+        return [settings["gan_width"]] if settings["gan_width"] else []
+    try:
+        configs = [bundle_path(bundle) / "configs" / "inference.yaml" for bundle in settings["gans"].values()]
+        return [int(yaml.safe_load(config.read_text(encoding="utf-8"))["width"]) for config in configs]
+    except (InputError, OSError, yaml.YAMLError, KeyError, TypeError):
+        return []
+
+
+def patches_seen(results: StudyResults) -> int | None:
+    """How many patches the training of a U-Net of Table 2 drew; None if neither its options nor its losses say so."""
+    tuned = next((line["chosen"] for line in results.lines("tuning", model="real")), "")
+    words = shlex.split(f"{results.settings['unet_train']} {tuned}".replace("=", " "))
+    options = {word: value for word, value in pairwise(words) if word.startswith("--")}
+    try:
+        return int(options["--pairs_per_epoch"]) * int(options["--max_epochs"])
+    except (KeyError, ValueError):
+        pass
+    courses = [line["epochs"] for line in results.lines("losses", model="U-Net on real")]
+    try:
+        return int(courses[-1][-1]["iteration"]) * int(options["--batch_size"])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
+
+
+def findings(results: StudyResults) -> dict[str, Any]:
+    """The figures of what came out, by finding; None or empty if it was not measured."""
+
+    def dsc(name: str, site: str = "A") -> float | None:
+        scores = results.table2.get((name, site, "test"))
+        return scores.mean("dsc") if scores else None
+
+    def differences(**wanted: Any) -> list[Line]:
+        return results.lines("comparison", measure="dsc", **wanted)
+
+    real, best = dsc("real"), dsc(results.best_gan)
+    k = next(iter(results.counts), None)
+    return {
+        "real": next(iter(results.lines("interval", of="table2", model="real", cohort="A", measure="dsc")), None),
+        "thresholds": [
+            (chosen_on, results.thresholds[chosen_on, "A"].mean("dsc"), line)
+            for chosen_on, model in BASELINES.items()
+            for line in differences(about="real", first="real", second=model)
+        ],
+        "alone": (best, best / real) if real and best is not None else None,
+        "rivals": [
+            (site, dsc(line["first"], site), dsc(line["second"], site), line)
+            for site in "AB"
+            for line in differences(about=PROCEDURAL, cohort=site)
+        ],
+        "transfer": differences(about="transfer", n_training=k, first="pretrained", second="scratch"),
+    }
+
+
+def thresholds(results: StudyResults) -> list[tuple[str, float, float, float]]:
+    """The probability threshold that validation patients would choose, for real pairs and for the chosen GAN's.
+
+    Each entry is the training set, that threshold, and the test DSC at it and at 0.5.
+    """
+    found = []
+    for name in dict.fromkeys(("real", results.best_gan)):
+        scores = [results.table2.get((name, "A", split)) for split in ("validation", "test")]
+        validation, test = (one.threshold_curve() if one else None for one in scores)
+        if validation is not None and test is not None:
+            at, half = int(np.argmax(validation)), PROBABILITIES.index(0.5)
+            found.append((name, PROBABILITIES[at], float(test[at]), float(test[half])))
+    return found
