@@ -108,7 +108,7 @@ def _manifest(stack: Path) -> dict[str, Any]:
 
 
 def _is_real(stack: Path) -> bool:
-    return _manifest(stack).get("kind") == "real" or stack.stem.startswith("real")
+    return _manifest(stack).get("kind") in ("real", "simulated") or stack.stem.startswith("real")
 
 
 def _stack_caption(stack: Path) -> str:
