@@ -13,7 +13,7 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.pairs.extraction import extract, first_patients
 from tofgan_monai.pairs.patches import VesselPatchesd
 from tofgan_monai.pairs.sampling import PairSource, sample_pairs
-from tofgan_monai.pairs.stack import open_stack
+from tofgan_monai.pairs.stack import open_stack, patients_of_pairs
 from tofgan_monai.volumes.cohort import read_cohort
 from tofgan_monai.volumes.digests import voxels_digest
 
@@ -57,12 +57,41 @@ def test_stack_holds_both_halves_of_every_patient(cohort, tmp_path):
     assert pairs.shape == (30, 2, 96, 96)
     halves = pairs.reshape(3, 10, 2, 96, 96)
     assert (halves[:, :6, 1, 48, 48] == 1).all()
-    assert manifest["patient_of_pair"] == [0] * 10 + [1] * 10 + [2] * 10
+    assert patients_of_pairs("real.npy", manifest).tolist() == [0] * 10 + [1] * 10 + [2] * 10
     assert manifest["volumes"][1] == {
         "patient": 1, "n_vessel": 6, "n_random": 4, "spacing_mm": [0.5, 0.5, 0.7], "padded": False,
         "voxels": voxels_digest(cohort / "sub-02" / "image.nii.gz"),
     }  # fmt: skip
     assert manifest["seed"] == 0 and manifest["split"] == "training" and manifest["dtype"] == "float16"
+
+
+def test_patches_are_those_of_the_volumes_as_they_lie_on_disk(cohort, tmp_path):
+    """The bundle's pipeline turns volumes to RAS; that changes no pair, whatever the orientation on disk."""
+    pipeline = Compose([*transform(6).transforms[:2], VesselPatchesd(n_vessel=6, n_random=4, seed=3)])
+    sample_pairs(read_cohort(cohort, "training"), pipeline, tmp_path / "plain.npy")
+    extract(cohort, tmp_path / "real.npy", n_vessel=6, n_random=4, seed=3)
+    for path in cohort.rglob("*.nii.gz"):
+        image = nib.load(path)
+        turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt("PIR"))
+        nib.save(image.as_reoriented(turn), path)
+    extract(cohort, tmp_path / "turned.npy", n_vessel=6, n_random=4, seed=3)
+    plain, real, turned = ((tmp_path / f"{name}.npy").read_bytes() for name in ("plain", "real", "turned"))
+    assert plain == real == turned
+
+
+@pytest.mark.parametrize(
+    ("records", "kind"),
+    [
+        ([{"simulated": True}] * 3, "simulated"),  # as earlier versions wrote them
+        ([{"kind": "simulated"}, {"simulated": True}, {"kind": "simulated"}], "simulated"),
+        ([{"kind": "simulated"}, {}, {"kind": "simulated"}], "real"),
+    ],
+)
+def test_a_stack_is_simulated_if_all_its_volumes_are(cohort, tmp_path, records, kind):
+    datalist = json.loads((cohort / "cohort.json").read_text())
+    datalist["training"] = [item | told for item, told in zip(datalist["training"], records, strict=True)]
+    (cohort / "cohort.json").write_text(json.dumps(datalist))
+    assert extract(cohort, tmp_path / "real.npy", n_vessel=1, n_random=1)["kind"] == kind
 
 
 def test_manifest_names_nobody(cohort, tmp_path):
