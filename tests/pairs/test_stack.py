@@ -66,17 +66,12 @@ def test_stack_comes_back_as_it_went_in(tmp_path):
         (lambda pairs: pairs[:1], "1 pairs were appended where 2 were announced"),
     ],
 )
-def test_wrong_pairs_are_refused_and_the_stack_of_before_stays(tmp_path, spoil, told):
-    path = tmp_path / "a.npy"
-    for pairs in (pairs_of(2), spoil(pairs_of(2, seed=1))):
-        before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-        if not before:
-            with StackWriter(path, 2, {}) as stack:
-                stack.append(pairs)
-            continue
-        with pytest.raises(InputError, match=told), StackWriter(path, 2, {}) as stack:
-            stack.append(pairs)
-        assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+def test_wrong_pairs_are_refused_and_the_stack_of_before_stays(tmp_path, write_pairs, spoil, told):
+    path = write_pairs(tmp_path / "a.npy", 2)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=told), StackWriter(path, 2, {}) as stack:
+        stack.append(spoil(pairs_of(2, seed=1)))
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_stack_is_named_npy(tmp_path):

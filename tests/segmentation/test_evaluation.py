@@ -33,10 +33,12 @@ from tofgan_monai.segmentation.error_maps import (
 )
 from tofgan_monai.segmentation.evaluation import ResultsWriter, score_threshold
 from tofgan_monai.segmentation.results import read_results, result_lines, write_results
+from tofgan_monai.volumes.cohort import read_cohort
 
 SHAPE = (12, 14, 10)
 SPACING_MM = (0.5, 0.6, 0.7)
 AFFINE = np.diag([-0.5, 0.6, 0.7, 1.0])
+KEYS = ["image", "label"]
 
 
 def head(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -66,6 +68,13 @@ def cohort(tmp_path: Path) -> Path:
     content = {"format": 1, "training": [], "validation": [], "test": items}
     (folder / "cohort.json").write_text(json.dumps(content))
     return folder
+
+
+@pytest.fixture
+def volumes(cohort: Path) -> DataLoader:
+    """The test patients' volumes, channel-first, one a batch."""
+    items = [{key: item[key] for key in KEYS} for item in read_cohort(cohort, "test")]
+    return DataLoader(Dataset(items, Compose([LoadImaged(KEYS), EnsureChannelFirstd(KEYS)])), batch_size=1)
 
 
 def test_a_repeated_evaluation_replaces_its_lines_and_keeps_the_others(tmp_path: Path) -> None:
@@ -250,20 +259,16 @@ class Thresholding(torch.nn.Module):
         return (image >= 130).float()
 
 
-def test_an_evaluator_from_yaml_writes_the_same_scores(cohort: Path, tmp_path: Path) -> None:
+def test_an_evaluator_from_yaml_writes_the_same_scores(volumes: DataLoader, tmp_path: Path) -> None:
     parser = ConfigParser()
     path = tmp_path / "config.yaml"
     path.write_text(CONFIG)
     parser.read_config(path)
     parser.update({"output": str(tmp_path / "results.jsonl"), "maps": str(tmp_path / "maps")})
     parser["imports"] = ["$import monai"]
-    items = [{key: str(cohort / item[key]) for key in ("image", "label")}
-             for item in json.loads((cohort / "cohort.json").read_text())["test"]]  # fmt: skip
-    keys = ["image", "label"]
-    dataset = Dataset(items, lambda item: EnsureChannelFirstd(keys)(LoadImaged(keys)(item)))
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
-        val_data_loader=DataLoader(dataset, batch_size=1),
+        val_data_loader=volumes,
         network=Thresholding(),
         key_val_metric=parser.get_parsed_content("key_metric"),
         additional_metrics=parser.get_parsed_content("more_metrics"),
@@ -294,17 +299,12 @@ class Scaling(torch.nn.Module):
 
 
 def test_a_kept_probability_says_how_the_dsc_depends_on_the_threshold(
-    cohort: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    volumes: DataLoader, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    content = json.loads((cohort / "cohort.json").read_text())
-    items = [{key: str(cohort / item[key]) for key in ("image", "label")} for item in content["test"]]
-    keys = ["image", "label"]
-    loaded = Dataset(items, Compose([LoadImaged(keys), EnsureChannelFirstd(keys)]))
-
     def run(postprocessing: list) -> list[dict]:
         evaluator = SupervisedEvaluator(
             device=torch.device("cpu"),
-            val_data_loader=DataLoader(loaded, batch_size=1),
+            val_data_loader=volumes,
             network=Scaling(),
             postprocessing=Compose(postprocessing),
             val_handlers=[ResultsWriter(tmp_path / "results.jsonl", model="scaling", cohort="A")],

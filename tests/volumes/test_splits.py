@@ -58,7 +58,7 @@ def test_the_seed_decides_and_nothing_else():
 def test_bad_fractions_and_counts():
     members = scans("a", "b", "c")
     for fractions in ((0.5, 0.5), (0.5, 0.5, 0.5), (-1, 1, 1)):
-        with pytest.raises(InputError, match=r"fractions .* the sum 1"):
+        with pytest.raises(InputError, match=r"fractions .* with the sum 1"):
             split_by_fractions(members, fractions, seed=0)
     with pytest.raises(InputError, match=r"counts 2, 1, 1: .* most 3"):
         split_by_counts(members, (2, 1, 1), seed=0)
@@ -84,7 +84,7 @@ def test_a_patient_in_two_lists():
 
 def test_a_name_that_nobody_has():
     split = split_by_lists(scans("a"), {"training": "a, z"})
-    assert split.problems == ["z: listed for training, but no patient or subject has this name; correct the list"]
+    assert split.problems == ["z: no patient or subject has this name; correct the list for training"]
 
 
 def test_patient_pattern(tmp_path):

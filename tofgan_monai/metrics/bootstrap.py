@@ -113,9 +113,7 @@ def hierarchical_difference(differences: ArrayLike, seed: int = 0, *, n_resample
     """
     table = _finite(differences, "differences")
     if table.ndim != 3:
-        raise InputError(
-            f"differences of shape {table.shape}; three dimensions are needed: draws, seeds and test patients"
-        )
+        raise InputError(f"differences of shape {table.shape}; they must be (draws, seeds and test patients)")
     draws, seeds, patients = (
         rng.multinomial(size, np.full(size, 1 / size), n_resamples) / size
         for rng, size in zip(np.random.default_rng(seed).spawn(3), table.shape, strict=True)
@@ -163,9 +161,8 @@ def _finite(scores: ArrayLike, name: str) -> np.ndarray:
     try:
         table = np.asarray(scores, dtype=float)
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{name}: not a table of numbers, or rows of unequal lengths ({error}); give one score per run and patient"
-        ) from error
+        remedy = "give one score per run and patient"
+        raise InputError(f"{name}: not a table of numbers, or rows of unequal lengths ({error}); {remedy}") from error
     if not table.size:
         raise InputError(f"{name} of shape {table.shape}: no patient was scored; give at least one score")
     where = np.argwhere(~np.isfinite(table))

@@ -181,9 +181,7 @@ def _is_current(cache: Path, expected: str) -> bool:
         return False
     found = read_manifest(cache).get("fingerprint")
     if found is None:
-        raise InputError(
-            f"{cache}: a stack that was not sampled lies where sampled pairs are kept; move it, or pass it as `pairs`"
-        )
+        raise InputError(f"{cache}: holds a stack that was not sampled by a training; move it, or pass it as `pairs`")
     if found != expected:
         _logger.warning("%s: the volumes or the transforms have changed; the pairs are sampled anew", cache)
     return found == expected

@@ -135,14 +135,11 @@ def open_stack(path: str | os.PathLike) -> tuple[np.memmap, dict[str, Any]]:
         pairs = open_memmap(path, mode="r")
         manifest = json.loads(manifest_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{path}: not a readable stack ({error}); make it again with `tofgan extract` or `tofgan generate`"
-        ) from error
+        remedy = "make it again with `tofgan extract` or `tofgan generate`"
+        raise InputError(f"{path}: not a readable stack ({error}); {remedy}") from error
     if pairs.ndim != 4 or pairs.shape[1:] != PAIR_SHAPE or pairs.dtype != np.float16 or not len(pairs):
-        raise InputError(
-            f"{path}: an array of shape {pairs.shape} and {pairs.dtype}; "
-            f"a stack is (n, 2, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0 and float16"
-        )
+        needed = f"a stack is float16 (n, 2, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0"
+        raise InputError(f"{path}: an array of shape {pairs.shape} and {pairs.dtype}; {needed}")
     if not isinstance(manifest, dict) or manifest.get("n") != len(pairs):
         raise InputError(f"{path}: {manifest_path(path).name} beside it is not its manifest; copy both files together")
     return pairs, manifest
@@ -157,9 +154,8 @@ def patients_of_pairs(path: str | os.PathLike, manifest: dict[str, Any]) -> np.n
     volumes = manifest.get("volumes", [])
     patients = [volume["patient"] for volume in volumes for _ in range(volume["n_vessel"] + volume["n_random"])]
     if len(patients) != manifest["n"] or len(set(patients)) < 2:
-        raise InputError(
-            f"{path}: its manifest does not tell pairs of two or more patients apart; take a stack of `tofgan extract`"
-        )
+        problem = "its manifest does not tell pairs of two or more patients apart"
+        raise InputError(f"{path}: {problem}; take a stack of `tofgan extract`")
     return np.array(patients)
 
 

@@ -155,10 +155,8 @@ class ResultsWriter:
             return {}
         probability, truth = output["probability"], output["label"]
         if not _same_geometry(probability, truth):
-            logger.warning(
-                "%s: no dsc_at, as the grids of probability and label differ; copy the probability after Invertd",
-                self._patient,
-            )
+            problem = "the grids of probability and label differ; copy the probability after Invertd"
+            logger.warning("%s: no dsc_at, as %s", self._patient, problem)
             return {}
         curve = dice_at(probability[0].detach().cpu().numpy(), truth[0].detach().cpu().numpy())
         return {"dsc_at": [round(dsc, 4) for dsc in curve]}

@@ -109,7 +109,5 @@ class PooledDice:
             true += float(label.sum())
         self.network.train(training)
         if true and not found:
-            _logger.warning(
-                "the network finds no vessel at all in the validation pairs: it predicts background everywhere"
-            )
+            _logger.warning("the network finds no vessel at all in the validation pairs: it predicts background only")
         return 2 * both / (found + true) if found + true else 1.0

@@ -18,6 +18,7 @@ from tofgan_monai.volumes.volume import Volume, binary_label, by, geometry_diffe
 
 IN_PLANE_RANGE_MM = (0.4, 0.8)
 SLICE_RANGE_MM = (0.5, 1.0)
+_PATCH = f"{PATCH_SIZE}x{PATCH_SIZE}"
 
 
 @dataclass
@@ -108,10 +109,7 @@ def _doubts_about(image: Volume) -> Iterator[str]:
             "them); nothing is resampled, so the networks see vessels larger or smaller than those they learnt from"
         )
     if min(image.voxels.shape[:2]) < PATCH_SIZE:
-        yield (
-            f"axial slices of {by(image.voxels.shape[:2])} voxels; they will be padded for patches of "
-            f"{PATCH_SIZE}x{PATCH_SIZE}"
-        )
+        yield f"axial slices of {by(image.voxels.shape[:2])} voxels; patches of {_PATCH} will be padded"
 
 
 def _grid_differences(volume: Volume, image: Volume, *, is_series: bool) -> list[str]:
@@ -137,6 +135,5 @@ def _label_problems(
     elif n_admissible < n_vessel:
         yield (
             f"{n_vessel} vessel-centred patches asked for, but only {n_admissible} of {vessels.sum()} vessel voxels "
-            f"can be the centre of a whole {PATCH_SIZE}x{PATCH_SIZE} patch; ask for fewer by --n-vessel, or correct "
-            "the label"
+            f"can be the centre of a whole {_PATCH} patch; ask for fewer by --n-vessel, or correct the label"
         )

@@ -112,9 +112,7 @@ def check_cohort(
         twin = seen.setdefault(findings.digest, scan) if findings.digest else scan
         if twin is not scan:
             one, other = (os.path.relpath(path, folder) for path in (scan.image, twin.image))
-            problems.append(
-                f"{scan.subject}: {one}: the same scan as {other} of {twin.subject}, voxel by voxel; remove one of them"
-            )
+            problems.append(f"{scan.subject}: {one}: the same scan as {other} of {twin.subject}; remove one of them")
         logger.info("%d of %d scans checked", done, len(used))
     if problems:
         raise InputError(problems)
@@ -132,9 +130,7 @@ def _split(
     lists: dict[str, Names],
 ) -> Split:
     if sum([fractions is not None, counts is not None, bool(lists)]) > 1:
-        raise InputError(
-            "the split is given twice; use one of --fractions, --counts, and the lists --training, --validation, --test"
-        )
+        raise InputError("the split is given twice; use --fractions, or --counts, or lists such as --training")
     if lists:
         return split_by_lists(scans, lists)
     if counts is not None:
@@ -225,18 +221,15 @@ def read_cohort(path: str | os.PathLike, split: str, *, labelled: bool = False) 
     Raises:
         InputError: no such cohort, no such split in it, or items without the label that is needed.
     """
+    path = cohort_path(path)
     splits = read_splits(path)
     if split != "all" and split not in splits:
-        raise InputError(
-            f"{cohort_path(path)}: has no split {split}, only {', '.join(splits)}; choose one of these or all"
-        )
+        raise InputError(f"{path}: has no split {split}, only {', '.join(splits)}; choose one of these or all")
     items = [item for name, members in splits.items() if split in (name, "all") for item in members]
     bare = [item["subject"] for item in items if labelled and "label" not in item]
     if bare:
-        path = cohort_path(path)
-        raise InputError(
-            [f"{path}: {subject} has no label to score against; leave it out, or use segment" for subject in bare]
-        )
+        remedy = "has no label to score against; leave it out, or use segment"
+        raise InputError([f"{path}: {subject} {remedy}" for subject in bare])
     return items
 
 

@@ -133,9 +133,7 @@ def _problems_of(slices: Sequence[_Slice]) -> list[str]:
         )
     unplaced = [one.file for one in slices if one.position is None or one.normal is None]
     if unplaced:
-        problems.append(
-            f"no position or orientation in {_some(unplaced)}; export the series again with these DICOM tags"
-        )
+        problems.append(f"no position or orientation in {_some(unplaced)}; export the series again with these tags")
     else:
         problems += _problems_of_steps(slices)
     return problems
@@ -162,14 +160,10 @@ def _problems_of_steps(slices: Sequence[_Slice]) -> list[str]:
     if holes:
         shown = ", ".join(f"{files[kept[i]]} and {files[kept[i + 1]]} ({gaps[i]:.2f} mm)" for i in holes[:3])
         n_missing = int(sum(n_steps[i] - 1 for i in holes))
-        problems.append(
-            f"{n_missing} missing slices, between {shown}, where the step is {step:.2f} mm; export the whole series"
-        )
+        problems.append(f"{n_missing} missing slices, between {shown}; the step is {step:.2f} mm: export all slices")
     if len(odd) > len(holes):
-        problems.append(
-            f"unevenly spaced slices, from {gaps.min():.2f} to {gaps.max():.2f} mm apart; export the original series, "
-            "or resample it to one spacing"
-        )
+        apart = f"from {gaps.min():.2f} to {gaps.max():.2f} mm apart"
+        problems.append(f"unevenly spaced slices, {apart}; export the original series, or resample it to one spacing")
     return problems
 
 

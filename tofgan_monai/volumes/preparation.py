@@ -77,7 +77,7 @@ def prepare(
     if not force and before and before != settings:
         was, now = (", ".join(f"{name} {value}" for name, value in said.items()) for said in (before, settings))
         raise InputError(
-            f"{output}: was prepared with {was}, not {now}; choose another folder, or --force to prepare it all anew"
+            f"{output}: was prepared with {was}, not {now}; choose another folder, or prepare with --force"
         )
     write_json(output / _RECORD, settings)
     task = partial(_prepare_subject, output=output, steps=steps, settings=settings, force=force)

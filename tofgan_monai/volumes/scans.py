@@ -111,9 +111,7 @@ def find_scans(
         found.scans.append(Scan(subject, default_patient(parts["subject"]), **files))
     for kind, pattern in given.items():
         if pattern and all(getattr(scan, kind) is None for scan in found.scans):
-            found.problems.append(
-                f"{folder}: no {kind} found by --{kind} {pattern}; correct the pattern or leave it out"
-            )
+            found.problems.append(f"{folder}: no {kind} found by --{kind} {pattern}; correct or omit the pattern")
     found.warnings.extend(_orphans(labels, found.scans, folder, paths))
     return found
 

@@ -91,10 +91,7 @@ def split_by_fractions(scans: Sequence[Scan], fractions: Sequence[float], seed: 
         InputError: not three fractions from 0 to 1 with the sum 1.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise InputError(
-            f"fractions {_joined(fractions)}: give three numbers for training, validation and test with the sum 1, "
-            "such as 0.6, 0.15, 0.25"
-        )
+        raise InputError(f"fractions {_joined(fractions)}: give three numbers with the sum 1, such as 0.6, 0.15, 0.25")
     n = len({scan.patient for scan in scans})
     counts = [int(n * fraction + 1e-9) for fraction in fractions]
     # Patients that are left over go to empty parts first, then to the parts with the largest remainders.
@@ -130,13 +127,10 @@ def split_by_counts(scans: Sequence[Scan], counts: Sequence[int], seed: int) -> 
         {scan.patient for scan in scans}, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest()
     )
     if len(counts) != 3 or min(counts) < 0 or sum(counts) > len(patients):
-        raise InputError(
-            f"counts {_joined(counts)}: give three numbers for training, validation and test with a sum of at most "
-            f"{len(patients)}, the number of patients"
-        )
-    split_of = dict(
-        zip(patients, [name for name, n in zip(SPLITS, counts, strict=True) for _ in range(n)], strict=False)
-    )
+        remedy = f"give three numbers with a sum of at most {len(patients)}, the number of patients"
+        raise InputError(f"counts {_joined(counts)}: {remedy}")
+    splits = [name for name, n in zip(SPLITS, counts, strict=True) for _ in range(n)]
+    split_of = dict(zip(patients, splits, strict=False))
     return _assigned(scans, {scan.subject: split_of.get(scan.patient) for scan in scans})
 
 
@@ -153,9 +147,7 @@ def split_by_lists(scans: Sequence[Scan], lists: Mapping[str, str | os.PathLike 
         for name in _names(given):
             named = [scan for scan in scans if name in (scan.patient, scan.subject)]
             if not named:
-                problems.append(
-                    f"{name}: listed for {split}, but no patient or subject has this name; correct the list"
-                )
+                problems.append(f"{name}: no patient or subject has this name; correct the list for {split}")
             for scan in named:
                 if split_of.setdefault(scan.subject, split) != split:
                     problems.append(_in_two_splits(scan.patient, (split_of[scan.subject], split)))
@@ -172,9 +164,7 @@ def _names(given: str | os.PathLike | Sequence[str]) -> list[str]:
         try:
             given = Path(given).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"{given}: not a readable list ({error}); give a text file with one name per line"
-            ) from error
+            raise InputError(f"{given}: not a readable list ({error}); give a file with a name per line") from error
     names = re.split(r"[,\n]", given) if isinstance(given, str) else given
     return [name.strip() for name in names if name.strip()]
 

@@ -98,10 +98,8 @@ def binary_label(label: np.ndarray, label_values: Mapping[str, int] | None = Non
         mapped = ", ".join(f"{value}={target}" for value, target in label_values.items())
         raise InputError(f"label values {shown} are not all in the mapping {mapped}; add them to --label-values")
     vessels = ",".join(value for value in values if value != "0") if len(values) <= _SHOWN else "255"
-    raise InputError(
-        f"label not binary: {len(values)} values ({shown}); say which of them are vessels, such as "
-        f"--label-values {vessels}=1"
-    )
+    remedy = f"say which of them are vessels, such as --label-values {vessels}=1"
+    raise InputError(f"label not binary: {len(values)} values ({shown}); {remedy}")
 
 
 def load_volume(path: str | os.PathLike) -> Volume:
@@ -179,21 +177,16 @@ def geometry_differences(
     spacing, other_spacing = voxel_sizes(affine), voxel_sizes(other_affine)
     differences = []
     if np.abs(spacing - other_spacing).max() > SPACING_TOLERANCE_MM:
-        differences.append(
-            f"spacing {mm(spacing)} differs from {whose} {mm(other_spacing)} (tolerance {SPACING_TOLERANCE_MM} mm)"
-        )
+        tolerance = f"(tolerance {SPACING_TOLERANCE_MM} mm)"
+        differences.append(f"spacing {mm(spacing)} differs from {whose} {mm(other_spacing)} {tolerance}")
     cosines = np.abs(affine[:3, :3] / spacing - other_affine[:3, :3] / other_spacing).max()
     if cosines > COSINE_TOLERANCE:
-        codes = ["".join(nibabel.aff2axcodes(a)) for a in (affine, other_affine)]
-        differences.append(
-            f"orientation {codes[0]} differs from {whose} {codes[1]} by up to {cosines:.3f} in the direction cosines "
-            f"(tolerance {COSINE_TOLERANCE})"
-        )
+        one_code, other_code = ("".join(nibabel.aff2axcodes(a)) for a in (affine, other_affine))
+        by_how_much = f"by up to {cosines:.3f} in the direction cosines (tolerance {COSINE_TOLERANCE})"
+        differences.append(f"orientation {one_code} differs from {whose} {other_code} {by_how_much}")
     elif np.abs(affine[:3, 3] - other_affine[:3, 3]).max() > ORIGIN_TOLERANCE_MM:  # a flip moves the origin, too
-        differences.append(
-            f"origin {mm(affine[:3, 3])} differs from {whose} {mm(other_affine[:3, 3])} "
-            f"(tolerance {ORIGIN_TOLERANCE_MM} mm)"
-        )
+        origin, other_origin = mm(affine[:3, 3]), mm(other_affine[:3, 3])
+        differences.append(f"origin {origin} differs from {whose} {other_origin} (tolerance {ORIGIN_TOLERANCE_MM} mm)")
     return differences
 
 

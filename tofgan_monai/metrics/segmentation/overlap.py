@@ -162,9 +162,7 @@ class OverlapMetric(CumulativeIterationMetric):
             return dice(prediction, truth), float(is_empty)
         spacing_mm = self.spacing_mm or own_spacing_mm
         if spacing_mm is None:
-            raise InputError(
-                "95HD in mm needs the spacing of the voxels: pass spacing_mm, or a MetaTensor as the truth"
-            )
+            raise InputError("95HD in mm needs a spacing: pass spacing_mm, or a MetaTensor as the truth")
         result = overlap(prediction, truth, spacing_mm=spacing_mm)
         return result.hd95_mm, float(bool(result.empty))
 
@@ -212,9 +210,8 @@ def as_binary(volume: Volume, name: str) -> np.ndarray:
         return array
     vessels = array == 1
     if not (vessels | (array == 0)).all():
-        raise InputError(
-            f"the {name} holds values other than 0 and 1 (from {array.min()} to {array.max()}); binarise it"
-        )
+        limits = f"from {array.min()} to {array.max()}"
+        raise InputError(f"the {name} holds values other than 0 and 1 ({limits}); binarise it")
     return vessels
 
 

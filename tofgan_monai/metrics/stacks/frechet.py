@@ -73,9 +73,7 @@ class FeatureStats:
                 stored = dict(content)
             return cls(**{**stored, "n": int(stored["n"]), "extractor": str(stored["extractor"])})
         except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
-            raise InputError(
-                f"{path}: no readable statistics of features ({error}); delete the file, and it will be computed again"
-            ) from error
+            raise InputError(f"{path}: no readable statistics of features ({error}); delete the file") from error
 
 
 def feature_stats(features: Features | Iterable[Features], extractor: str = "") -> FeatureStats:
@@ -122,9 +120,7 @@ def _blocks(chunks: Iterable[Features]) -> Iterator[np.ndarray]:
         for start in range(0, len(chunk), d):
             waiting.append(np.asarray(chunk[start : start + d]).astype(np.float64))
             if not np.isfinite(waiting[-1]).all():
-                raise InputError(
-                    "features are not finite; check that the images lie in [-1, 1] and that the weights are whole"
-                )
+                raise InputError("features are not finite; check the images, in [-1, 1], and the weights")
             if sum(map(len, waiting)) >= max(d, 2):
                 block, waiting = np.concatenate(waiting), []
                 yield block

@@ -71,7 +71,7 @@ def quality(
         "extractor": {"name": extractor.name, "sha256": extractor.sha256},
         "distances": [line for channel in CHANNELS for line in _distances(features[channel], channel, extractor, seed)],
         "manifold": _manifold(features["image"]),
-        "mifid": _mifid(features["image"]),
+        "mifid": {**mifid(*(features["image"][name] for name in pairs)), "n": len(features["image"]["real"])},
         "diversity": _diversity(pairs, seed),
         "vessels": compare_vessels(**{name: vessel_statistics(of, name=name) for name, of in pairs.items()}),
         "warning": WARNING,
@@ -130,10 +130,6 @@ def _manifold(features: Pairs) -> dict[str, Any]:
         "floor": manifold(features["real"], features["others"]),
         "n": len(features["real"]),
     }
-
-
-def _mifid(features: Pairs) -> dict[str, Any]:
-    return {**mifid(*(features[name] for name in ("synthetic", "real", "others"))), "n": len(features["real"])}
 
 
 def _diversity(pairs: Pairs, seed: int) -> dict[str, Any]:

@@ -61,9 +61,8 @@ class SkullStripd(MapTransform):
             raise InputError(f"{_name(out)}: the brain mask is empty; give a mask that holds the brain")
         for key in self.key_iterator(out):
             if out[key].shape != inside.shape:
-                raise InputError(
-                    f"{_name(out)}: {key} {tuple(out[key].shape)} and mask {tuple(inside.shape)} differ in shape"
-                )
+                shapes = f"{key} {tuple(out[key].shape)} and mask {tuple(inside.shape)}"
+                raise InputError(f"{_name(out)}: {shapes} differ in shape; give a mask of the volume's shape")
             out[key] = out[key] * inside.to(out[key].dtype)
         return out
 
