@@ -16,7 +16,7 @@ from tofgan_monai.phantom.fields import SmoothField
 from tofgan_monai.phantom.growth import grow
 from tofgan_monai.phantom.raster import along, rasterise
 from tofgan_monai.phantom.sources import draw_parameters
-from tofgan_monai.phantom.trunks import Branch, circle_of_willis, murray
+from tofgan_monai.phantom.trunks import Branch, circle_of_willis
 
 DOCS = Path(__file__).parents[2] / "docs" / "phantoms.md"
 SITE = {p.name for p in PARAMETERS if p.A[0] == p.A[1] or p.B[0] == p.B[1]}  # fixed by what the site's scanner does
@@ -192,10 +192,6 @@ def test_a_head_cut_off_is_written_again(tmp_path: Path, tiny: list[int]) -> Non
 
 
 # --- arteries
-
-
-def test_murray_adds_cubes() -> None:
-    assert murray(1.0, 1.0) == pytest.approx(2 ** (1 / 3))
 
 
 def test_the_tree_obeys_murray_and_stays_inside_the_skull() -> None:

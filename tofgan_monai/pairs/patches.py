@@ -74,12 +74,7 @@ def extract_pairs(
 
 
 def _draw_centres(
-    vessels: np.ndarray,
-    mask: np.ndarray | None,
-    n_vessel: int,
-    n_random: int,
-    size: int,
-    rng: np.random.Generator,
+    vessels: np.ndarray, mask: np.ndarray | None, n_vessel: int, n_random: int, size: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Distinct centres (n, 3), uniform over the admissible vessel voxels, then over the admissible voxels left."""
     box = centre_box(vessels.shape, size)

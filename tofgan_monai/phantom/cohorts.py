@@ -72,5 +72,4 @@ def write_heads(
             write(seed)
         return
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for _ in pool.map(write, seeds):
-            pass
+        list(pool.map(write, seeds))  # raises what went wrong

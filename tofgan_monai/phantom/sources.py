@@ -9,11 +9,7 @@ import numpy as np
 Range = tuple[float, float]
 
 # The ranges are disjoint, so that no shipped weights were trained on a head that a test uses.
-SEEDS: dict[str, range] = {
-    "weights": range(0, 10_000),
-    "demo": range(10_000, 20_000),
-    "study": range(20_000, 30_000),
-}
+SEEDS: dict[str, range] = {"weights": range(0, 10_000), "demo": range(10_000, 20_000), "study": range(20_000, 30_000)}
 
 
 @dataclass(frozen=True)

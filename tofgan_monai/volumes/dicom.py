@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from nibabel.affines import from_matvec
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.volumes.scans import is_dicom
@@ -175,10 +176,9 @@ def _sorted_files(slices: Sequence[_Slice], files: Sequence[str]) -> list[str]:
 def _as_ras(volume) -> tuple[np.ndarray, np.ndarray]:
     import itk
 
-    affine = np.eye(4)
-    affine[:3, :3] = itk.array_from_matrix(volume.GetDirection()) @ np.diag(np.array(volume.GetSpacing()))
-    affine[:3, 3] = np.array(volume.GetOrigin())
-    return itk.array_from_image(volume).transpose(2, 1, 0), _LPS_TO_RAS @ affine
+    axes = itk.array_from_matrix(volume.GetDirection()) * np.array(volume.GetSpacing())
+    affine = _LPS_TO_RAS @ from_matvec(axes, np.array(volume.GetOrigin()))
+    return itk.array_from_image(volume).transpose(2, 1, 0), affine
 
 
 def _description(file: str) -> str:
