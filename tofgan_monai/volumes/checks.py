@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,55 +42,45 @@ def check_scan(
         n_vessel: how many vessel-centred patches the scan must have room for; 0 does not ask for any.
     """
     findings = Findings()
-
-    def note(path: Path, problems: Sequence[str], warnings: Sequence[str] = ()) -> None:
+    image = mask = None
+    is_series = scan.image.is_dir()
+    for name in ("image", "mask", "label"):
+        path = getattr(scan, name)
+        if path is None:
+            continue
+        volume, problems, warnings = _loaded(path)
+        if volume is None:
+            pass
+        elif name == "image":
+            image = volume
+            if volume.voxels.min() == volume.voxels.max():
+                problems.append(f"constant image, every voxel is {volume.voxels.min():g}; export it again")
+            else:
+                warnings += _doubts_about(to_ras(volume))
+                findings.digest = _digest(to_ras(volume))
+        elif name == "mask":
+            wrong = [] if volume.voxels.any() else ["empty mask; give a mask of the brain, or leave it out"]
+            wrong = wrong or _grid_problems(volume, image, is_series=is_series)
+            mask = None if wrong or image is None else volume
+            problems += wrong
+        else:
+            wrong = _grid_problems(volume, image, is_series=is_series)
+            problems += [*wrong, *_label_problems(volume, None if wrong else mask, label_values, n_vessel)]
         prefix = f"{scan.subject}: {os.path.relpath(path, folder)}"
         findings.problems += [f"{prefix}: {problem}" for problem in problems]
         findings.warnings += [f"{prefix}: {warning}" for warning in warnings]
-
-    def loaded(path: Path | None) -> Volume | None:
-        if path is None:
-            return None
-        try:
-            volume = load_volume(path)
-        except InputError as error:
-            note(path, error.problems)
-            return None
-        note(path, volume.problems, volume.warnings)
-        n_odd = volume.voxels.size - int(np.count_nonzero(np.isfinite(volume.voxels)))
-        if n_odd:
-            note(path, [f"{n_odd} NaN or infinite voxels; replace them by numbers"])
-        return None if n_odd else volume
-
-    def fits(volume: Volume, path: Path | None) -> bool:
-        if image is None or path is None:
-            return False
-        differences = _grid_differences(volume, image, is_series=scan.image.is_dir())
-        note(path, [f"{difference}; bring both onto one grid" for difference in differences])
-        return not differences
-
-    image = loaded(scan.image)
-    if image is not None:
-        low, high = image.voxels.min(), image.voxels.max()
-        if low == high:
-            note(scan.image, [f"constant image, every voxel is {low:g}; export it again"])
-        else:
-            turned = to_ras(image)
-            findings.digest = _digest(turned)
-            note(scan.image, [], list(_doubts_about(turned)))
-    mask = loaded(scan.mask)
-    if mask is not None and scan.mask is not None:
-        if not mask.voxels.any():
-            note(scan.mask, ["empty mask; give a mask of the brain, or leave it out"])
-            mask = None
-        elif not fits(mask, scan.mask):
-            mask = None
-    label = loaded(scan.label)
-    if label is not None and scan.label is not None:
-        if not fits(label, scan.label):
-            mask = None
-        note(scan.label, list(_label_problems(label, mask, label_values, n_vessel)))
     return findings
+
+
+def _loaded(path: Path) -> tuple[Volume | None, list[str], list[str]]:
+    """A volume, or None if it cannot be used, with the problems and the warnings about its file."""
+    try:
+        volume = load_volume(path)
+    except InputError as error:
+        return None, error.problems, []
+    n_odd = volume.voxels.size - int(np.count_nonzero(np.isfinite(volume.voxels)))
+    odd = [f"{n_odd} NaN or infinite voxels; replace them by numbers"] if n_odd else []
+    return None if odd else volume, [*volume.problems, *odd], [*volume.warnings]
 
 
 def _digest(image: Volume) -> str:
@@ -112,10 +102,14 @@ def _doubts_about(image: Volume) -> Iterator[str]:
         yield f"axial slices of {by(image.voxels.shape[:2])} voxels; patches of {_PATCH} will be padded"
 
 
-def _grid_differences(volume: Volume, image: Volume, *, is_series: bool) -> list[str]:
+def _grid_problems(volume: Volume, image: Volume | None, *, is_series: bool) -> list[str]:
+    """How a label or a mask lies off the image's grid; nothing can be said without an image."""
+    if image is None:
+        return []
     if is_series:  # converters store the rows of a DICOM series in another order: compare both in RAS order
         volume, image = to_ras(volume), to_ras(image)
-    return geometry_differences((volume.voxels.shape, volume.affine), (image.voxels.shape, image.affine), "the image's")
+    one, other = ((volume.voxels.shape, volume.affine), (image.voxels.shape, image.affine))
+    return [f"{difference}; bring both onto one grid" for difference in geometry_differences(one, other, "the image's")]
 
 
 def _label_problems(
