@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.volumes.digests import array_digest
 from tofgan_monai.volumes.patch_grid import PATCH_SIZE, centre_box
 from tofgan_monai.volumes.scans import Scan
 from tofgan_monai.volumes.volume import Volume, binary_label, by, geometry_differences, load_volume, mm, to_ras
@@ -57,7 +57,7 @@ def check_scan(
                 problems.append(f"constant image, every voxel is {volume.voxels.min():g}; export it again")
             else:
                 warnings += _doubts_about(to_ras(volume))
-                findings.digest = _digest(to_ras(volume))
+                findings.digest = array_digest(to_ras(volume).voxels)
         elif name == "mask":
             wrong = [] if volume.voxels.any() else ["empty mask; give a mask of the brain, or leave it out"]
             wrong = wrong or _grid_problems(volume, image, is_series=is_series)
@@ -81,11 +81,6 @@ def _loaded(path: Path) -> tuple[Volume | None, list[str], list[str]]:
     n_odd = volume.voxels.size - int(np.count_nonzero(np.isfinite(volume.voxels)))
     odd = [f"{n_odd} NaN or infinite voxels; replace them by numbers"] if n_odd else []
     return None if odd else volume, [*volume.problems, *odd], [*volume.warnings]
-
-
-def _digest(image: Volume) -> str:
-    voxels = np.ascontiguousarray(image.voxels)
-    return hashlib.blake2b(voxels.data, key=str(voxels.shape).encode(), digest_size=20).hexdigest()
 
 
 def _doubts_about(image: Volume) -> Iterator[str]:

@@ -22,7 +22,11 @@ def content_digest(path: str | os.PathLike) -> str:
 
 def voxels_digest(path: str | os.PathLike) -> str:
     """16 hexadecimal digits of a volume's shape and values; neither the file's name nor its data type matters."""
-    voxels = load_volume(path).voxels
+    return array_digest(load_volume(path).voxels)
+
+
+def array_digest(voxels: np.ndarray) -> str:
+    """16 hexadecimal digits of an array's shape and its values as float32."""
     digest = hashlib.sha256(str(voxels.shape).encode())
     digest.update(np.ascontiguousarray(voxels, "<f4").data)
     return digest.hexdigest()[:16]
