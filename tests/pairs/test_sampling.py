@@ -13,7 +13,7 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.pairs.extraction import extract, first_patients
 from tofgan_monai.pairs.patches import VesselPatchesd
 from tofgan_monai.pairs.sampling import PairSource, sample_pairs
-from tofgan_monai.pairs.stack import open_stack
+from tofgan_monai.pairs.stack import open_stack, patients_of_pairs
 from tofgan_monai.volumes.cohort import read_cohort
 from tofgan_monai.volumes.digests import voxels_digest
 
@@ -46,6 +46,13 @@ def write_subject(folder, subject, shape=(100, 104, 4)):
     return item
 
 
+def edit(path, change):
+    """Applies a change to the content of a JSON file."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
 def transform(n=6, seed=0):
     keys = ("image", "label", "mask")
     return Compose([LoadImaged(keys), EnsureChannelFirstd(keys), VesselPatchesd(n_vessel=n, n_random=n, seed=seed)])
@@ -57,12 +64,41 @@ def test_stack_holds_both_halves_of_every_patient(cohort, tmp_path):
     assert pairs.shape == (30, 2, 96, 96)
     halves = pairs.reshape(3, 10, 2, 96, 96)
     assert (halves[:, :6, 1, 48, 48] == 1).all()
-    assert manifest["patient_of_pair"] == [0] * 10 + [1] * 10 + [2] * 10
+    assert patients_of_pairs("real.npy", manifest).tolist() == [0] * 10 + [1] * 10 + [2] * 10
     assert manifest["volumes"][1] == {
         "patient": 1, "n_vessel": 6, "n_random": 4, "spacing_mm": [0.5, 0.5, 0.7], "padded": False,
         "voxels": voxels_digest(cohort / "sub-02" / "image.nii.gz"),
     }  # fmt: skip
     assert manifest["seed"] == 0 and manifest["split"] == "training" and manifest["dtype"] == "float16"
+
+
+def test_patches_are_those_of_the_volumes_as_they_lie_on_disk(cohort, tmp_path):
+    """The bundle's pipeline turns volumes to RAS; that changes no pair, whatever the orientation on disk."""
+    pipeline = Compose([*transform(6).transforms[:2], VesselPatchesd(n_vessel=6, n_random=4, seed=3)])
+    sample_pairs(read_cohort(cohort, "training"), pipeline, tmp_path / "plain.npy")
+    extract(cohort, tmp_path / "real.npy", n_vessel=6, n_random=4, seed=3)
+    for path in cohort.rglob("*.nii.gz"):
+        image = nib.load(path)
+        turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt("PIR"))
+        nib.save(image.as_reoriented(turn), path)
+    extract(cohort, tmp_path / "turned.npy", n_vessel=6, n_random=4, seed=3)
+    plain, real, turned = ((tmp_path / f"{name}.npy").read_bytes() for name in ("plain", "real", "turned"))
+    assert plain == real == turned
+
+
+@pytest.mark.parametrize(
+    ("records", "kind"),
+    [
+        ([{"simulated": True}] * 3, "simulated"),  # as earlier versions wrote them
+        ([{"kind": "simulated"}, {"simulated": True}, {"kind": "simulated"}], "simulated"),
+        ([{"kind": "simulated"}, {}, {"kind": "simulated"}], "real"),
+    ],
+)
+def test_a_stack_is_simulated_if_all_its_volumes_are(cohort, tmp_path, records, kind):
+    edit(
+        cohort / "cohort.json", lambda c: [item.update(told) for item, told in zip(c["training"], records, strict=True)]
+    )
+    assert extract(cohort, tmp_path / "real.npy", n_vessel=1, n_random=1)["kind"] == kind
 
 
 def test_manifest_names_nobody(cohort, tmp_path):
@@ -90,10 +126,7 @@ def test_same_call_gives_the_same_bytes(cohort, tmp_path):
 
 def test_float16_costs_less_than_a_12_bit_scanner_resolves(cohort, tmp_path):
     extract(cohort, tmp_path / "real.npy", n_vessel=3, n_random=3)
-    items = [
-        {"subject": "sub-01", **{key: str(cohort / "sub-01" / f"{key}.nii.gz") for key in ("image", "label", "mask")}}
-    ]
-    exact = np.stack([patch["image"].numpy() for patch in transform(3)(items[0])])
+    exact = np.stack([patch["image"].numpy() for patch in transform(3)(read_cohort(cohort, "training")[0])])
     stored = open_stack(tmp_path / "real.npy")[0][:6, :1]
     assert np.abs(stored - exact).max() <= 2 / 4096 / 2
 
@@ -110,9 +143,7 @@ def test_splits_never_share_a_pair(cohort, tmp_path):
 
 def test_one_more_patient_changes_nobody_elses_patches(cohort, tmp_path):
     extract(cohort, tmp_path / "three.npy", n_vessel=4, n_random=4)
-    datalist = json.loads((cohort / "cohort.json").read_text())
-    datalist["training"].insert(0, write_subject(cohort, "sub-00"))
-    (cohort / "cohort.json").write_text(json.dumps(datalist))
+    edit(cohort / "cohort.json", lambda content: content["training"].insert(0, write_subject(cohort, "sub-00")))
     extract(cohort, tmp_path / "four.npy", n_vessel=4, n_random=4)
     np.testing.assert_array_equal(open_stack(tmp_path / "four.npy")[0][8:], open_stack(tmp_path / "three.npy")[0])
 
@@ -129,9 +160,8 @@ def test_first_patients_are_nested_and_take_all_their_sessions():
 def test_every_patient_with_too_few_centres_is_told_and_nothing_is_left(cohort, tmp_path):
     with pytest.raises(InputError) as caught:
         extract(cohort, tmp_path / "real.npy", n_vessel=100_000, n_random=1)
-    assert [
-        problem.split(":")[0] for problem in caught.value.problems if "vessel-centred patches" in problem
-    ] == SPLITS["training"]
+    told = [problem.split(":")[0] for problem in caught.value.problems if "vessel-centred patches" in problem]
+    assert told == SPLITS["training"]
     assert not list(tmp_path.glob("*.npy"))
 
 
@@ -145,9 +175,7 @@ def test_failed_extraction_leaves_the_stack_of_before(cohort, tmp_path):
 
 
 def test_volumes_without_labels_are_refused(cohort, tmp_path):
-    datalist = json.loads((cohort / "cohort.json").read_text())
-    del datalist["training"][1]["label"]
-    (cohort / "cohort.json").write_text(json.dumps(datalist))
+    edit(cohort / "cohort.json", lambda content: content["training"][1].pop("label"))
     with pytest.raises(InputError, match="sub-02: has no label"):
         extract(cohort, tmp_path / "real.npy")
 
@@ -187,9 +215,7 @@ def test_source_takes_given_stacks_and_pools_them(cohort, tmp_path):
 
 def test_source_never_overwrites_a_stack_from_elsewhere(cohort, tmp_path):
     extract(cohort, tmp_path / "cache.npy", n_vessel=2, n_random=2)
-    manifest = json.loads((tmp_path / "cache.json").read_text())
-    del manifest["fingerprint"]
-    (tmp_path / "cache.json").write_text(json.dumps(manifest))
+    edit(tmp_path / "cache.json", lambda manifest: manifest.pop("fingerprint"))
     with pytest.raises(InputError, match="not sampled"):
         PairSource(cohort, transform(), tmp_path / "cache.npy")
 

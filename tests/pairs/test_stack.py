@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from tofgan_monai.pairs.stack import (
     manifest_path,
     normalise_patch,
     open_stack,
+    patients_of_pairs,
 )
 
 
@@ -57,23 +60,18 @@ def test_stack_comes_back_as_it_went_in(tmp_path):
     [
         (lambda pairs: pairs[:, :, :95], r"shape \(2, 2, 95, 96\)"),
         (lambda pairs: pairs[0], r"shape \(2, 96, 96\)"),
-        (lambda pairs: pairs * np.array([2, 1])[:, None, None], r"image values .* where \[-1, 1\]"),
+        (lambda pairs: pairs * np.array([2, 1])[:, None, None], r"image values .* must lie in \[-1, 1\]"),
         (lambda pairs: pairs * np.array([np.nan, 1])[:, None, None], "image values"),
         (lambda pairs: pairs * np.array([1, 0])[:, None, None], "label values"),
-        (lambda pairs: pairs[:1], "1 pairs came where 2 were announced"),
+        (lambda pairs: pairs[:1], "1 pairs were appended where 2 were announced"),
     ],
 )
-def test_wrong_pairs_are_refused_and_the_stack_of_before_stays(tmp_path, spoil, told):
-    path = tmp_path / "a.npy"
-    for pairs in (pairs_of(2), spoil(pairs_of(2, seed=1))):
-        before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-        if not before:
-            with StackWriter(path, 2, {}) as stack:
-                stack.append(pairs)
-            continue
-        with pytest.raises(InputError, match=told), StackWriter(path, 2, {}) as stack:
-            stack.append(pairs)
-        assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+def test_wrong_pairs_are_refused_and_the_stack_of_before_stays(tmp_path, write_pairs, spoil, told):
+    path = write_pairs(tmp_path / "a.npy", 2)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=told), StackWriter(path, 2, {}) as stack:
+        stack.append(spoil(pairs_of(2, seed=1)))
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_stack_is_named_npy(tmp_path):
@@ -142,3 +140,17 @@ def test_digest_tells_stacks_apart_by_what_is_in_them(tmp_path, write_pairs):
     one, same, other = (write_pairs(tmp_path / f"{n}.npy", 70, seed=n // 2) for n in range(3))
     assert PairDataset(one).digest == PairDataset(same).digest
     assert len({PairDataset(paths).digest for paths in (one, other, [one, other], [other, one])}) == 4
+
+
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [({"kind": "real", "simulated": True}, "simulated"), ({"kind": "real"}, "real"), ({"kind": "mixed"}, "real")],
+)
+def test_a_stack_of_an_earlier_version_is_read_and_told(tmp_path, told, kind):
+    """Its manifest says `simulated` beside `kind`, and the patient of every single pair."""
+    np.save(tmp_path / "old.npy", pairs_of(4))
+    volumes = [{"patient": i, "n_vessel": 1, "n_random": 1, "spacing_mm": [0.5] * 3, "padded": False} for i in (0, 1)]
+    manifest = {**told, "split": "training", "volumes": volumes, "patient_of_pair": [0, 0, 1, 1], "n": 4}
+    (tmp_path / "old.json").write_text(json.dumps(manifest))
+    assert PairDataset(tmp_path / "old.npy").provenance == [{"kind": kind, "patients": 2}]
+    assert patients_of_pairs("old.npy", open_stack(tmp_path / "old.npy")[1]).tolist() == [0, 0, 1, 1]

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.phantom import PARAMETERS, SEEDS, SOURCES, Head, cohorts, contrast, simulate_head, write_cohort
+from tofgan_monai.phantom import PARAMETERS, SEEDS, SOURCES, Head, cohorts, contrast, simulate_head, write_heads
 from tofgan_monai.phantom.anatomy import intracranial
 from tofgan_monai.phantom.fields import SmoothField
 from tofgan_monai.phantom.growth import grow
 from tofgan_monai.phantom.raster import along, rasterise
 from tofgan_monai.phantom.sources import draw_parameters
-from tofgan_monai.phantom.trunks import Branch, circle_of_willis, murray
+from tofgan_monai.phantom.trunks import Branch, circle_of_willis
 
 DOCS = Path(__file__).parents[2] / "docs" / "explanation" / "phantoms.md"
 SITE = {p.name for p in PARAMETERS if p.A[0] == p.A[1] or p.B[0] == p.B[1]}  # fixed by what the site's scanner does
@@ -163,7 +163,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_cohort_is_a_folder_a_patient(tmp_path: Path, tiny: list[int]) -> None:
-    write_cohort(tmp_path, "A", range(10_003, 10_005))
+    write_heads(tmp_path, "A", range(10_003, 10_005))
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     assert files == [f"sub-A1000{i}/{n}.nii.gz" for i in (3, 4) for n in ("image", "label", "mask")]
     for name, dtype in (("image", np.int16), ("label", np.uint8), ("mask", np.uint8)):
@@ -174,19 +174,19 @@ def test_a_cohort_is_a_folder_a_patient(tmp_path: Path, tiny: list[int]) -> None
 
 
 def test_heads_that_are_there_stay_and_bytes_are_the_same(tmp_path: Path, tiny: list[int]) -> None:
-    write_cohort(tmp_path / "one", "A", [1])
-    write_cohort(tmp_path / "one", "A", [1, 2])
+    write_heads(tmp_path / "one", "A", [1])
+    write_heads(tmp_path / "one", "A", [1, 2])
     assert tiny == [1, 2]
-    write_cohort(tmp_path / "two", "A", [1])
+    write_heads(tmp_path / "two", "A", [1])
     for name in ("image", "label", "mask"):
         one, two = (tmp_path / folder / "sub-A00001" / f"{name}.nii.gz" for folder in ("one", "two"))
         assert one.read_bytes() == two.read_bytes()
 
 
 def test_a_head_cut_off_is_written_again(tmp_path: Path, tiny: list[int]) -> None:
-    write_cohort(tmp_path, "A", [1])
+    write_heads(tmp_path, "A", [1])
     (tmp_path / "sub-A00001" / "image.nii.gz").unlink()  # the image is written last
-    write_cohort(tmp_path, "A", [1])
+    write_heads(tmp_path, "A", [1])
     assert tiny == [1, 1]
     assert (tmp_path / "sub-A00001" / "image.nii.gz").exists()
 
@@ -194,16 +194,12 @@ def test_a_head_cut_off_is_written_again(tmp_path: Path, tiny: list[int]) -> Non
 # --- arteries
 
 
-def test_murray_adds_cubes() -> None:
-    assert murray(1.0, 1.0) == pytest.approx(2 ** (1 / 3))
-
-
 def test_the_tree_obeys_murray_and_stays_inside_the_skull() -> None:
     rng = np.random.default_rng(3)
     drawn = draw_parameters("A", rng)
 
     def distance(points: np.ndarray) -> np.ndarray:
-        return intracranial(points[:, 0], points[:, 1], points[:, 2])
+        return intracranial(points.T)
 
     named = circle_of_willis(drawn, rng)
     n_named = len(named)

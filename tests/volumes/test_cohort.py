@@ -195,6 +195,43 @@ class TestFiles:
         check(cohort)
 
 
+def with_value(value: float) -> np.ndarray:
+    voxels = brain("1").astype(np.float32)
+    voxels[3, 3, 3] = value
+    return voxels
+
+
+TILT = nibabel.affines.from_matvec(nibabel.eulerangles.euler2mat(0.01)) @ AFFINE
+ONE_WRONG_FILE = {  # what replaces which file, its affine, and words of the refusal
+    "not 3D": ("image", np.zeros((100, 100, 4, 2), np.int16), AFFINE, ["100x100x4x2 is not 3D", "dimension of 1"]),
+    "colours": ("image", np.zeros(SHAPE, [(c, "u1") for c in "RGB"]), AFFINE, ["voxels of type", "grey"]),
+    "NaN": ("image", with_value(np.nan), AFFINE, ["1 NaN or infinite", "replace"]),
+    "infinite": ("image", with_value(np.inf), AFFINE, ["1 NaN or infinite", "replace"]),
+    "constant": ("image", np.full(SHAPE, 7, np.int16), AFFINE, ["constant image, every voxel is 7", "export"]),
+    "spacing": (
+        "label", vessels(), np.diag([0.5, 0.5, 0.8, 1]),
+        ["spacing (0.5, 0.5, 0.8) mm differs from the image's (0.5, 0.5, 0.7) mm", "tolerance", "one grid"],
+    ),
+    "flipped": ("label", vessels(), np.diag([-0.5, 0.5, 0.7, 1]), ["orientation LAS differs from the image's RAS"]),
+    "moved": (
+        "label", vessels(), AFFINE + np.eye(4, k=3) * 0.1,
+        ["origin (0.1, 0, 0) mm differs from the image's (0, 0, 0) mm"],
+    ),
+    "tilted": ("label", vessels(), TILT, ["RAS differs from the image's RAS by up to 0.010", "tolerance 0.001"]),
+    "shape": (
+        "mask", np.ones((100, 100, 5), np.uint8), AFFINE, ["shape 100x100x5 differs from the image's 100x100x4"],
+    ),
+    "not binary": ("label", vessels(255), AFFINE, ["not binary: 2 values (0, 255)", "--label-values 255=1"]),
+    "empty": ("label", np.zeros(SHAPE, np.uint8), AFFINE, ["empty label", "leave the subject out"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "voxels", "affine", "words"), ONE_WRONG_FILE.values(), ids=ONE_WRONG_FILE)
+def test_one_wrong_file_is_one_problem_with_its_remedy(cohort, name, voxels, affine, words):
+    save(cohort / f"sub-02/{name}.nii.gz", voxels, affine)
+    only(refusal(cohort), f"sub-02: sub-02/{name}.nii.gz: ", *words)
+
+
 class TestVolumes:
     def test_truncated_and_unreadable(self, cohort):
         path = cohort / "sub-01/image.nii.gz"
@@ -218,26 +255,6 @@ class TestVolumes:
         (cohort / "sub-01/image.nii.gz").symlink_to("nowhere")
         only(refusal(cohort), "sub-01: sub-01/image.nii.gz: unreadable", "copy")
 
-    def test_not_3d(self, cohort):
-        save(cohort / "sub-01/image.nii.gz", np.zeros((100, 100, 4, 2), np.int16))
-        only(refusal(cohort), "sub-01: sub-01/image.nii.gz: shape 100x100x4x2 is not 3D", "trailing dimension of 1")
-
-    def test_colours(self, cohort):
-        colours = np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])
-        save(cohort / "sub-01/image.nii.gz", colours)
-        only(refusal(cohort), "sub-01/image.nii.gz: voxels of type", "grey")
-
-    @pytest.mark.parametrize("value", [np.nan, np.inf])
-    def test_not_finite(self, cohort, value):
-        voxels = brain("1").astype(np.float32)
-        voxels[3, 3, 3] = value
-        save(cohort / "sub-01/image.nii.gz", voxels)
-        only(refusal(cohort), "sub-01/image.nii.gz: 1 NaN or infinite", "replace")
-
-    def test_constant_image(self, cohort):
-        save(cohort / "sub-01/image.nii.gz", np.full(SHAPE, 7, np.int16))
-        only(refusal(cohort), "sub-01/image.nii.gz: constant image, every voxel is 7", "export")
-
     def test_the_same_scan_under_two_names(self, cohort):
         flip = np.diag([-0.5, 0.5, 0.7, 1])
         save(cohort / "sub-02/image.nii.gz", brain("sub-01")[::-1].astype(np.float32), flip)
@@ -260,27 +277,6 @@ class TestVolumes:
 
 
 class TestGeometry:
-    @pytest.mark.parametrize(
-        ("affine", "words"),
-        [
-            (np.diag([0.5, 0.5, 0.8, 1]), ["spacing (0.5, 0.5, 0.8) mm differs from the image's (0.5, 0.5, 0.7) mm"]),
-            (np.diag([-0.5, 0.5, 0.7, 1]), ["orientation LAS differs from the image's RAS"]),
-            (AFFINE + np.eye(4, k=3) * 0.1, ["origin (0.1, 0, 0) mm differs from the image's (0, 0, 0) mm"]),
-        ],
-    )
-    def test_label_off_the_images_grid(self, cohort, affine, words):
-        save(cohort / "sub-02/label.nii.gz", vessels(), affine)
-        only(refusal(cohort), "sub-02: sub-02/label.nii.gz", *words, "tolerance", "one grid")
-
-    def test_mask_of_another_shape(self, cohort):
-        save(cohort / "sub-02/mask.nii.gz", np.ones((100, 100, 5), np.uint8))
-        only(refusal(cohort), "sub-02/mask.nii.gz: shape 100x100x5 differs from the image's 100x100x4")
-
-    def test_a_slightly_tilted_label(self, cohort):
-        tilt = nibabel.affines.from_matvec(nibabel.eulerangles.euler2mat(0.01)) @ AFFINE
-        save(cohort / "sub-02/label.nii.gz", vessels(), tilt)
-        only(refusal(cohort), "orientation RAS differs from the image's RAS by up to 0.010", "tolerance 0.001")
-
     def test_within_the_tolerance(self, cohort):
         save(cohort / "sub-02/label.nii.gz", vessels(), AFFINE + np.eye(4, k=3) * 0.01)
         check(cohort)
@@ -311,15 +307,10 @@ class TestGeometry:
         path = cohort / "sub-02/image.nii.gz"
         raw = image.header.binaryblock + b"\0" * 4 + image.get_fdata().astype("<i2").tobytes(order="F")
         path.write_bytes(gzip.compress(raw))
-        only(refusal(cohort), "sub-02/image.nii.gz: the header's affine cannot be inverted", "mend")
+        only(refusal(cohort), "sub-02/image.nii.gz: the header's affine cannot be inverted", "correct")
 
 
 class TestLabels:
-    def test_not_binary(self, cohort):
-        label = vessels(255)
-        save(cohort / "sub-01/label.nii.gz", label)
-        only(refusal(cohort), "sub-01/label.nii.gz: label not binary: 2 values (0, 255)", "--label-values 255=1")
-
     def test_mapped_values_travel_with_the_item(self, cohort):
         label = vessels(255)
         label[50:] //= 85  # 3
@@ -347,10 +338,6 @@ class TestLabels:
         assert binary_label(np.array([0, 1]), {"0": 1, "1": 0}).tolist() == [1, 0]
         with pytest.raises(InputError, match=r"3 values \(0, 0.5, 1\)"):
             binary_label(np.array([0, 0.5, 1]))
-
-    def test_empty(self, cohort):
-        save(cohort / "sub-01/label.nii.gz", np.zeros(SHAPE, np.uint8))
-        only(refusal(cohort), "sub-01: sub-01/label.nii.gz: empty label", "leave the subject out")
 
     def test_empty_mask_and_label_outside_the_mask(self, cohort):
         save(cohort / "sub-01/mask.nii.gz", np.zeros(SHAPE, np.uint8))

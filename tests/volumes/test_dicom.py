@@ -84,20 +84,17 @@ def test_an_oblique_series_is_what_monai_loads(tmp_path):
     assert np.allclose(loaded.affine.numpy(), affine)
 
 
-def test_missing_slices(tmp_path):
-    problem = refusal(write_series(tmp_path, (0, 0.7, 1.4, 3.5, 4.2, 4.9)))
-    assert "2 missing slices" in problem and "IM4.dcm and IM3.dcm (2.10 mm)" in problem
-    assert "0.70 mm" in problem and "export" in problem
-
-
-def test_duplicate_slices(tmp_path):
-    problem = refusal(write_series(tmp_path, (0, 0.7, 1.4, 1.4, 2.1, 2.8)))
-    assert "1 duplicate slices (IM3.dcm and IM4.dcm at 1.40 mm)" in problem and "keep one" in problem
-
-
-def test_unevenly_spaced_slices(tmp_path):
-    problem = refusal(write_series(tmp_path, (0, 0.7, 1.4, 2.4, 3.1, 3.8)))
-    assert "unevenly spaced slices, from 0.70 to 1.00 mm" in problem and "resample" in problem
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        ((0, 0.7, 1.4, 3.5, 4.2, 4.9), ["2 missing slices", "IM4.dcm and IM3.dcm (2.10 mm)", "0.70 mm", "export"]),
+        ((0, 0.7, 1.4, 1.4, 2.1, 2.8), ["1 duplicate slices (IM3.dcm and IM4.dcm at 1.40 mm)", "keep one"]),
+        ((0, 0.7, 1.4, 2.4, 3.1, 3.8), ["unevenly spaced slices, from 0.70 to 1.00 mm", "resample"]),
+    ],
+)
+def test_missing_duplicate_and_uneven_slices(tmp_path, places, words):
+    problem = refusal(write_series(tmp_path, places))
+    assert all(word in problem for word in words)
 
 
 def test_rounded_positions_pass(tmp_path):

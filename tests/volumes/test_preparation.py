@@ -72,6 +72,15 @@ def test_splits_are_kept_and_paths_are_relative(cohort, tmp_path):
     assert "label_values" not in datalist["training"][0]  # the labels are binary now
 
 
+def test_the_kind_of_data_goes_with_the_items(cohort, tmp_path):
+    datalist = json.loads((cohort / "cohort.json").read_text())
+    datalist["training"][0]["simulated"] = True  # as earlier versions wrote it
+    datalist["training"][1]["kind"] = "simulated"
+    (cohort / "cohort.json").write_text(json.dumps(datalist))
+    prepare(cohort, tmp_path / "out")
+    assert [item["kind"] for item in read_cohort(tmp_path / "out", "all")] == ["simulated", "simulated", "real"]
+
+
 def test_second_run_changes_nothing_and_a_stopped_one_goes_on(cohort, tmp_path, monkeypatch):
     prepare(cohort, tmp_path / "out")
     before = written(tmp_path / "out")

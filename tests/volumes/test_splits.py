@@ -58,7 +58,7 @@ def test_the_seed_decides_and_nothing_else():
 def test_bad_fractions_and_counts():
     members = scans("a", "b", "c")
     for fractions in ((0.5, 0.5), (0.5, 0.5, 0.5), (-1, 1, 1)):
-        with pytest.raises(InputError, match=r"fractions .* the sum 1"):
+        with pytest.raises(InputError, match=r"fractions .* with the sum 1"):
             split_by_fractions(members, fractions, seed=0)
     with pytest.raises(InputError, match=r"counts 2, 1, 1: .* most 3"):
         split_by_counts(members, (2, 1, 1), seed=0)
@@ -79,12 +79,12 @@ def test_a_patient_in_two_lists():
     by_scan = split_by_lists(members, {"training": "a_1,b", "test": "a_2"})
     by_name = split_by_lists(members, {"training": "a, b", "test": "a"})
     for split in (by_scan, by_name):
-        assert split.problems == ["a: patient in two splits, test and training; all scans of a patient belong in one"]
+        assert split.problems == ["a: patient in two splits, test and training; put all scans of a patient into one"]
 
 
 def test_a_name_that_nobody_has():
     split = split_by_lists(scans("a"), {"training": "a, z"})
-    assert split.problems == ["z: listed for training, but no patient or subject has this name; mend the list"]
+    assert split.problems == ["z: no patient or subject has this name; correct the list for training"]
 
 
 def test_patient_pattern(tmp_path):

@@ -16,6 +16,7 @@ from tofgan_monai.attacks.on_pairs import MIN_PAIRS
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.stacks.manifold import N_NEAREST
 from tofgan_monai.pairs.stack import PairDataset, open_stack, patients_of_pairs
+from tofgan_monai.volumes.kinds import kind_of
 
 MIN_QUERIES = N_NEAREST + 2  # pairs of members or non-members, whose manifold is measured
 
@@ -164,7 +165,7 @@ def _read(path: Path, pairs_per_patient: int) -> Cohort:
     pairs, manifest = open_stack(path)
     if manifest.get("kind") == "synthetic":
         raise InputError(f"{path}: holds synthetic pairs; give a stack of `tofgan extract`")
-    kind = "simulated" if manifest.get("simulated") is True else "real"
+    kind = kind_of(manifest)
     voxels = [volume.get("voxels") for volume in manifest.get("volumes", ())]
     volumes = frozenset(voxels if all(voxels) else ())
     patients = patients_of_pairs(path, manifest)

@@ -17,7 +17,7 @@ import jsonschema
 
 from tofgan_monai.audit.verdict import RELEASES, RULE, canary_caught, verdicts, worst
 from tofgan_monai.errors import InputError
-from tofgan_monai.pairs.stack import KINDS
+from tofgan_monai.volumes.kinds import KINDS
 
 Schema = dict[str, Any]
 FORMAT = 1  # of audit.json, and of what of it leaves

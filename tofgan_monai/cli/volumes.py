@@ -47,12 +47,12 @@ def phantom(
     workers: int = 1,
 ) -> None:
     """Simulate TOF-MRA heads with vessel labels and brain masks."""
-    from tofgan_monai.phantom import SEEDS, write_cohort
+    from tofgan_monai.phantom import SEEDS, write_heads
 
     reserved = SEEDS[seeds.value]
     if not 0 <= start < start + n <= len(reserved):
         raise InputError(f"--start {start} -n {n}: the range {seeds.value} has {len(reserved)} seeds, from 0")
-    write_cohort(folder, site.value, reserved[start : start + n], small=small, workers=workers)
+    write_heads(folder, site.value, reserved[start : start + n], small=small, workers=workers)
     typer.echo(f"{n} simulated heads of site {site.value} in {folder}")
 
 

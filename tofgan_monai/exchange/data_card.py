@@ -31,8 +31,8 @@ from tofgan_monai.exchange.inspection.reading import read_document
 from tofgan_monai.exchange.layout import AUDIT, CARD, WEIGHTS
 from tofgan_monai.exchange.release import check_audit
 from tofgan_monai.files import write_json
-from tofgan_monai.pairs.stack import KINDS
 from tofgan_monai.training.weights import load_weights
+from tofgan_monai.volumes.kinds import KINDS
 
 RECORDED, DECLARED = "the training's records", "declared by whoever packed it"
 Seen = list[dict[str, Any]]

@@ -1,1 +1,1 @@
-"""Measures of a segmentation and of a stack: pure functions, with MONAI metric shells where a config wants one."""
+"""Measures of a segmentation and of a stack: pure functions, and MONAI metrics where a configuration needs one."""

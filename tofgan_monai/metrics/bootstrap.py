@@ -1,8 +1,8 @@
-"""How far a mean over patients can be trusted: bootstrap intervals, and paired differences of two models.
+"""Bootstrap intervals of a mean over patients, and paired differences of two models on the same patients.
 
 The unit is the patient: several runs (seeds) on the same patients are averaged first, or resampled as a level of their
-own. All intervals are 95% percentile bootstrap intervals. They are narrow for few patients: of normal scores the mean
-lies in 0.85 of the intervals of 5 patients, 0.90 of 10, 0.92 of 14 and 0.94 of 40 (simulated).
+own. All intervals are 95% percentile bootstrap intervals. They are too narrow for few patients: in a simulation with
+normal scores, the mean lay in 0.85 of the intervals for 5 patients, 0.90 for 10, 0.92 for 14 and 0.94 for 40.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """A mean difference over `n` patients, its 95% interval and the two-sided p; p is None for one patient."""
+    """A mean difference over `n` patients, its 95% interval and two-sided p value; p is None for one patient."""
 
     value: float
     low: float
@@ -43,10 +43,14 @@ class Paired:
 def mean_interval(scores: ArrayLike, seed: int = 0, *, n_resamples: int = N_RESAMPLES) -> Interval:
     """Mean of the patients' scores with its 95% percentile bootstrap interval over patients.
 
+    >>> mean_interval([0.5, 0.5, 0.5])
+    Interval(value=0.5, low=0.5, high=0.5, n=3)
+
     Args:
-        scores: (patients,), or (runs, patients): runs are averaged first. Of one patient the interval has no width.
+        scores: (patients,), or (runs, patients), which are averaged over the runs first. The interval of one patient
+            has no width.
         seed: of the resampling.
-        n_resamples: how often the patients are drawn anew.
+        n_resamples: number of resamples.
 
     Raises:
         InputError: no score, more than two dimensions, NaN or infinity.
@@ -60,13 +64,16 @@ def mean_interval(scores: ArrayLike, seed: int = 0, *, n_resamples: int = N_RESA
 def paired_difference(a: ArrayLike, b: ArrayLike, *, seed: int = 0, n_resamples: int = N_RESAMPLES) -> Paired:
     """Mean of a - b over the same patients, its 95% bootstrap interval over patients, and Wilcoxon's signed-rank p.
 
-    The p is two-sided; differences of zero are left out of its ranks, and it is 1 where all are zero.
+    The p value is two-sided. Its ranks leave out differences of zero, and it is 1 if all differences are zero.
+
+    >>> paired_difference([0.5, 0.75, 1.0, 0.5], [0.25, 0.5, 0.75, 0.25])
+    Paired(value=0.25, low=0.25, high=0.25, p=0.125, n=4)
 
     Args:
         a: scores of one model, (patients,) or (runs, patients); runs are averaged first.
-        b: scores of the other on the same patients in the same order; it may have another number of runs.
+        b: scores of the other model on the same patients in the same order; the number of runs may differ.
         seed: of the resampling.
-        n_resamples: how often the patients are drawn anew.
+        n_resamples: number of resamples.
 
     Raises:
         InputError: no score, unequal numbers of patients, more than two dimensions, NaN or infinity.
@@ -75,41 +82,42 @@ def paired_difference(a: ArrayLike, b: ArrayLike, *, seed: int = 0, n_resamples:
     """
     first, second = _per_patient(a, "a"), _per_patient(b, "b")
     if len(first) != len(second):
-        raise InputError(f"a has {len(first)} patients and b {len(second)}; a paired difference needs the same ones")
+        raise InputError(f"a has {len(first)} patients and b {len(second)}; give scores of the same patients")
     differences = first - second
     interval = mean_interval(differences, seed, n_resamples=n_resamples)
     return Paired(interval.value, interval.low, interval.high, _signed_rank_p(differences), interval.n)
 
 
 def hierarchical_difference(differences: ArrayLike, seed: int = 0, *, n_resamples: int = N_RESAMPLES) -> Interval:
-    """Mean of crossed differences and its 95% interval with draws, seeds and test patients each drawn anew.
+    """Mean of a table of differences and its 95% interval; draws, seeds and test patients are all resampled.
 
-    Each resample draws as many draws, seeds and patients as there are, with replacement and independently of each
-    other, and takes the mean of the table where they meet. A level that changes nothing adds nothing; nor does a level
-    of one, of which the interval then says nothing. Few draws make it narrow: where three draws are all that varies, it
-    is their range, which holds the mean in 3 of 4 cases. Where only single cells of the table vary it is too wide, up
-    to the square root of 7 times: each level, each two levels and all three count the same variance once.
+    Each resample draws as many draws, seeds and patients as the table has, with replacement and independently of each
+    other, and takes the mean of the cells where they meet. (`scipy.stats.bootstrap` resamples one level only.) A level
+    whose values do not vary adds nothing to the interval, and a level of size one cannot add anything. The interval is
+    too narrow for few draws: if only three draws vary, it is their range, which holds the mean in 3 of 4 cases. It is
+    too wide, by up to the square root of 7, if only single cells vary: each level, each pair of levels and all three
+    levels together count the same variance once.
 
     Args:
         differences: (draws of training patients, seeds, test patients), all finite.
-        seed: of the resampling; a level's resamples depend on it and on that level's size alone.
-        n_resamples: how often.
+        seed: of the resampling; the resamples of a level depend only on the seed and on the level's size.
+        n_resamples: number of resamples.
 
     Returns:
         The interval; `n` counts the test patients.
 
     Raises:
-        InputError: other than three dimensions, an empty one, NaN or infinity.
+        InputError: not three dimensions, an empty dimension, NaN or infinity.
 
     Source: Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1(2), 386-411.
     """
     table = _finite(differences, "differences")
     if table.ndim != 3:
-        raise InputError(f"differences of shape {table.shape}; draws, seeds and test patients are needed")
+        raise InputError(f"differences of shape {table.shape}; they must be (draws, seeds and test patients)")
     draws, seeds, patients = (
         rng.multinomial(size, np.full(size, 1 / size), n_resamples) / size
         for rng, size in zip(np.random.default_rng(seed).spawn(3), table.shape, strict=True)
-    )  # (n_resamples, size) each: the weights of a mean
+    )  # (n_resamples, size) each, the weights of a mean
     value = float(table.mean())
     over_patients = np.tensordot(patients, table - value, (1, 2))  # (n_resamples, draws, seeds)
     means = value + np.einsum("rd,rs,rds->r", draws, seeds, over_patients)
@@ -118,16 +126,16 @@ def hierarchical_difference(differences: ArrayLike, seed: int = 0, *, n_resample
 
 
 def jackknife_interval(value: float, without: ArrayLike) -> Interval:
-    """95% interval of a figure that is no mean of patients, from what it is without each of them.
+    """95% jackknife interval of a figure that is not a mean over patients.
 
-    For a figure whose resamples would be biased, as a Frechet distance is by repeated images.
+    Use it if resamples would bias the figure, as repeated images bias a Frechet distance.
 
     Args:
-        value: of all patients together.
-        without: (patients,) the same figure, each time without one of them.
+        value: the figure of all patients together.
+        without: (patients,), the figure without each patient in turn.
 
     Returns:
-        The interval, by Student's t with a degree of freedom fewer than patients.
+        The interval by Student's t distribution with patients - 1 degrees of freedom.
 
     Raises:
         InputError: fewer than two patients, NaN or infinity.
@@ -137,7 +145,7 @@ def jackknife_interval(value: float, without: ArrayLike) -> Interval:
     left = _finite(without, "without")
     n = len(left)
     if left.ndim != 1 or n < 2:
-        raise InputError(f"without of shape {left.shape}; a figure for each of two patients or more is needed")
+        raise InputError(f"without of shape {left.shape}; give one figure for each of two patients or more")
     half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.sqrt((n - 1) * left.var())
     return Interval(value, float(value - half), float(value + half), n)
 
@@ -145,7 +153,7 @@ def jackknife_interval(value: float, without: ArrayLike) -> Interval:
 def _per_patient(scores: ArrayLike, name: str) -> np.ndarray:
     table = _finite(scores, name)
     if table.ndim not in (1, 2):
-        raise InputError(f"{name} of shape {table.shape}; one score a patient is needed, or one a run and patient")
+        raise InputError(f"{name} of shape {table.shape}; give one score per patient, or one per run and patient")
     return table if table.ndim == 1 else table.mean(0)
 
 
@@ -153,9 +161,10 @@ def _finite(scores: ArrayLike, name: str) -> np.ndarray:
     try:
         table = np.asarray(scores, dtype=float)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: not a table of numbers, or with rows of unequal lengths ({error})") from error
+        remedy = "give one score per run and patient"
+        raise InputError(f"{name}: not a table of numbers, or rows of unequal lengths ({error}); {remedy}") from error
     if not table.size:
-        raise InputError(f"{name} of shape {table.shape}: no patient was scored")
+        raise InputError(f"{name} of shape {table.shape}: no patient was scored; give at least one score")
     where = np.argwhere(~np.isfinite(table))
     if len(where):
         first = tuple(where[0].tolist())
@@ -166,5 +175,5 @@ def _finite(scores: ArrayLike, name: str) -> np.ndarray:
 def _signed_rank_p(differences: np.ndarray) -> float | None:
     if len(differences) == 1:
         return None
-    rounded = np.round(differences, 12)  # means over runs in another order differ in their last bits
+    rounded = np.round(differences, 12)  # the order of the runs changes the last bits of their mean
     return float(stats.wilcoxon(rounded).pvalue) if rounded.any() else 1.0

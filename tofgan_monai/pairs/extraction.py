@@ -1,4 +1,4 @@
-"""From prepared volumes to a stack of real pairs."""
+"""From a prepared folder to a stack of real pairs, by the sampling pipeline of a bundle."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
+from monai.bundle import ConfigParser
 
+from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.errors import InputError
-from tofgan_monai.pairs.patches import VesselPatchesd
 from tofgan_monai.pairs.sampling import sample_pairs
 from tofgan_monai.volumes.cohort import read_cohort
-from tofgan_monai.volumes.transforms.skull_strip import SkullStripd
-
-_KEYS = ("image", "label", "mask")
 
 
 def extract(
@@ -28,18 +25,22 @@ def extract(
     seed: int = 0,
     patients: int | None = None,
     skip: int = 0,
+    bundle: str | os.PathLike = "tof_mra_wgan_gp_sn",
 ) -> dict[str, Any]:
-    """The manifest of the stack at `output`: pairs from a prepared folder's volumes, half round vessels, half anywhere.
+    """Writes a stack of pairs from a prepared folder, half vessel-centred, half random, and returns its manifest.
 
     Args:
         dataset_dir: the prepared folder, or its cohort.json.
         output: the stack's `.npy`.
-        split: whose volumes: `training`, `validation`, `test`, `unsplit` or `all`.
-        n_vessel: patches a volume with a vessel voxel at their centre.
-        n_random: patches a volume with any voxel of the brain there.
+        split: the split whose volumes are sampled: `training`, `validation`, `test`, `unsplit` or `all`.
+        n_vessel: patches per volume with a vessel voxel at their centre.
+        n_random: patches per volume with any voxel of the brain at their centre.
         seed: of the draw, and of the order of the patients.
-        patients: only the first so many in an order drawn by the seed; k patients are always among k + 1.
-        skip: with `patients`: pass over so many of that order first.
+        patients: only this many patients, the first in an order drawn by the seed, so that the choice of k patients is
+            part of the choice of k + 1.
+        skip: with `patients`: leave out this many patients at the beginning of that order.
+        bundle: name or folder of the bundle whose `sampling` block in configs/train.yaml makes the patches; the blocks
+            of the shipped bundles are equal.
 
     Raises:
         InputError: fewer patients than asked for; see `tofgan_monai.pairs.sampling.sample_pairs`.
@@ -47,27 +48,25 @@ def extract(
     items: list[Mapping[str, Any]] = [*read_cohort(dataset_dir, split)]
     if patients is not None:
         items = first_patients(items, patients, seed=seed, skip=skip)
-    unlabelled = [
-        f"{item['subject']}: has no label, so no pairs come from it" for item in items if not item.get("label")
-    ]
+    unlabelled = [item["subject"] for item in items if not item.get("label")]
     if unlabelled:
-        raise InputError(unlabelled)
-    transform = Compose(
-        [
-            LoadImaged(_KEYS, allow_missing_keys=True),
-            EnsureChannelFirstd(_KEYS, allow_missing_keys=True),
-            SkullStripd(method="given", allow_missing_keys=True),
-            VesselPatchesd(n_vessel=n_vessel, n_random=n_random, seed=seed),
-        ]
-    )
-    return sample_pairs(items, transform, output, manifest={"split": split, "seed": seed})
+        raise InputError([f"{subject}: has no label; add one, or leave the subject out" for subject in unlabelled])
+    parser = ConfigParser()
+    parser.read_config(os.fspath(bundle_path(bundle) / "configs" / "train.yaml"))
+    parser.update({"n_vessel": n_vessel, "n_random": n_random, "seed": seed})
+    sampling = parser.get_parsed_content("sampling")
+    return sample_pairs(items, sampling, output, manifest={"split": split, "seed": seed})
 
 
 def first_patients(items: Sequence[Mapping[str, Any]], n: int, *, seed: int, skip: int = 0) -> list[Mapping[str, Any]]:
-    """The items of `n` patients in an order drawn by the seed, from the one after the first `skip` on."""
+    """The items of `n` patients, taken after the first `skip` patients of an order that the seed draws.
+
+    Raises:
+        InputError: fewer patients than asked for.
+    """
     names = sorted({item["patient"] for item in items})
     if not 1 <= n <= len(names) - skip:
         after = f" after the first {skip}" if skip else ""
-        raise InputError(f"{n} patients{after} asked for; the cohort's split has {len(names)}")
+        raise InputError(f"{n} patients{after} asked for; the cohort's split has {len(names)}: ask for 1 to that many")
     chosen = {names[i] for i in np.random.default_rng(seed).permutation(len(names))[skip : skip + n]}
     return [item for item in items if item["patient"] in chosen]

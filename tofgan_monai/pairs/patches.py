@@ -1,4 +1,4 @@
-"""Image-label patches from the axial slices of a volume: half round vessels, half anywhere in the brain."""
+"""Image-label patches from the axial slices of a volume: half centred on vessels, half anywhere in the brain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monai.transforms import MapTransform, Orientation
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.pairs.stack import normalise_patch
-from tofgan_monai.volumes.patch_grid import PATCH_SIZE
+from tofgan_monai.volumes.patch_grid import PATCH_SIZE, centre_box, padding_of
 
 _LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
 
@@ -28,73 +28,59 @@ def extract_pairs(
     size: int = PATCH_SIZE,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (n, 2, size, size), float32, and their centres (n, 3): first the vessel-centred, then the random ones.
+    """Pairs (n, 2, size, size), float32, and their centres (n, 3); the vessel-centred ones come first.
 
-    Channel 0 is the image, min-max scaled per patch to [-1, 1] (constant: -1); channel 1 the label in {-1, +1}. The
-    voxel drawn lies at [size // 2, size // 2] of its patch; only voxels round which the whole patch fits into the slice
-    are drawn, and none twice. A slice narrower than the patch is first padded on both sides, the image with its minimum
-    and the label with background.
+    Channel 0 is the image, min-max scaled per patch to [-1, 1] (a constant patch becomes -1); channel 1 is the label in
+    {-1, +1}. The voxel that was drawn lies at [size // 2, size // 2] of its patch. No voxel is drawn twice, and only
+    voxels round which the whole patch fits into the slice are drawn. A slice narrower than a patch is padded on both
+    sides, the image with its minimum and the label with background.
 
     Args:
-        image: volume (X, Y, Z) in RAS order: the slices (X, Y) are axial.
-        label: vessels where above 0, of the same shape.
-        mask: the brain, where the random centres (and the vessel centres too) lie; without it, the whole volume.
+        image: volume (X, Y, Z) in RAS order, so that the slices (X, Y) are axial.
+        label: of the same shape; vessels are above 0.
+        mask: the brain, from which all centres are drawn; without a mask, they are drawn from the whole volume.
         n_vessel: how many patches have a vessel voxel at their centre.
-        n_random: how many have any voxel there.
+        n_random: how many patches have any voxel at their centre.
         size: edge of a patch in voxels.
-        rng: where the draws come from.
+        rng: source of the random draws.
 
     Returns:
-        The pairs and the centres, in voxels of the volume as it was given.
+        The pairs and the centres, in voxels of the given volume.
 
     Raises:
-        InputError: shapes differ, or there are fewer admissible centres than asked for; it gives the counts.
+        InputError: the shapes differ, or there are fewer admissible centres than asked for; the error tells the counts.
     """
     shapes = {volume.shape for volume in (image, label, mask) if volume is not None}
     if len(shapes) > 1 or image.ndim != 3:
         raise InputError(f"image, label and mask must be volumes of one shape; they are {sorted(shapes)}")
     vessels = label > 0
+    centres = _draw_centres(vessels, mask, n_vessel, n_random, size, rng)
     padding = padding_of(image.shape, size)
     if any(map(any, padding)):
-        image = np.pad(image, padding, constant_values=image.min())
-        vessels = np.pad(vessels, padding)
-        mask = np.pad(np.ones(label.shape, bool) if mask is None else mask, padding)
-
-    centres = _draw_centres(vessels, mask, n_vessel, n_random, size, rng)
+        image, vessels = np.pad(image, padding, constant_values=image.min()), np.pad(vessels, padding)
+    corners = centres + [before for before, _ in padding] - [size // 2, size // 2, 0]
     order = np.argsort(centres[:, 2], kind="stable")
     pairs = np.empty((len(centres), 2, size, size), np.float32)
     for z in np.unique(centres[:, 2]):
         image_slice, vessel_slice = np.ascontiguousarray(image[..., z]), np.ascontiguousarray(vessels[..., z])
         first, last = np.searchsorted(centres[order, 2], [z, z + 1])
         for i in order[first:last]:
-            window = tuple(slice(c - size // 2, c - size // 2 + size) for c in centres[i, :2])
+            window = tuple(slice(corner, corner + size) for corner in corners[i, :2])
             pairs[i, 0] = image_slice[window]
             pairs[i, 1] = vessel_slice[window]
     pairs[:, 0] = normalise_patch(pairs[:, 0])
     pairs[:, 1] = pairs[:, 1] * 2 - 1
-    return pairs, centres - [before for before, _ in padding]
-
-
-def padding_of(shape: tuple[int, ...], size: int) -> list[tuple[int, int]]:
-    """How many voxels (before, after) a volume (X, Y, Z) lacks along each axis for a patch to fit its slices."""
-    missing = [max(size - edge, 0) for edge in shape[:2]]
-    return [(m // 2, m - m // 2) for m in missing] + [(0, 0)]
+    return pairs, centres
 
 
 def _draw_centres(
-    vessels: np.ndarray,
-    mask: np.ndarray | None,
-    n_vessel: int,
-    n_random: int,
-    size: int,
-    rng: np.random.Generator,
+    vessels: np.ndarray, mask: np.ndarray | None, n_vessel: int, n_random: int, size: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Distinct centres (n, 3), uniform over the admissible vessel voxels, then over the admissible voxels left."""
-    lows = (size // 2, size // 2, 0)
-    shape = (vessels.shape[0] - size + 1, vessels.shape[1] - size + 1, vessels.shape[2])
-    inner = tuple(slice(low, low + edge) for low, edge in zip(lows, shape, strict=True))
-    allowed = np.ones(shape, bool) if mask is None else mask[inner] > 0
-    on_vessels = np.flatnonzero(vessels[inner] & allowed)
+    box = centre_box(vessels.shape, size)
+    inside = vessels[box]
+    allowed = np.ones(inside.shape, bool) if mask is None else mask[box] > 0
+    on_vessels = np.flatnonzero(inside & allowed)
     n_allowed = int(np.count_nonzero(allowed))
     problems = []
     if len(on_vessels) < n_vessel:
@@ -112,31 +98,32 @@ def _draw_centres(
     first = rng.choice(on_vessels, n_vessel, replace=False)
     allowed.flat[first] = False
     second = rng.choice(np.flatnonzero(allowed), n_random, replace=False)
-    return np.stack(np.unravel_index(np.concatenate([first, second]), shape), axis=1) + lows
+    lows = [side.start for side in box]
+    return np.stack(np.unravel_index(np.concatenate([first, second]), allowed.shape), axis=1) + lows
 
 
 class VesselPatchesd(MapTransform):
-    """A list of `n_vessel + n_random` dictionaries, one a patch, from a dictionary of volumes.
+    """Turns a dictionary of volumes into a list of `n_vessel + n_random` dictionaries, one for each patch.
 
     Volumes are channel-first (1, X, Y, Z) MetaTensors in any orientation; patches are axial. Each dictionary holds the
-    image (1, size, size) in [-1, 1] and the label in {-1, +1} under `keys`, float32, and `centre` (3,), the voxel
+    image (1, size, size) in [-1, 1] and the label in {-1, +1} under `keys`, float32; `centre` (3,), the voxel that was
     drawn, counted in the volume turned to RAS; `spacing_mm` (3,); `vessel_centred` and `padded`, bool. See
     `extract_pairs`.
 
-    The draw depends on `seed` and on the text under `subject_key` alone: the same call gives the same patches, and one
-    more patient in a cohort changes nobody else's.
+    The draw depends on `seed` and on the text under `subject_key` only: the same call gives the same patches, and one
+    more patient in a cohort does not change the patches of the others.
 
     Args:
-        keys: the image's key and the label's.
-        mask_key: the brain mask's; where the dictionary has none, the whole volume is drawn from.
-        n_vessel: patches with a vessel voxel at their centre.
-        n_random: patches with any voxel of the brain there.
+        keys: the key of the image and the key of the label.
+        mask_key: the key of the brain mask; without a mask, the whole volume is drawn from.
+        n_vessel: how many patches have a vessel voxel at their centre.
+        n_random: how many patches have any voxel of the brain at their centre.
         size: edge of a patch in voxels.
         seed: of the draw.
-        subject_key: what tells the volumes of a cohort apart.
+        subject_key: the key of the name that distinguishes the volumes of a cohort.
 
     Raises:
-        InputError: too few admissible centres; it names the subject and gives the counts.
+        InputError: too few admissible centres; the error names the subject and tells the counts.
     """
 
     def __init__(
@@ -161,44 +148,33 @@ class VesselPatchesd(MapTransform):
         self.subject_key = subject_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:
-        """The patches of one patient."""
+        """The patches of one dictionary of volumes."""
         subject = str(data.get(self.subject_key, ""))
         present = [*self.keys, *([self.mask_key] if self.mask_key in data else [])]
         volumes = [_axial(data[key]) for key in present]
+        counts: dict[str, Any] = {"n_vessel": self.n_vessel, "n_random": self.n_random, "size": self.size}
         try:
-            pairs, centres = extract_pairs(
-                *(volume[0].numpy() for volume in volumes),
-                n_vessel=self.n_vessel,
-                n_random=self.n_random,
-                size=self.size,
-                rng=_generator(self.seed, subject),
-            )
+            arrays = (volume[0].numpy() for volume in volumes)
+            pairs, centres = extract_pairs(*arrays, **counts, rng=_generator(self.seed, subject))
         except InputError as error:
             raise InputError([f"{subject or 'volume'}: {problem}" for problem in error.problems]) from error
         shared: dict[Hashable, Any] = {
             "spacing_mm": volumes[0].pixdim.to(torch.float32),
-            "padded": any(map(any, padding_of(tuple(volumes[0].shape[1:]), self.size))),
+            "padded": min(volumes[0].shape[1:3]) < self.size,
         }
-        patches, places = torch.from_numpy(pairs), torch.from_numpy(centres)
         image_key, label_key = self.keys
         return [
-            {
-                image_key: patches[i, :1],
-                label_key: patches[i, 1:],
-                "centre": places[i],
-                "vessel_centred": i < self.n_vessel,
-                **shared,
-            }
-            for i in range(len(patches))
+            {image_key: pair[:1], label_key: pair[1:], "centre": centre, "vessel_centred": i < self.n_vessel, **shared}
+            for i, (pair, centre) in enumerate(zip(torch.from_numpy(pairs), torch.from_numpy(centres), strict=True))
         ]
 
 
 def _axial(volume: torch.Tensor) -> Any:
-    """The volume (1, X, Y, Z) turned to RAS, on the CPU; a tensor that knows no affine is taken as RAS."""
+    """The volume (1, X, Y, Z) turned to RAS, on the CPU; a tensor without an affine is taken as RAS."""
     return Orientation(axcodes="RAS", labels=_LABELS)(MetaTensor(volume).cpu())
 
 
 def _generator(seed: int, subject: str) -> np.random.Generator:
-    """Draws that depend on the seed and the subject's name alone; Python's own hash differs from run to run."""
+    """A generator that depends on the seed and the subject's name only; Python's own hash differs in each run."""
     digest = hashlib.sha256(subject.encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])

@@ -1,4 +1,4 @@
-"""Where the pairs of a training come from: a cohort of volumes, sampled into a stack, or stacks that are there."""
+"""Where the pairs of a training come from: existing stacks, or the volumes of a cohort sampled into a stack."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ from torch import nn
 from tqdm import tqdm
 
 from tofgan_monai.errors import InputError, unwrapped
-from tofgan_monai.pairs.stack import PairDataset, StackWriter, manifest_path
+from tofgan_monai.pairs.stack import PairDataset, StackWriter, open_stack, read_manifest
 from tofgan_monai.ranks import first_goes_ahead
-from tofgan_monai.volumes.cohort import read_cohort
-from tofgan_monai.volumes.digests import content_digest, voxels_digest, why_unreadable
+from tofgan_monai.volumes.cohort import FILES, read_cohort
+from tofgan_monai.volumes.digests import content_digest, voxels_digest
+from tofgan_monai.volumes.kinds import kind_of
+from tofgan_monai.volumes.volume import load_named_volume
 
 Item = Mapping[str, Any]
 Patches = list[dict[str, Any]]
 
 _logger = logging.getLogger(__name__)
-_PATHS = ("image", "label", "mask")
 
 
 class PairSource(PairDataset):
-    """The pairs of stacks where `pairs` names some, else those sampled from the volumes of a cohort.
+    """The pairs of the stacks in `pairs`, or, if there are none, pairs sampled from the volumes of a cohort.
 
-    Sampled pairs are kept in the stack `cache`, with its manifest. It is used again as long as the volumes and the
-    transforms are the same, by content, and sampled anew when they are not.
+    Sampled pairs are kept in the stack `cache`, with its manifest. It is used again as long as the content of the
+    volumes and the transforms stay the same; otherwise the pairs are sampled anew.
 
     Args:
-        dataset_dir: the prepared folder (or the cohort.json) whose volumes are sampled, or a list of items.
-        transform: from an item of the cohort to a list of patches: loading ... `VesselPatchesd`.
-        cache: the `.npy` to keep the pairs in.
-        split: whose volumes: `training`, `validation`, `test`; of a list all are taken.
-        pairs: a stack or several to take instead; then neither `dataset_dir` nor `cache` is looked at.
+        dataset_dir: the prepared folder (or its cohort.json) whose volumes are sampled, or a list of items.
+        transform: from an item of the cohort to a list of patches; it loads the volumes and ends in `VesselPatchesd`.
+        cache: the `.npy` that keeps the sampled pairs.
+        split: the split whose volumes are sampled: `training`, `validation`, `test`; of a list all items are sampled.
+        pairs: one or several existing stacks; if given, neither `dataset_dir` nor `cache` is looked at.
 
     Raises:
-        InputError: no such folder or stack, too few vessel voxels, or `cache` is a stack from elsewhere.
+        InputError: no such folder or stack, too few vessel voxels, or `cache` is a stack that was not sampled.
     """
 
     def __init__(
@@ -58,9 +59,10 @@ class PairSource(PairDataset):
     ) -> None:
         if not pairs:
             items = read_cohort(dataset_dir, split) if isinstance(dataset_dir, str | os.PathLike) else dataset_dir
-            with first_goes_ahead():  # of several ranks it samples, and the others find what it has made
-                if not _is_current(Path(cache), fingerprint(items, transform)):
-                    sample_pairs(items, transform, cache, manifest={"split": split})
+            with first_goes_ahead():  # the first rank samples, and the others find what it has made
+                expected = fingerprint(items, transform)
+                if not _is_current(Path(cache), expected):
+                    sample_pairs(items, transform, cache, manifest={"split": split, "fingerprint": expected})
             pairs = cache
         super().__init__(pairs)
 
@@ -72,34 +74,33 @@ def sample_pairs(
     *,
     manifest: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The manifest of the stack at `output` that holds every item's patches; one volume at a time is in memory.
+    """Writes a stack with the patches of all items and returns its manifest; one volume at a time is in memory.
 
-    The manifest says of each pair which patient it is from, by an index in the order of the items, and of each volume
-    its patches, spacing, padding and a digest of its image's voxels, by which an audit sees that two stacks are of the
-    same volumes. Nothing in it is a name, a path or a date; but whoever holds a scan could tell by its digest whether
-    it is in the stack, so the manifest stays where the stack of real pairs does.
+    The manifest tells the kind of the data and, for each volume, its patient (an index in the order of the items), its
+    numbers of patches, spacing and padding, and a digest of the image's voxels, by which an audit sees that two stacks
+    are of the same volumes. It holds no name, path or date. But whoever has a scan can find out by the digest whether
+    the scan is in the stack, so the manifest must stay where the stack of real pairs is.
 
     Args:
         items: of a cohort; see `tofgan_monai.volumes.cohort.read_cohort`.
         transform: from an item to its patches, the same number for each item.
         output: the stack's `.npy`.
-        manifest: more to say in the manifest.
+        manifest: further entries of the manifest; `fingerprint` is computed if it is not among them.
 
     Raises:
-        InputError: no items, a volume that cannot be read, too few vessel voxels (of all items, in one error).
+        InputError: no items, a volume that cannot be read, too few vessel voxels (for all items in one error).
     """
     if not items:
         raise InputError(f"{output}: the cohort has no volumes to sample; look at the splits in its cohort.json")
     patients = {patient: index for index, patient in enumerate(dict.fromkeys(map(_patient_of, items)))}
     volumes: list[dict[str, Any]] = []
     described: dict[str, Any] = {
-        "kind": "real",
-        **({"simulated": True} if all(item.get("simulated") for item in items) else {}),
+        "kind": "simulated" if all(kind_of(item) == "simulated" for item in items) else "real",
         **(manifest or {}),
-        "fingerprint": fingerprint(items, transform),
         "volumes": volumes,
-        "patient_of_pair": [],
     }
+    if "fingerprint" not in described:
+        described["fingerprint"] = fingerprint(items, transform)
     problems: list[str] = []
     sampled = _sampled(items, transform, problems)
     first = next(sampled, None)
@@ -107,22 +108,21 @@ def sample_pairs(
         raise InputError(problems)
     with StackWriter(output, len(items) * len(first[1]), described) as stack:
         for item, patches in chain([first], sampled):
-            if not problems:  # after the first problem the others are only looked for
+            if not problems:  # after the first problem, the remaining items are only searched for further problems
                 stack.append(_as_pairs(patches))
-            patient = patients[_patient_of(item)]
-            volumes.append({"patient": patient, **_description(patches), "voxels": voxels_digest(item["image"])})
-            described["patient_of_pair"] += [patient] * len(patches)
+                patient = patients[_patient_of(item)]
+                volumes.append({"patient": patient, **_description(patches), "voxels": voxels_digest(item["image"])})
         if problems:
             raise InputError(problems)
-    return json.loads(manifest_path(output).read_text(encoding="utf-8"))
+    return open_stack(output)[1]
 
 
 def fingerprint(items: Sequence[Item], transform: Any) -> str:
-    """64 hexadecimal digits that change when the content of a volume, their order or a transform's parameter does."""
+    """64 hexadecimal digits that change with a volume's content, the order of the items, or a transform's parameter."""
     digest = hashlib.sha256(json.dumps(parameters(transform)).encode())
     for item in items:
         digest.update(_patient_of(item).encode() + str(item.get("subject", "")).encode())
-        for key in _PATHS:
+        for key in FILES:
             if item.get(key):
                 digest.update(f"{key}{content_digest(item[key])}".encode())
     return digest.hexdigest()
@@ -131,7 +131,7 @@ def fingerprint(items: Sequence[Item], transform: Any) -> str:
 def _sampled(
     items: Sequence[Item], transform: Callable[[Item], Patches], problems: list[str]
 ) -> Iterator[tuple[Item, Patches]]:
-    """Each item with its patches; what is wrong with the others goes to `problems`."""
+    """Each item with its patches; the problems of items that have none are added to `problems`."""
     for item in tqdm(items, desc="sampling", unit="volume", disable=None):
         try:
             patches = transform(item)
@@ -144,14 +144,19 @@ def _sampled(
 
 
 def _input_problems(error: BaseException, item: Item) -> list[str]:
-    """What the user can mend about an item; any other error goes on."""
+    """The problems of an item that the user can correct; any other error is raised again."""
     cause = unwrapped(error)
     if isinstance(cause, InputError):
         return cause.problems
-    problems = [why_unreadable(item[key]) for key in _PATHS if item.get(key)]
-    if not any(problems):
+    problems: list[str] = []
+    for path in (item[key] for key in FILES if item.get(key)):
+        try:
+            load_named_volume(path)
+        except InputError as unreadable:
+            problems += [f"{item.get('subject', '')}: {problem}" for problem in unreadable.problems]
+    if not problems:
         raise error
-    return [f"{item.get('subject', '')}: {problem}" for problem in problems if problem]
+    return problems
 
 
 def _as_pairs(patches: Patches) -> np.ndarray:
@@ -159,7 +164,7 @@ def _as_pairs(patches: Patches) -> np.ndarray:
 
 
 def _description(patches: Patches) -> dict[str, Any]:
-    """Of one volume: how many patches of which kind, spacing in mm, padded or not."""
+    """What the manifest tells of one volume: how many patches of which sort, the spacing in mm, padded or not."""
     n_vessel = sum(bool(patch.get("vessel_centred")) for patch in patches)
     spacing = [round(float(edge), 4) for edge in patches[0].get("spacing_mm", ())]
     padded = bool(patches[0].get("padded", False))
@@ -171,24 +176,19 @@ def _patient_of(item: Item) -> str:
 
 
 def _is_current(cache: Path, expected: str) -> bool:
-    """True where `cache` holds these very pairs, False where it must be made (again)."""
+    """True if `cache` holds the pairs of this fingerprint, False if they must be sampled (again)."""
     if not cache.exists():
         return False
-    try:
-        manifest = json.loads(manifest_path(cache).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        manifest = {}
-    if "fingerprint" not in manifest:
-        raise InputError(
-            f"{cache}: lies where the sampled pairs are kept, but was not sampled; move it, or pass it as `pairs`"
-        )
-    if manifest["fingerprint"] != expected:
-        _logger.warning("%s: the volumes or the transforms have changed; sampling anew", cache)
-    return manifest["fingerprint"] == expected
+    found = read_manifest(cache).get("fingerprint")
+    if found is None:
+        raise InputError(f"{cache}: holds a stack that was not sampled by a training; move it, or pass it as `pairs`")
+    if found != expected:
+        _logger.warning("%s: the volumes or the transforms have changed; the pairs are sampled anew", cache)
+    return found == expected
 
 
 def parameters(transform: Any) -> Any:
-    """The name of a transform, or a loss, and the plain values it was built with, nested as its parts are."""
+    """The name of a transform or of a loss and the plain values it was built with, nested as its parts are."""
     if isinstance(transform, Compose):
         return [parameters(t) for t in transform.transforms]
     values = {key: value for key, value in sorted(vars(transform).items()) if not key.startswith("_")}

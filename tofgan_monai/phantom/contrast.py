@@ -1,10 +1,10 @@
-"""Time-of-flight contrast: steady state of still tissue, fresh blood that saturates on its way, and the noise.
+"""Time-of-flight contrast: the steady state of still tissue, fresh blood that saturates on its way, and the noise.
 
 Spoiled gradient echo: after n pulses of flip angle a at distance TR the longitudinal magnetisation is
 
     M(n) = Mss + (M0 - Mss) (E1 cos a)^n,   Mss = M0 (1 - E1) / (1 - E1 cos a),   E1 = exp(-TR / T1)
 
-and the signal M sin a. Tissue has seen all pulses, blood those since it entered the slab.
+and the signal is M sin a. Still tissue receives all pulses, blood only those since it entered the slab.
 Source: Haacke et al. 1990, MRM 14:202; Parker et al. 1991, MRM 17:434 (several thin slabs).
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from tofgan_monai.phantom.trunks import Branch
 
-# T1 in ms at 3 T and proton density, with magnetisation transfer's extra for white matter.
+# T1 in ms at 3 T, and proton density, which for white matter includes extra magnetisation transfer.
 TISSUES: dict[str, tuple[float, float]] = {
     "grey": (1450.0, 0.82), "white": (950.0, 0.60), "fluid": (4000.0, 1.0), "fat": (370.0, 0.9),
     "muscle": (1300.0, 0.75),
@@ -25,18 +25,18 @@ BLOOD_T1_MS = 1650.0
 
 
 class Slabs:
-    """The slabs of an acquisition over the slice positions: which slab, and the flip angle there."""
+    """The slabs of an acquisition: the slab and the flip angle at each slice position."""
 
     def __init__(self, drawn: Mapping[str, float], *, phase: float) -> None:
         self.drawn = drawn
         self.phase = phase
 
     def index(self, z_mm: np.ndarray) -> np.ndarray:
-        """The slab that images each position."""
+        """The index of the slab that images each position."""
         return np.floor(z_mm / self.drawn["slab"] + self.phase).astype(int)
 
     def flip(self, z_mm: np.ndarray) -> np.ndarray:
-        """Flip angle in radians: rises through the slab, falls at its edges."""
+        """The flip angle in radians at each position; it rises through a slab and falls at the slab's edges."""
         u = z_mm / self.drawn["slab"] + self.phase
         u = u - np.floor(u)  # 0 at the lower, 1 at the upper edge
         edge = np.exp(-((np.minimum(u, 1 - u) / 0.09) ** 2))
@@ -45,13 +45,13 @@ class Slabs:
 
 
 def steady_state(t1_ms: float, repetition_time_ms: float, flip: np.ndarray) -> np.ndarray:
-    """Signal of still tissue of unit proton density."""
+    """The signal of still tissue of unit proton density."""
     e1 = np.exp(-repetition_time_ms / t1_ms)
     return np.sin(flip) * (1 - e1) / (1 - e1 * np.cos(flip))
 
 
 def blood_signal(seconds_in_slab: np.ndarray, repetition_time_ms: float, flip: np.ndarray) -> np.ndarray:
-    """Signal of blood after its time in the slab: sin(flip) when it comes in, the steady state's in the end."""
+    """The signal of blood after some time in a slab: sin(flip) at its entry, and the steady state in the end."""
     e1 = np.exp(-repetition_time_ms / BLOOD_T1_MS)
     rest = steady_state(BLOOD_T1_MS, repetition_time_ms, flip)
     pulses = seconds_in_slab * 1000 / repetition_time_ms
@@ -59,7 +59,7 @@ def blood_signal(seconds_in_slab: np.ndarray, repetition_time_ms: float, flip: n
 
 
 def tissue_levels(drawn: Mapping[str, float], flip: np.ndarray) -> dict[str, np.ndarray]:
-    """Signal of each tissue at each slice's flip angle, in units of grey matter at the middle of a slab."""
+    """The signal of each tissue at each slice's flip angle, in units of grey matter at the middle of a slab."""
     tr = drawn["repetition_time"]
     factor = {
         "grey": drawn["magnetisation_transfer"],
@@ -74,7 +74,7 @@ def tissue_levels(drawn: Mapping[str, float], flip: np.ndarray) -> dict[str, np.
 
 
 def grey_unit(drawn: Mapping[str, float]) -> float:
-    """Signal of grey matter at the middle of a slab: what images are measured in."""
+    """The signal of grey matter at the middle of a slab, which is the unit of images."""
     t1, density = TISSUES["grey"]
     flip = np.radians(drawn["flip_angle"])
     return float(
@@ -86,11 +86,10 @@ def transit_times(
     tree: Sequence[Branch], z_mm: Sequence[np.ndarray], slabs: Slabs, drawn: Mapping[str, float],
     rng: np.random.Generator,
 ) -> list[np.ndarray]:  # fmt: skip
-    """Seconds that the blood at each point of each branch has spent in the slab that images it.
+    """The seconds that the blood at each point of each branch has spent in the slab that images the point.
 
-    Velocity falls with the radius, as r^0.7: Murray's law alone (flow as r^3, so velocity as r) would hide what is
-    thin. A branch that lies in the plane of the slab keeps its blood there and grows dim, one that crosses into
-    another slab starts afresh.
+    The velocity is proportional to r^0.7; by Murray's law alone (flow as r^3, so velocity as r), thin vessels would be
+    invisible. A branch that stays in a slab grows dim along its way; one that enters another slab is bright again.
     """
     times: list[np.ndarray] = []
     for branch, z in zip(tree, z_mm, strict=True):
@@ -107,7 +106,7 @@ def transit_times(
 
 
 def neighbours(volume: np.ndarray, weight: float) -> np.ndarray:
-    """In-plane blur that gives each of the two neighbours along an axis `weight`, the voxel itself the rest."""
+    """The volume after an in-plane blur with `weight` for both neighbours along an axis and the rest for the voxel."""
     if weight <= 0:
         return volume
     w = np.float32(weight)
@@ -123,8 +122,10 @@ def neighbours(volume: np.ndarray, weight: float) -> np.ndarray:
 
 
 def rician(signal: np.ndarray, sigma: float, blur: float, rng: np.random.Generator) -> np.ndarray:
-    """Magnitude of the signal in complex noise of this standard deviation a channel, correlated in plane by `blur`."""
-    keep = np.float32(sigma / ((1 - 2 * blur) ** 2 + 2 * blur**2))  # two axes: the square of one axis's loss
+    """The magnitude of the signal plus complex noise of standard deviation `sigma` per channel, blurred in plane."""
+    keep = np.float32(
+        sigma / ((1 - 2 * blur) ** 2 + 2 * blur**2)
+    )  # the blur's loss along one axis, squared for two axes
     real = neighbours(rng.standard_normal(signal.shape, dtype=np.float32), blur)
     real *= keep
     real += signal

@@ -1,4 +1,4 @@
-"""Arteries beyond the named ones: each gives off branches by Murray's law until they are thinner than a voxel."""
+"""Arteries beyond the named ones: vessels branch by Murray's law until they are thinner than a voxel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tofgan_monai.phantom.trunks import STEP_MM, Branch
 
 Distance = Callable[[np.ndarray], np.ndarray]  # (n, 3) mm to signed distance (n,) mm, negative inside
 
-# Named arteries that end free, and how much of their flow (radius cubed) leaves by the way.
+# Named arteries with a free end, and the share of their flow (radius cubed) that leaves on the way.
 FREE_ENDS = {
     "m2 upper": 0.7, "m2 lower": 0.7, "a2": 0.8, "p2": 0.75, "superior cerebellar": 0.5,
     "anterior inferior cerebellar": 0.4, "anterior choroidal": 0.3,
@@ -22,7 +22,7 @@ THINNEST_MM = 0.19
 
 @dataclass
 class Tips:
-    """Branches about to grow: (n, 3) starts and directions, (n,) radii, parents' indices and nodes, sides."""
+    """Branches that will grow: starts and directions (n, 3), and radii, parents' indices and nodes, sides (n,)."""
 
     start: np.ndarray
     direction: np.ndarray
@@ -35,12 +35,12 @@ class Tips:
         return len(self.radius)
 
     def where(self, keep: np.ndarray) -> Tips:
-        """The tips that `keep` selects."""
+        """The tips that the mask `keep` (n,) selects."""
         return Tips(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
 
     @staticmethod
     def joined(parts: Sequence[Tips]) -> Tips:
-        """All tips of several."""
+        """The tips of several parts in one."""
         return Tips(*(np.concatenate([getattr(p, name) for p in parts]) for name in Tips.__dataclass_fields__))
 
 
@@ -49,7 +49,7 @@ def _unit(v: np.ndarray) -> np.ndarray:
 
 
 def _gradient(distance: Distance, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance at points and the unit vector that leads outwards."""
+    """The distance at points (n, 3), and the unit vectors (n, 3) that point outwards."""
     n = len(points)
     shifted = np.concatenate([points, *(points + 1.5 * e for e in np.eye(3))])
     values = distance(shifted).reshape(4, n)
@@ -57,7 +57,7 @@ def _gradient(distance: Distance, points: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def side_tips(branches: list[Branch], distance: Distance, rng: np.random.Generator) -> Tips:
-    """The first branches off the named arteries, whose radii shrink by Murray's law at each (in place)."""
+    """The first branches of the named arteries, whose radii shrink by Murray's law at each branch (in place)."""
     rows: list[tuple] = []
 
     def leave(i: int, node: int, radius: float) -> None:
@@ -90,7 +90,7 @@ def walk(
     tips: Tips, steps: np.ndarray, distance: Distance, rng: np.random.Generator, tortuosity: float,
     *, depth_mm: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Wavy paths below a surface, (steps + 1, n, 3), and how many points of each are inside it (n,)."""
+    """Wavy paths below a surface, (steps + 1, n, 3), and the number of points of each path inside it, (n,)."""
     n, longest = len(tips), int(steps.max())
     path = np.empty((longest + 1, n, 3))
     path[0] = position = tips.start
@@ -120,7 +120,7 @@ def walk(
 
 def _split(tips: Tips, ends: np.ndarray, headings: np.ndarray, first: int, nodes: np.ndarray,
            rng: np.random.Generator) -> Tips:  # fmt: skip
-    """Two daughters of each tip; the thinner one turns off further, as least work has it."""
+    """Two daughters of each tip; the thinner one has the larger angle, by the principle of minimum work."""
     n = len(tips)
     share = rng.uniform(0.12, 0.5, n)
     across = _unit(np.cross(headings, rng.standard_normal((n, 3))))
@@ -135,7 +135,7 @@ def _split(tips: Tips, ends: np.ndarray, headings: np.ndarray, first: int, nodes
 def grow(
     branches: list[Branch], drawn: Mapping[str, float], distance: Distance, rng: np.random.Generator
 ) -> list[Branch]:
-    """The whole tree: the named arteries (their radii shrink where branches leave) and all that grows from them."""
+    """The whole tree: the named arteries, whose radii shrink where branches leave, and all branches grown from them."""
     tree = list(branches)
     tips = side_tips(tree, distance, rng)
     while len(tips := tips.where(tips.radius >= THINNEST_MM)):

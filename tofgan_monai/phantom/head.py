@@ -1,4 +1,4 @@
-"""A simulated head: anatomy, arteries, contrast and acquisition put together on one grid."""
+"""The simulation of a head: anatomy, arteries, contrast and acquisition on one grid."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from nibabel.affines import from_matvec
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.phantom import contrast
-from tofgan_monai.phantom.anatomy import Shape, intracranial, outside, tissue
+from tofgan_monai.phantom.anatomy import Points, intracranial, outside, tissue
 from tofgan_monai.phantom.fields import SmoothField
 from tofgan_monai.phantom.growth import grow
 from tofgan_monai.phantom.raster import along, rasterise
@@ -20,20 +21,20 @@ from tofgan_monai.phantom.trunks import Branch, circle_of_willis
 from tofgan_monai.phantom.veins import scalp_arteries, veins
 
 CENTRE_MM = (0.0, -13.0, 4.0)  # of the full field of view
-CIRCLE_MM = (0.0, -8.0, -17.0)  # of a small head's
+CIRCLE_MM = (0.0, -8.0, -17.0)  # of a small head's field of view
 SCALES_MM = {"wide": 35.0, "small": 9.0, "fold": 5.6, "texture": 2.6, "bias": 42.0}
 
 
 @dataclass
 class Head:
-    """A TOF-MRA volume with its truth.
+    """A simulated TOF-MRA volume with its true label and brain mask.
 
     Attributes:
-        image: (X, Y, Z) float32 of whole numbers, as a scanner exports them.
-        label: (X, Y, Z) uint8, 1 where arteries fill at least `label_fraction` of the voxel: a half at A and B.
-        mask: (X, Y, Z) uint8, 1 in the brain with its vessels.
-        affine: (4, 4), voxel indices to RAS mm; exact in a NIfTI's quaternion.
-        parameters: what was drawn for this head, by the names of `sources.PARAMETERS`.
+        image: (X, Y, Z), float32, whole numbers as a scanner exports them.
+        label: (X, Y, Z), uint8, 1 where arteries fill at least `label_fraction` of the voxel, a half at A and B.
+        mask: (X, Y, Z), uint8, 1 in the brain and its vessels.
+        affine: (4, 4), from voxel indices to RAS mm; the quaternion of a NIfTI header holds it exactly.
+        parameters: the values that were drawn for this head, by the names in `sources.PARAMETERS`.
     """
 
     image: np.ndarray
@@ -45,7 +46,7 @@ class Head:
 
 @dataclass
 class _Grid:
-    """Positions along the scanner's axes (mm from the isocentre) and the rotation to the patient."""
+    """Positions along the scanner's axes in mm from the isocentre, and the rotation to the patient."""
 
     axes_mm: tuple[np.ndarray, np.ndarray, np.ndarray]
     rotation: np.ndarray
@@ -58,33 +59,33 @@ class _Grid:
         return len(x), len(y), len(z)
 
     @property
+    def corner_mm(self) -> np.ndarray:
+        return np.array([axis[0] for axis in self.axes_mm])
+
+    @property
     def affine(self) -> np.ndarray:
-        corner = np.array([axis[0] for axis in self.axes_mm])
-        affine = np.eye(4)
-        affine[:3, :3] = self.rotation * self.spacing_mm
-        affine[:3, 3] = self.rotation @ corner + self.centre_mm
-        return affine
+        return from_matvec(self.rotation * self.spacing_mm, self.rotation @ self.corner_mm + self.centre_mm)
 
     def to_scanner(self, points_mm: np.ndarray) -> np.ndarray:
-        """RAS millimetres to millimetres along the axes."""
+        """The millimetres along the scanner's axes of points (n, 3) in RAS millimetres."""
         return (points_mm - self.centre_mm) @ self.rotation
 
-    def patient(self, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """RAS coordinates of the voxels in a range of the first axis, float32."""
+    def template(self, rows: slice, stretch: np.ndarray) -> Points:
+        """Template coordinates of the voxels in a range of the first axis, float32: RAS mm over the head's stretch."""
         x, y, z = self.axes_mm
         r, c = self.rotation, self.centre_mm
         out = []
         for i in range(3):
             plane = (r[i, 0] * x[rows, None] + r[i, 1] * y[None] + c[i]).astype(np.float32)
-            out.append(plane[:, :, None] + (r[i, 2] * z).astype(np.float32))
-        return out[0], out[1], out[2]
+            out.append((plane[:, :, None] + (r[i, 2] * z).astype(np.float32)) / np.float32(stretch[i]))
+        return out
 
 
 def _grid(source: str, drawn: Mapping[str, float], rng: np.random.Generator, *, small: bool) -> _Grid:
     spacing = np.array([drawn["spacing_x"], drawn["spacing_x"] * drawn["spacing_y_ratio"], drawn["spacing_z"]])
     if source in FULL_SHAPE:
         shape = np.array(FULL_SHAPE[source])
-    else:  # as much of the head as a scanner would take
+    else:  # as much of the head as a scanner would image
         shape = np.clip(np.rint(rng.uniform((150, 180, 60), (190, 200, 90)) / spacing), 192, 384).astype(int)
         shape[2] = min(int(rng.uniform(60, 90) / spacing[2]), 160)
     angles = rng.uniform(-1, 1, 3) * drawn["tilt"]
@@ -102,14 +103,10 @@ def _grid(source: str, drawn: Mapping[str, float], rng: np.random.Generator, *, 
     return _Grid((axes[0], axes[1], axes[2]), rotation, centre, spacing)
 
 
-def _arteries(drawn: Mapping[str, float], shape: Shape, rng: np.random.Generator) -> list[Branch]:
+def _arteries(drawn: Mapping[str, float], stretch: np.ndarray, rng: np.random.Generator) -> list[Branch]:
     """The arterial tree in the patient's millimetres."""
-
-    def distance(points: np.ndarray) -> np.ndarray:
-        return intracranial(points[:, 0], points[:, 1], points[:, 2])
-
     named = circle_of_willis(drawn, rng)
-    tree = grow(named, drawn, distance, rng)
+    tree = grow(named, drawn, lambda points: intracranial(points.T), rng)
     for branch in named:
         if branch.name.startswith(("m1", "a1", "carotid", "basilar")) and rng.random() < drawn["aneurysms"] / 6:
             radius = rng.uniform(1.3, 3.5)
@@ -119,19 +116,19 @@ def _arteries(drawn: Mapping[str, float], shape: Shape, rng: np.random.Generator
             node = len(branch.points_mm) - 1
             tree.append(Branch("aneurysm", points, np.full(4, radius), tree.index(branch), node))
     for branch in tree:
-        branch.points_mm = branch.points_mm * shape.stretch
+        branch.points_mm = branch.points_mm * stretch
     return tree
 
 
 def _fresh(seed_parts: list[int], name: str) -> np.random.Generator:
-    """A stream of its own for each purpose, so that a change in one leaves the others as they were."""
+    """A separate random stream for each purpose, so that a change of one does not change the others."""
     return np.random.default_rng([*seed_parts, *name.encode()])
 
 
 def _blood(
     tree: list[Branch], grid: _Grid, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points (n, 3) along the scanner's axes, radii and signal (n,) of the arterial tree, thick vessels first."""
+    """Points (n, 3) along the scanner's axes, and radii and signal (n,), of the arterial tree; thick vessels first."""
     points = [grid.to_scanner(branch.points_mm) for branch in tree]
     times = contrast.transit_times(tree, [p[:, 2] for p in points], slabs, drawn, rng)
     rows = [
@@ -146,12 +143,12 @@ def _blood(
 
 
 def _others(
-    grid: _Grid, shape: Shape, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
+    grid: _Grid, stretch: np.ndarray, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, radii and signal of veins and scalp arteries."""
-    vein, vein_radius = veins(rng, lambda p: intracranial(p[:, 0], p[:, 1], p[:, 2]))
-    scalp, scalp_radius = scalp_arteries(rng, lambda p: outside(p[:, 0], p[:, 1], p[:, 2]))
-    position = grid.to_scanner(np.concatenate([vein, scalp]) * shape.stretch)
+    """Points, radii and signal of the veins and the arteries of the scalp, in the form of `_blood`."""
+    vein, vein_radius = veins(rng, lambda points: intracranial(points.T))
+    scalp, scalp_radius = scalp_arteries(rng, lambda points: outside(points.T))
+    position = grid.to_scanner(np.concatenate([vein, scalp]) * stretch)
     level = np.full(len(position), drawn["veins"])
     level[len(vein) :] = contrast.blood_signal(
         np.full(len(scalp), 0.3), drawn["repetition_time"], slabs.flip(position[len(vein) :, 2])
@@ -160,35 +157,34 @@ def _others(
 
 
 def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
-    """A head of source "A", "B" (two sites) or "C" (the public prior), the same for the same seed, to the bit.
+    """A simulated head of source "A", "B" (two sites) or "C" (the public prior); equal seeds give equal bytes.
 
     Args:
-        source: which column of `sources.PARAMETERS` to draw from.
-        seed: 0 or more; see `sources.SEEDS` for what is reserved.
-        small: crop to at most 192 x 192 x 24 voxels about the circle of Willis, at native spacing.
+        source: the column of `sources.PARAMETERS` from which the head's parameters are drawn.
+        seed: 0 or more; `sources.SEEDS` lists reserved ranges.
+        small: crop to at most 192 x 192 x 24 voxels round the circle of Willis, at the native spacing.
 
     Raises:
         InputError: an unknown source or a negative seed.
     """
     if source not in SOURCES or seed < 0:
-        raise InputError(f"no simulated head {source!r} {seed}: the sources are A, B and C, seeds begin at 0")
+        raise InputError(f"no simulated head {source!r} {seed}: choose the source A, B or C, and a seed of 0 or more")
     parts = ["ABC".index(source), int(seed)]
     drawn = draw_parameters(source, _fresh(parts, "parameters"))
     pose = _fresh(parts, "pose")
-    size = drawn["head_size"] * (1 + pose.uniform(-1, 1, 3) * drawn["head_shape"])
-    shape = Shape((float(size[0]), float(size[1]), float(size[2])))
+    stretch = drawn["head_size"] * (1 + pose.uniform(-1, 1, 3) * drawn["head_shape"])
     grid = _grid(source, drawn, pose, small=small)
     slabs = contrast.Slabs(drawn, phase=pose.random())
-    tree = _arteries(drawn, shape, _fresh(parts, "arteries"))
+    tree = _arteries(drawn, stretch, _fresh(parts, "arteries"))
     blood = _blood(tree, grid, slabs, drawn, _fresh(parts, "flow"))
-    other = _others(grid, shape, slabs, drawn, _fresh(parts, "veins"))
-    rasters = {}
-    for name, (points, radius, level) in (("artery", blood), ("other", other)):
-        corner = np.array([axis[0] for axis in grid.axes_mm])
-        rasters[name] = rasterise(points - corner, radius, level, shape=grid.shape, spacing_mm=grid.spacing_mm)
+    other = _others(grid, stretch, slabs, drawn, _fresh(parts, "veins"))
+    rasters = {
+        name: rasterise(points - grid.corner_mm, radius, level, shape=grid.shape, spacing_mm=grid.spacing_mm)
+        for name, (points, radius, level) in (("artery", blood), ("other", other))
+    }
     fields = {name: SmoothField.random(_fresh(parts, name), scale) for name, scale in SCALES_MM.items()}
     fields["sleeve"] = SmoothField.density(blood[0], np.clip(blood[1] - 0.2, 0, 1), 2.0)
-    signal, mask = _signal(grid, shape, slabs, drawn, fields, rasters)
+    signal, mask = _signal(grid, stretch, slabs, drawn, fields, rasters)
     image = _acquire(signal, drawn, _fresh(parts, "noise"))
     label = rasters["artery"][0] >= drawn["label_fraction"]
     if drawn["label_piece"]:
@@ -198,10 +194,10 @@ def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
 
 
 def _signal(
-    grid: _Grid, shape: Shape, slabs: contrast.Slabs, drawn: Mapping[str, float], fields: Mapping[str, SmoothField],
-    rasters: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    grid: _Grid, stretch: np.ndarray, slabs: contrast.Slabs, drawn: Mapping[str, float],
+    fields: Mapping[str, SmoothField], rasters: Mapping[str, tuple[np.ndarray, np.ndarray]],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """What the coils receive, in units of grey matter, and the brain mask; in blocks that fit the cache."""
+    """The signal that the coils receive, in units of grey matter, and the brain mask; in blocks that fit the cache."""
     signal, mask = np.empty(grid.shape, np.float32), np.empty(grid.shape, np.uint8)
     levels = contrast.tissue_levels(drawn, slabs.flip(grid.axes_mm[2]))
     x_mm, y_mm, z_mm = grid.axes_mm
@@ -209,8 +205,8 @@ def _signal(
         rows = slice(start, start + 16)
         values = {name: f.on_grid(x_mm[rows], y_mm, z_mm) for name, f in fields.items()}
         values["sleeve"] = np.clip(values["sleeve"] * np.float32(2 * drawn["sleeve"]) - np.float32(0.1), 0, 1)
-        x, y, z = shape.template(*grid.patient(rows))
-        still, inner, _ = tissue(x, y, z, drawn, values, levels)
+        x, y, z = at = grid.template(rows, stretch)
+        still, inner = tissue(at, drawn, values, levels)
         for name in ("other", "artery"):
             fraction, total = (r[rows] for r in rasters[name])
             still = still * (1 - fraction) + total
@@ -223,7 +219,7 @@ def _signal(
 
 
 def _acquire(signal: np.ndarray, drawn: Mapping[str, float], rng: np.random.Generator) -> np.ndarray:
-    """Point spread, noise, and the export to whole numbers."""
+    """The image after point spread, noise, and the export to whole numbers."""
     image = contrast.rician(contrast.neighbours(signal, drawn["blur"]), 1 / drawn["snr"], drawn["noise_blur"], rng)
     window = np.float32(drawn["window"])
     if drawn["gamma"] != 1:

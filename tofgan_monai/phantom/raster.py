@@ -1,4 +1,4 @@
-"""Tubes to voxels, by counting the 27 parts of a voxel that lie in a tube."""
+"""The fraction of each voxel that tubes fill, by counting which of the voxel's 27 parts lie in a tube."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PARTS = 3  # along each axis
 
 
 def along(rows: np.ndarray, radius_mm: float) -> np.ndarray:
-    """A branch's table (n, k) at steps of 0.45 of its radius: close enough for balls to make a smooth tube."""
+    """A branch's table (n, k), resampled at steps of 0.45 of its radius, so that balls form a smooth tube."""
     if len(rows) < 2:
         return rows
     at = np.arange(0, len(rows) - 1, np.clip(0.45 * radius_mm / STEP_MM, 0.25, 4))
@@ -20,14 +20,14 @@ def along(rows: np.ndarray, radius_mm: float) -> np.ndarray:
 def rasterise(
     points_mm: np.ndarray, radius_mm: np.ndarray, signal: np.ndarray, *, shape: tuple[int, ...], spacing_mm: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The fraction of each voxel that balls on the points fill, and the sum of their signal over it, both float32.
+    """The fraction of each voxel that balls at the points fill, and the sum of their signal in the voxel, both float32.
 
     Args:
-        points_mm: (n, 3) along the axes of the grid, 0 at the centre of the first voxel.
-        radius_mm: (n,).
-        signal: (n,); where balls overlap the earlier point's counts.
+        points_mm: (n, 3) along the axes of the grid; 0 is the centre of the first voxel.
+        radius_mm: (n,), of the balls.
+        signal: (n,); where balls overlap, the signal of the earlier point counts.
         shape: of the grid.
-        spacing_mm: (3,).
+        spacing_mm: (3,), of the grid.
     """
     part_mm = np.asarray(spacing_mm, float) / PARTS
     fine = np.array(shape) * PARTS
@@ -35,7 +35,7 @@ def rasterise(
     reach = radius_mm[:, None] / part_mm
     near = np.all((position > -reach - 1) & (position < fine + reach), axis=1)
     position, radius_mm, owner = position[near], radius_mm[near], np.flatnonzero(near)
-    keys = []  # part of a voxel and owner in one number: sorting this is all there is to do
+    keys = []  # one number for a voxel's part and its owner, so that one sort suffices
     bucket = np.ceil(radius_mm / 0.1).astype(int)
     for size in np.unique(bucket):
         chosen = np.flatnonzero(bucket == size)
@@ -59,7 +59,7 @@ def rasterise(
         return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     key = np.sort(np.concatenate(keys))
     code, who = np.divmod(key, len(points_mm))
-    first = np.flatnonzero(np.diff(code, prepend=-1))  # of all that claim a part the earliest has it
+    first = np.flatnonzero(np.diff(code, prepend=-1))  # the earliest of all owners gets the part
     code, who = code[first], who[first]
     x, rest = np.divmod(code, fine[1] * fine[2])
     y, z = np.divmod(rest, fine[2])

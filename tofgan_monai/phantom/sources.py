@@ -1,4 +1,4 @@
-"""The three sources of simulated heads in one table of parameter ranges, and the seeds reserved for each use."""
+"""The three sources of simulated heads as a table of parameter ranges, and the seeds reserved for each use."""
 
 from __future__ import annotations
 
@@ -8,33 +8,28 @@ import numpy as np
 
 Range = tuple[float, float]
 
-# Heads of different uses never meet, so no head that is tested on can have trained a shipped weight.
-SEEDS: dict[str, range] = {
-    "weights": range(0, 10_000),
-    "demo": range(10_000, 20_000),
-    "study": range(20_000, 30_000),
-}
+# The ranges are disjoint, so that no shipped weights were trained on a head that a test uses.
+SEEDS: dict[str, range] = {"weights": range(0, 10_000), "demo": range(10_000, 20_000), "study": range(20_000, 30_000)}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One quantity that is drawn per head, evenly from the range of the head's source (evenly in the log if `log`)."""
+    """A quantity that is drawn for each head, evenly from the range of the head's source (in the log if `log`)."""
 
     name: str
     unit: str
-    meaning: str
     A: Range
     B: Range
     C: Range
+    meaning: str
     log: bool = False
 
     def range_of(self, source: str) -> Range:
-        """The lowest and the highest value at a source."""
-        return {"A": self.A, "B": self.B, "C": self.C}[source]
+        """The lowest and the highest value at source "A", "B" or "C"."""
+        return getattr(self, source)
 
 
-def _p(name: str, unit: str, a: Range, b: Range, c: Range, meaning: str, log: bool = False) -> Parameter:
-    return Parameter(name, unit, meaning, a, b, c, log)
+_p = Parameter
 
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -79,7 +74,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _p("flow_loss", "", (0.72, 0.78), (0.88, 0.96), (0.65, 1.0), "signal of blood kept under dephasing"),
     _p("flow_spread", "", (0.2, 0.3), (0.3, 0.4), (0.1, 0.6), "standard deviation of the log of a branch's velocity"),
     _p("veins", "", (1.1, 1.4), (1.15, 1.45), (0.7, 1.7), "veins and sinuses over grey matter"),
-    # what a rater calls vessel: half a voxel and more, or all that is seen of it and can be followed
+    # what a rater labels as vessel: voxels that are half filled or more, or all that can be seen and followed
     _p("label_fraction", "", (0.5, 0.5), (0.5, 0.5), (0.15, 0.5), "vessel fraction from which a voxel is labelled"),
     _p("label_piece", "mm^3", (0, 0), (0, 0), (0, 20), "smallest connected piece that is labelled"),
 )
@@ -90,13 +85,10 @@ SOURCES: dict[str, dict[str, Range]] = {s: {p.name: p.range_of(s) for p in PARAM
 
 
 def draw_parameters(source: str, rng: np.random.Generator) -> dict[str, float]:
-    """One head's parameters, each within its source's range."""
+    """The parameters of one head by name, each drawn from its source's range."""
     drawn = {}
     for parameter in PARAMETERS:
-        low, high = parameter.range_of(source)
-        u = rng.random()
-        if parameter.log:
-            drawn[parameter.name] = float(np.exp(np.log(low) + u * (np.log(high) - np.log(low))))
-        else:
-            drawn[parameter.name] = float(low + u * (high - low))
+        low, high = map(np.log, parameter.range_of(source)) if parameter.log else parameter.range_of(source)
+        value = low + rng.random() * (high - low)
+        drawn[parameter.name] = float(np.exp(value) if parameter.log else value)
     return drawn

@@ -1,4 +1,4 @@
-"""The named arteries at the base of the brain: the circle of Willis, what feeds it and what leaves it."""
+"""The named arteries at the base of the brain: the circle of Willis, its feeding arteries and its branches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.interpolate import CubicSpline
 STEP_MM = 0.4
 SIDES = {"right": 1.0, "left": -1.0}
 
-# Where the arteries meet, RAS mm for the right side; both sides are jittered on their own.
+# Where the arteries meet, RAS mm for the right side; the two sides are jittered independently.
 LANDMARKS: dict[str, tuple[float, float, float]] = {
     "neck": (24, -14, -72), "carotid top": (14, 1, -18), "communicating": (12.5, 0, -20.5), "eye": (12.5, 9, -27),
     "choroidal": (13.5, 0.5, -19.3), "m1 end": (36, 1, -17), "a1 end": (3, 11, -14), "p1 end": (12, -18, -19),
@@ -22,7 +22,7 @@ MIDLINE: dict[str, tuple[float, float, float]] = {
     "basilar top": (0, -14, -21.5),
 }  # fmt: skip
 
-# From, by way of, to: the last may be a free end in mm.
+# Start, points on the way, and end; None if the last point on the way is a free end.
 PATHS: dict[str, tuple[str, list[tuple[float, float, float]], str | None]] = {
     "carotid": ("neck", [(23, -12, -58), (20, -7, -48), (13, -1, -44), (11, 3, -38), (11.5, 11, -34), (12.5, 9, -27),
                          (13, 3, -23)], "carotid top"),
@@ -44,9 +44,9 @@ PATHS: dict[str, tuple[str, list[tuple[float, float, float]], str | None]] = {
 
 @dataclass
 class Branch:
-    """A piece of artery: points (n, 3) in mm from upstream to downstream, radii (n,) in mm, and where it left off.
+    """A piece of artery: points (n, 3) and radii (n,) in mm from upstream to downstream, and its parent.
 
-    `parent` is the index of the upstream branch in its tree (-1 at the roots), `parent_node` the point there.
+    `parent` is the index of the upstream branch in its tree (-1 for a root), `parent_node` the point where it leaves.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Branch:
 
 
 def polyline(controls: np.ndarray, rng: np.random.Generator, *, waviness_mm: float) -> np.ndarray:
-    """A smooth curve through control points at even steps, wavy between them, (n, 3) mm; its ends stay."""
+    """A smooth curve (n, 3) in mm through control points, at even steps, with waves between fixed ends."""
     chord = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(controls, axis=0), axis=1))])
     n = max(4, int(np.ceil(chord[-1] / STEP_MM)) + 1)
     s = np.linspace(0, chord[-1], n)
@@ -74,7 +74,10 @@ def polyline(controls: np.ndarray, rng: np.random.Generator, *, waviness_mm: flo
 
 
 def murray(*daughters_mm: float) -> float:
-    """The radius of the vessel that feeds daughters of these radii: its cube is the sum of theirs.
+    """The radius in mm of a vessel from its daughters' radii: the cube is the sum of the daughters' cubes.
+
+    >>> round(murray(1.0, 1.0), 3)
+    1.26
 
     Source: Murray 1926, The physiological principle of minimum work, PNAS 12:207.
     """
@@ -82,7 +85,7 @@ def murray(*daughters_mm: float) -> float:
 
 
 def _radii(drawn: Mapping[str, float], rng: np.random.Generator) -> dict[str, float]:
-    """Radius in mm by "artery side"; from the drawn ones upstream by Murray's law."""
+    """The radius in mm of each "artery side": drawn for the branches, and upstream of them by Murray's law."""
     radius: dict[str, float] = {}
     m1 = drawn["m1_radius"]
     wobble = lambda spread: float(np.exp(spread * rng.standard_normal()))  # noqa: E731
@@ -121,7 +124,7 @@ def _radii(drawn: Mapping[str, float], rng: np.random.Generator) -> dict[str, fl
 
 
 def circle_of_willis(drawn: Mapping[str, float], rng: np.random.Generator) -> list[Branch]:
-    """The named arteries, each after the one that feeds it, with a random person's places, radii and variants."""
+    """The named arteries of a random person, with places, radii and variants; each comes after its feeding artery."""
     radius = _radii(drawn, rng)
     spot = {name: np.array(p) + rng.normal(0, (0.4, 0.8, 0.8)) for name, p in MIDLINE.items()}
     for side, sign in SIDES.items():
@@ -135,7 +138,7 @@ def circle_of_willis(drawn: Mapping[str, float], rng: np.random.Generator) -> li
         points = polyline(controls, rng, waviness_mm=0.55 * drawn["tortuosity"] * min(1.0, len(controls) / 4))
         parent = index.get(feeder, -1) if feeder else -1
         node = -1
-        if parent >= 0:  # leave from the feeder's axis, wherever its waves took it
+        if parent >= 0:  # start on the feeder's axis, wherever its waves are
             node = int(np.argmin(np.linalg.norm(branches[parent].points_mm - points[0], axis=1)))
             fade = np.exp(-np.arange(len(points)) * STEP_MM / 3)[:, None]
             points = points + (branches[parent].points_mm[node] - points[0]) * fade

@@ -1,4 +1,4 @@
-"""Bright things that are no brain arteries: sinuses and veins, and the arteries of the scalp."""
+"""Bright vessels that are not brain arteries: sinuses and veins, and the arteries of the scalp."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAIRED: tuple[tuple[float, tuple[tuple[float, float, float], ...]], ...] = (
 def _surface_walks(
     rng: np.random.Generator, distance: Distance, *, n: int, depth_mm: float, radii_mm: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points (m, 3) and radii (m,) of n wavy vessels at a depth below a closed surface."""
+    """Points (m, 3) and radii (m,) in mm of n wavy vessels at a depth below a closed surface."""
     direction = rng.standard_normal((n, 3)) * (1, 1, 0.8)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     ray = np.linspace(20, 110, 120)
@@ -39,7 +39,7 @@ def _surface_walks(
 
 
 def veins(rng: np.random.Generator, distance: Distance) -> tuple[np.ndarray, np.ndarray]:
-    """Points (n, 3) in mm and radii (n,) of the venous sinuses, the deep and some cortical veins."""
+    """Points (n, 3) and radii (n,) in mm of the venous sinuses, the deep veins and some cortical veins."""
     pieces = []
     for sinus in SINUSES:
         line = polyline(np.array(sinus) + rng.normal(0, 1.0, (len(sinus), 3)), rng, waviness_mm=0.3)
@@ -54,5 +54,5 @@ def veins(rng: np.random.Generator, distance: Distance) -> tuple[np.ndarray, np.
 
 
 def scalp_arteries(rng: np.random.Generator, skin: Distance) -> tuple[np.ndarray, np.ndarray]:
-    """Points (n, 3) in mm and radii (n,) of arteries under the skin; they fill with blood but are not labelled."""
+    """Points (n, 3) and radii (n,) in mm of arteries under the skin, which are bright but not labelled."""
     return _surface_walks(rng, skin, n=16, depth_mm=4.0, radii_mm=(0.3, 0.8))

@@ -1,10 +1,15 @@
-"""Pictures of where a segmentation is right and wrong, in the colours of the paper's Fig. 4."""
+"""Pictures that show where a segmentation is right and where it is wrong, in the colours of the paper's Fig. 4."""
 
 from __future__ import annotations
 
 import os
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from nibabel.affines import voxel_sizes
+from nibabel.orientations import apply_orientation, io_orientation
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
@@ -16,17 +21,21 @@ COLOURS = np.array([TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE], dtype=np.uin
 
 
 def error_map(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """A slice (H, W) as uint8 RGB (H, W, 3): true positives red, false positives green, false negatives yellow.
+    """A slice as RGB (H, W, 3), uint8: true positives red, false positives green, false negatives yellow.
 
-    Grey runs from the image's minimum to its 99.5th percentile.
+    The grey values reach from the image's minimum to its 99.5th percentile.
+
+    Args:
+        image: (H, W).
+        prediction: (H, W), vessels above 0.
+        truth: (H, W), vessels above 0.
 
     Raises:
-        InputError: the three differ in shape.
+        InputError: the three arrays differ in shape.
     """
     if not image.shape == prediction.shape == truth.shape:
-        raise InputError(
-            f"image {image.shape}, prediction {prediction.shape}, truth {truth.shape}: shapes must be equal"
-        )
+        shapes = f"image {image.shape}, prediction {prediction.shape}, truth {truth.shape}"
+        raise InputError(f"{shapes}: the three shapes must be equal; bring the volumes onto one grid")
     rgb = _grey(image)
     for colour, voxels in zip(COLOURS, _classes(prediction, truth), strict=True):
         rgb[voxels] = colour
@@ -34,9 +43,9 @@ def error_map(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> n
 
 
 def projected_error_map(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Maximum intensity projection of a volume (X, Y, Z) along Z as RGB (X, Y, 3), coloured as in `error_map`.
+    """Maximum intensity projection of a volume (X, Y, Z) along Z as RGB (X, Y, 3), in the colours of `error_map`.
 
-    A pixel takes the colour of the class that is most frequent along its ray; of equals, the error.
+    A pixel has the colour of the most frequent class along its ray; errors win against equally frequent true positives.
     """
     rgb = _grey(image.max(axis=2))
     counts = np.stack([voxels.sum(axis=2) for voxels in _classes(prediction, truth)][::-1])
@@ -54,32 +63,29 @@ def save_error_map(
     affine: np.ndarray | None = None,
     title: str = "",
 ) -> None:
-    """Writes a PNG: the axial slice with most true vessel voxels, and the projection of the whole volume, with a key.
+    """Writes a PNG with the axial slice that has most true vessel voxels, the projection of the volume, and a legend.
 
     Args:
         path: ends in `.png`.
-        image: the volume (X, Y, Z); anything from which vessels can be told.
+        image: the volume (X, Y, Z) in which vessels can be seen.
         prediction: binary, of the same shape.
         truth: binary, of the same shape.
-        affine: turns the volume so that slices are axial, anterior is up and the patient's left is on the right; by
-            default the axes are taken as right, anterior, superior, and voxels as cubes.
-        title: kept in the file's metadata, from where a report takes the caption; no patient's name.
+        affine: (4, 4), turns the volume so that slices are axial, anterior is up and the patient's left is on the
+            right; by default the axes are right, anterior, superior, and the voxels are cubes.
+        title: stored in the file's metadata, where a report finds the caption; it must not be a patient's name.
 
     Raises:
-        InputError: shapes differ, or the file cannot be written.
+        InputError: the shapes differ, or the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
-
     affine = np.eye(4) if affine is None else np.asarray(affine, dtype=float)
-    volumes = [_canonical(np.asarray(volume), affine) for volume in (image, prediction, truth)]
+    turns = io_orientation(affine)
+    volumes = [apply_orientation(np.asarray(volume), turns) for volume in (image, prediction, truth)]
     best = int(volumes[2].sum(axis=(0, 1)).argmax())
     pictures = {
         f"slice {best + 1} of {volumes[2].shape[2]}": error_map(*(volume[:, :, best] for volume in volumes)),
         "projection of all slices": projected_error_map(*volumes),
     }
-    x_mm, y_mm = _canonical_spacing(affine)[:2]
+    x_mm, y_mm = voxel_sizes(affine)[np.argsort(turns[:, 0])][:2]
     height, width = volumes[2].shape[1] * y_mm, volumes[2].shape[0] * x_mm
     figure = Figure(figsize=(6, 3 * min(max(height / width, 0.5), 2) + 0.5), dpi=150, layout="constrained")
     for axis, (name, rgb) in zip(figure.subplots(1, 2), pictures.items(), strict=True):
@@ -94,7 +100,7 @@ def save_error_map(
 
 
 def radiological(slice_rgb: np.ndarray) -> np.ndarray:
-    """A slice (X, Y, ...) of a volume in RAS order as rows and columns: anterior up, left on the right."""
+    """A slice (X, Y, ...) of a volume in RAS order as rows and columns, with anterior up and left on the right."""
     return np.rot90(slice_rgb[::-1])
 
 
@@ -110,18 +116,3 @@ def _grey(image: np.ndarray) -> np.ndarray:
 def _classes(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     prediction, truth = np.asarray(prediction) > 0, np.asarray(truth) > 0
     return prediction & truth, prediction & ~truth, ~prediction & truth
-
-
-def _canonical(volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    from nibabel.orientations import apply_orientation, io_orientation
-
-    return apply_orientation(volume, io_orientation(affine))
-
-
-def _canonical_spacing(affine: np.ndarray) -> np.ndarray:
-    from nibabel.orientations import io_orientation
-
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    canonical = np.empty(3)
-    canonical[io_orientation(affine)[:, 0].astype(int)] = spacing
-    return canonical

@@ -1,28 +1,30 @@
-"""Scores of predicted volumes against the patients' own labels, into results.jsonl and CSV."""
+"""Scores of predicted volumes against the patients' labels, written to results.jsonl and CSV."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
+from nibabel.affines import voxel_sizes
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.segmentation.calibre import dsc_by_calibre
 from tofgan_monai.metrics.segmentation.distances import average_hausdorff_mm, average_surface_distance_mm
-from tofgan_monai.metrics.segmentation.overlap import Overlap, overlap, spacing_of
+from tofgan_monai.metrics.segmentation.overlap import Overlap, Volume, overlap, spacing_of
 from tofgan_monai.metrics.segmentation.threshold_baseline import ThresholdBaseline, best_threshold, dice_at
 from tofgan_monai.metrics.segmentation.topology import betti_errors, cl_dice
 from tofgan_monai.segmentation.error_maps import save_error_map
 from tofgan_monai.segmentation.results import BASELINE_MODEL, result_lines, summaries, write_results
 from tofgan_monai.volumes.cohort import read_cohort
+from tofgan_monai.volumes.volume import load_named_volume
 
 logger = logging.getLogger(__name__)
 TOLERANCE_MM = 1e-2
@@ -37,19 +39,19 @@ def score_threshold(
     split: str = "test",
     chosen_on: str | None = None,
 ) -> ThresholdBaseline:
-    """Scores the best single intensity threshold of a prepared cohort, as the baseline row of a split's results.
+    """Scores the best single intensity threshold of a prepared cohort, a baseline row among a split's results.
 
     Args:
-        dataset_dir: holds a cohort.json whose patients have labels.
+        dataset_dir: the prepared folder; its patients have labels.
         output: a results.jsonl; see `write_results`.
-        model: the row's name.
-        cohort: whose patients these are, e.g. "A"; no path.
-        split: the heads that are scored.
-        chosen_on: the split on whose heads the threshold is chosen, e.g. "validation", as a network's would be. By
-            default the scored heads themselves (see `best_threshold`), so the row flatters the baseline.
+        model: the name of the row.
+        cohort: the name of the cohort, such as "A"; not a path.
+        split: the split whose heads are scored.
+        chosen_on: the split on whose heads the threshold is chosen, such as "validation", as it would be for a network.
+            By default it is chosen on the scored heads themselves (see `best_threshold`), which flatters the baseline.
 
     Returns:
-        The threshold, with its DSC on the heads that it was chosen on.
+        The threshold, with the DSC of the heads on which it was chosen.
 
     Raises:
         InputError: no such split, patients without a label, a name that looks like a path.
@@ -57,33 +59,39 @@ def score_threshold(
     result_lines([], model=model, cohort=cohort, split=split)
     items = read_cohort(dataset_dir, split, labelled=True)
     choosing = read_cohort(dataset_dir, chosen_on, labelled=True) if chosen_on else items
-    baseline = best_threshold(*([_loader(item[key]) for item in choosing] for key in ("image", "label")))
+    loaders: list[list[Callable]] = [[partial(_voxels, item[key]) for item in choosing] for key in ("image", "label")]
+    baseline = best_threshold(*loaders)
     scores, more = [], []
     for item in items:
-        spacing_mm = _spacing_mm(nibabel.load(item["label"]))
-        prediction, truth = _loader(item["image"])() >= baseline.threshold, _loader(item["label"])() > 0
+        label = load_named_volume(item["label"])
+        prediction, truth = _voxels(item["image"]) >= baseline.threshold, label.voxels > 0
+        spacing_mm = voxel_sizes(label.affine).tolist()
         scores.append(overlap(prediction, truth, spacing_mm=spacing_mm))
         more.append(_further_scores(prediction, truth, spacing_mm))
     write_results(output, result_lines(scores, model=model, cohort=cohort, split=split, more=more))
     return baseline
 
 
-class ResultsWriter:
-    """Ignite handler that scores an evaluator's whole volumes and writes results.jsonl and CSV when it has completed.
+def _voxels(path: str) -> np.ndarray:
+    return load_named_volume(path).voxels
 
-    The evaluator's output is a list of dictionaries (decollated) with `pred`, binary and in the label's geometry
-    (Invertd, AsDiscrete), and `label`, the original one as a MetaTensor, both (1, X, Y, Z); patients come in the
-    cohort's order (no shuffling). Where it has `probability` too, a MetaTensor in the label's geometry (a copy of
-    `pred` before AsDiscrete), the lines also say how the DSC depends on the threshold.
+
+class ResultsWriter:
+    """Ignite handler that scores whole volumes during an evaluation and writes results.jsonl and CSV at its end.
+
+    The evaluator's output is a list of dictionaries (decollated) with `pred`, binary and on the label's grid (Invertd,
+    AsDiscrete), and `label`, the original label as a MetaTensor, both (1, X, Y, Z). The patients come in the cohort's
+    order, without shuffling. If a dictionary also has `probability`, a MetaTensor on the label's grid (a copy of `pred`
+    before AsDiscrete), the line tells the DSC at other thresholds, too.
 
     Args:
         path: a results.jsonl; see `write_results`.
-        model: what is evaluated, as it shall stand in tables.
-        cohort: whose patients these are, e.g. "A"; no path.
-        split: the split's name.
-        error_maps: a folder for PNG error maps of the first `n_error_maps` patients; needs `image` in the label's
-            geometry.
-        n_error_maps: how many of them.
+        model: the name of the model in tables.
+        cohort: the name of the cohort, such as "A"; not a path.
+        split: the name of the split.
+        error_maps: a folder for PNG error maps of the first `n_error_maps` patients; they need `image` on the label's
+            grid.
+        n_error_maps: the number of error maps.
 
     Raises:
         InputError: a name that looks like a path; see `overlap`.
@@ -100,16 +108,15 @@ class ResultsWriter:
         n_error_maps: int = 2,
     ) -> None:
         self.path = Path(path)
-        self.described = {"model": model, "cohort": cohort, "split": split}
-        # A name that is refused shall be refused before the hours of inference.
-        result_lines([], model=model, cohort=cohort, split=split)
+        self.described: dict[str, Any] = {"model": model, "cohort": cohort, "split": split}
+        result_lines([], **self.described)  # refuses a wrong name now, not after hours of inference
         self.error_maps = Path(error_maps) if error_maps else None
         self.n_error_maps = n_error_maps
         self.scores: list[Overlap] = []
         self.more: list[dict[str, Any]] = []
 
     def attach(self, engine: Engine) -> None:
-        """Hooks the handler to an evaluator."""
+        """Adds the handler to an evaluator."""
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.score)
         engine.add_event_handler(Events.COMPLETED, self.write)
@@ -124,11 +131,9 @@ class ResultsWriter:
             prediction, truth = output["pred"], output["label"]
             spacing_mm = spacing_of(truth)
             if spacing_mm is None:
-                raise InputError(
-                    "the evaluator's label is no MetaTensor: load it with LoadImaged, its spacing is needed"
-                )
+                raise InputError("the evaluator's label has no spacing: load it with LoadImaged, as a MetaTensor")
             if self.error_maps and len(self.scores) < self.n_error_maps:
-                self._draw(output)
+                self._draw(output, self.error_maps)
             fields = {**_further_scores(prediction[0], truth[0], spacing_mm), **self._by_threshold(output)}
             self.scores.append(overlap(prediction[0], truth[0], spacing_mm=spacing_mm))
             self.more.append(fields)
@@ -138,58 +143,41 @@ class ResultsWriter:
         lines = result_lines(self.scores, **self.described, more=self.more)
         write_results(self.path, lines)
         for (model, cohort, split), (dsc, distance) in summaries(lines).items():
-            logger.info(
-                "%s, %s %s: DSC %.3f, 95HD %.2f mm, n %d, empty %d",
-                model,
-                cohort,
-                split,
-                dsc.mean,
-                distance.mean,
-                dsc.n,
-                dsc.n_empty,
-            )
+            figures = (dsc.mean, distance.mean, dsc.n, dsc.n_empty)
+            logger.info("%s, %s %s: DSC %.3f, 95HD %.2f mm, n %d, empty %d", model, cohort, split, *figures)
+
+    @property
+    def _patient(self) -> str:
+        return f"{self.described['split']}-{len(self.scores):02d}"
 
     def _by_threshold(self, output: dict[str, Any]) -> dict[str, list[float]]:
         if "probability" not in output:
             return {}
         probability, truth = output["probability"], output["label"]
         if not _same_geometry(probability, truth):
-            logger.warning(
-                "%s-%02d: no dsc_at, as probability and label differ in geometry; copy the probability after Invertd",
-                self.described["split"],
-                len(self.scores),
-            )
+            problem = "the grids of probability and label differ; copy the probability after Invertd"
+            logger.warning("%s: no dsc_at, as %s", self._patient, problem)
             return {}
         curve = dice_at(probability[0].detach().cpu().numpy(), truth[0].detach().cpu().numpy())
         return {"dsc_at": [round(dsc, 4) for dsc in curve]}
 
-    def _draw(self, output: dict[str, Any]) -> None:
-        image, prediction, truth = (output[key][0] for key in ("image", "pred", "label"))
-        patient = f"{self.described['split']}-{len(self.scores):02d}"
-        words = [self.described["model"], self.described["cohort"], patient]
-        name = "_".join("".join(letter if letter.isalnum() else "-" for letter in word) for word in words if word)
-        affine = np.asarray(output["label"].affine.cpu())
+    def _draw(self, output: dict[str, Any], folder: Path) -> None:
+        words = [word for word in (self.described["model"], self.described["cohort"], self._patient) if word]
+        name = "_".join("".join(letter if letter.isalnum() else "-" for letter in word) for word in words)
         if not _same_geometry(output["image"], output["label"]):
-            logger.warning("%s: no error map, as image and label differ in geometry; invert the image too", name)
+            logger.warning("%s: no error map, as the grids of image and label differ; invert the image, too", name)
             return
-        arrays = [np.asarray(volume.detach().cpu()) for volume in (image, prediction, truth)]
-        save_error_map(
-            self.error_maps / f"{name}.png",  # type: ignore[operator]
-            arrays[0],
-            prediction=arrays[1],
-            truth=arrays[2],
-            affine=affine,
-            title=", ".join(word for word in words if word),
-        )
+        image, prediction, truth = (np.asarray(output[key][0].detach().cpu()) for key in ("image", "pred", "label"))
+        affine = np.asarray(output["label"].affine.cpu())
+        path, title = folder / f"{name}.png", ", ".join(words)
+        save_error_map(path, image, prediction=prediction, truth=truth, affine=affine, title=title)
 
 
-def _further_scores(
-    prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Tensor, spacing_mm: Sequence[float]
-) -> dict[str, Any]:
-    small, large = dsc_by_calibre(prediction, truth, spacing_mm)
+def _further_scores(prediction: Volume, truth: Volume, spacing_mm: Sequence[float]) -> dict[str, Any]:
+    small, large = (None if dsc is None else round(dsc, 5) for dsc in dsc_by_calibre(prediction, truth, spacing_mm))
     return {
-        "dsc_small": None if small is None else round(small, 5),
-        "dsc_large": None if large is None else round(large, 5),
+        "dsc_small": small,
+        "dsc_large": large,
         "cl_dice": round(cl_dice(prediction, truth), 5),
         "betti_errors": list(betti_errors(prediction, truth)),
         "asd_mm": round(average_surface_distance_mm(prediction, truth, spacing_mm=spacing_mm), 4),
@@ -203,16 +191,3 @@ def _same_geometry(volume: torch.Tensor, truth: MetaTensor) -> bool:
         and volume.shape == truth.shape
         and np.allclose(volume.affine.cpu(), truth.affine.cpu(), atol=TOLERANCE_MM)
     )
-
-
-def _loader(path: str) -> Callable[[], np.ndarray]:
-    return lambda: _volume(nibabel.load(path))
-
-
-def _volume(image: Any) -> np.ndarray:
-    array = np.asanyarray(image.dataobj)
-    return array.reshape(array.shape[:3]) if array.size == np.prod(array.shape[:3]) else array
-
-
-def _spacing_mm(image: Any) -> list[float]:
-    return np.linalg.norm(image.affine[:3, :3], axis=0).tolist()

@@ -1,9 +1,10 @@
-"""What the segmentation bundle needs beside MONAI: windows inside the brain, and a Dice of pairs."""
+"""Inference parts of the segmentation bundle that MONAI lacks: windows inside the brain, and the Dice of pairs."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,14 @@ BACKGROUND_LOGIT = -20.0
 
 
 class BrainWindowInferer(SliceInferer):
-    """Logits (1, 1, X, Y, Z) of a volume in RAS order, from 96x96 windows of its axial slices.
+    """Computes the logits (1, 1, X, Y, Z) of a volume in RAS order from 96x96 windows of its axial slices.
 
-    Only windows in the box round the voxels of each slice above the volume's minimum are computed, and of these only
-    such as are not constant: outside a skull-stripped brain the logit is -20.
+    In each slice, windows are computed only in the box round the voxels above the volume's minimum, and constant
+    windows are skipped. All other logits are -20, so that the outside of a skull-stripped brain costs nothing.
 
     Args:
-        overlap: share of a window that it has in common with its neighbour, 0 to 0.9.
-        batch_size: windows that the network sees at once.
+        overlap: the share of a window that overlaps with its neighbour, 0 to 0.9.
+        batch_size: number of windows that the network processes at once.
     """
 
     def __init__(self, overlap: float = 0.25, batch_size: int = 16) -> None:
@@ -36,21 +37,20 @@ class BrainWindowInferer(SliceInferer):
         )
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-        """The network's logits on `inputs` (1, 1, X, Y, Z)."""
-        self.cval = low = float(inputs.min())  # what a slice narrower than a window is padded with
+        """The network's logits (1, 1, X, Y, Z) for `inputs` of the same shape."""
+        self.cval = low = float(inputs.min())  # the padding of a slice that is narrower than a window
         logits = torch.full_like(inputs, BACKGROUND_LOGIT)
-        for z in range(inputs.shape[-1]):  # a box for each: near its top a brain is narrow
+        for z in range(inputs.shape[-1]):  # a box for each slice, as a brain is narrow near its top
             start, end = generate_spatial_bounding_box(inputs[0, :, :, :, z], select_fn=lambda pixels: pixels > low)
             if all(stop > begin for begin, stop in zip(start, end, strict=True)):
                 box: Any = (..., *map(slice, start, end), slice(z, z + 1))
-                inside: Any = super().__call__(
-                    inputs[box], lambda windows: _on_varied(network, windows), *args, **kwargs
-                )
+                inside: Any = super().__call__(inputs[box], partial(_on_varied, network), *args, **kwargs)
                 logits[box] = inside
         return logits
 
 
 def _on_varied(network: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
+    """The logits of windows (B, 1, 96, 96); the network does not process constant windows."""
     varied = windows.amax((1, 2, 3)) > windows.amin((1, 2, 3))
     logits = torch.full_like(windows, BACKGROUND_LOGIT)
     if varied.any():
@@ -59,14 +59,14 @@ def _on_varied(network: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
 
 
 class NameBySubjectd(MapTransform):
-    """Predictions that SaveImaged names after their `subject`, where there is one: a cohort's files may share a name.
+    """Makes SaveImaged name predictions after their `subject`, if there is one, as a cohort's files may share a name.
 
     Args:
-        keys: of the predictions, MetaTensors.
+        keys: the keys of the predictions, which are MetaTensors.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The dictionary, its predictions renamed."""
+        """The dictionary with the new file names in its predictions' metadata."""
         out = dict(data)
         if "subject" in out:
             for key in self.key_iterator(out):
@@ -75,13 +75,15 @@ class NameBySubjectd(MapTransform):
 
 
 class PooledDice:
-    """Callable: Dice of a network on pairs, all their voxels taken as one; a warning where it finds no vessel at all.
+    """A callable that returns the Dice of a network on pairs, with the voxels of all pairs pooled.
+
+    It logs a warning if the network finds no vessel in any pair.
 
     Args:
-        network: image (B, 1, 96, 96) to logits.
+        network: from images (B, 1, 96, 96) to logits.
         pairs: a data set of dictionaries with `image` and `label`.
         threshold: of the probability.
-        n: at most so many pairs, drawn once.
+        n: largest number of pairs, which are drawn once.
         seed: of the draw.
     """
 
@@ -95,7 +97,7 @@ class PooledDice:
 
     @torch.no_grad()
     def __call__(self) -> float:
-        """The Dice, 0 to 1; 1 where neither has a vessel."""
+        """The Dice, 0 to 1; 1 if neither predictions nor labels have a vessel."""
         training, device = self.network.training, next(self.network.parameters()).device
         self.network.eval()
         both = found = true = 0.0
@@ -107,7 +109,5 @@ class PooledDice:
             true += float(label.sum())
         self.network.train(training)
         if true and not found:
-            _logger.warning(
-                "the network finds no vessel at all in the validation pairs: it answers background everywhere"
-            )
+            _logger.warning("the network finds no vessel at all in the validation pairs: it predicts background only")
         return 2 * both / (found + true) if found + true else 1.0

@@ -1,4 +1,4 @@
-"""The half U-Net: the paper's segmentation network."""
+"""The half U-Net, the paper's segmentation network."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class _ConvBlock(nn.Sequential):
 
 
 class HalfUNet(nn.Module):
-    """Vessel logits (B, 1, H, W) of images (B, 1, H, W) of any intensity; H and W are multiples of 16.
+    """A U-Net from images (B, 1, H, W) of any intensity to vessel logits (B, 1, H, W); H and W are multiples of 16.
 
-    Each image is brought to zero mean and unit variance by the first layer: feed it windows of the size it was trained
-    on, 96x96. Five levels of w, 2w, 4w, 8w, 16w channels, two 3x3 convolutions each.
+    The first layer normalises each image to zero mean and unit variance, so give it windows of the size that it was
+    trained on, 96x96. Its five levels have w, 2w, 4w, 8w, 16w channels and two 3x3 convolutions each.
 
     Args:
-        width: channels of the first level, w; 32 in the paper (half of Ronneberger's 64).
+        width: number of channels of the first level, w; 32 in the paper (half of Ronneberger's 64).
         dropout: rate between the two convolutions of each level.
-        activation: of the logits, a module without weights; `nn.Sigmoid()` for an exported network that answers
-            probabilities.
+        activation: a module without weights that is applied to the logits; with `nn.Sigmoid()`, an exported network
+            returns probabilities.
 
     Source: Livne et al. 2019, doi:10.3389/fnins.2019.00097; Ronneberger et al. 2015, arXiv:1505.04597.
     """
@@ -46,9 +46,9 @@ class HalfUNet(nn.Module):
         self.activation = activation or nn.Identity()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, 1, H, W), or what the activation makes of them, of the image (B, 1, H, W)."""
+        """The logits (B, 1, H, W) of the image (B, 1, H, W), after the activation if there is one."""
         low, high = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
-        # The range first: beside it the 1e-5 in the norm is small, whatever the image's unit.
+        # Scale to [0, 1] first, so that the 1e-5 in the norm is small whatever the image's unit.
         x = self.normalise((image - low) / (high - low).clamp_min(1e-30))
         skips = []
         for i, block in enumerate(self.down):

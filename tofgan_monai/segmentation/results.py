@@ -1,21 +1,23 @@
-"""The artefact results.jsonl, with its CSV summary beside it: who reads, writes or averages it does so here.
+"""The file results.jsonl and the CSV summary beside it; this module reads, writes and averages them.
 
-One line is one patient under one model:
+A line holds the scores of one patient under one model:
 
     {"model": "U-Net on real pairs", "cohort": "A", "split": "test", "patient": "test-03",
      "dsc": 0.87, "hd95_mm": 3.2, "empty": "", "dsc_small": 0.71, "dsc_large": 0.93,
-     "cl_dice": 0.84, "betti_errors": [7, 2, 0], "asd_mm": 0.4, "average_hausdorff_mm": 0.3, "dsc_at": [0.62, ... 0.58], "n": 14}
+     "cl_dice": 0.84, "betti_errors": [7, 2, 0], "asd_mm": 0.4, "average_hausdorff_mm": 0.3,
+     "dsc_at": [0.62, ... 0.58], "n": 14}
 
-`patient` is the split's name and the position in that split's list in cohort.json, from 00; a line never holds a
-subject's name or a path. `n` is the number of patients in that evaluation; for `empty` see
-`metrics.segmentation.overlap`. `dsc_small` and `dsc_large` are the DSC of the vessels below 1.5 mm in diameter and of
-the others (see `metrics.segmentation.calibre`), null where the truth has none of them. `cl_dice` and the errors in the
-number of components, loops and cavities are of `metrics.topology`, the average surface distance and the average
-Hausdorff distance in mm of `metrics.distances`. `dsc_at`, where the vessels' probability was kept, holds the DSC at its
-thresholds 0.05, 0.10, ... 0.95 (`thresholds.PROBABILITIES`). All these may be missing: older files have none of them.
+`patient` is the name of the split and the position in that split's list in cohort.json, from 00; a line never holds a
+subject's name or a path. `n` is the number of patients in that evaluation; `metrics.segmentation.overlap` explains
+`empty`. `dsc_small` and `dsc_large` are the DSC of the vessels below 1.5 mm in diameter and of the others (see
+`metrics.segmentation.calibre`), null if the truth has none of them. `metrics.segmentation.topology` defines `cl_dice`
+and the errors in the numbers of components, loops and cavities; `metrics.segmentation.distances` defines the average
+surface distance and the average Hausdorff distance in mm. `dsc_at`, if the vessels' probability was kept, holds the DSC
+at the thresholds 0.05, 0.10, ... 0.95 (`threshold_baseline.PROBABILITIES`). Older files may lack any of these fields;
+their `avd_mm` is read as `average_hausdorff_mm`.
 
-Lines of the same model, cohort and split are replaced, all others are kept, so several evaluations may share one file
-and each may be repeated. Lines that hold no `patient` but a `measure` are other results of a study: they are kept and
+Lines of the same model, cohort and split are replaced and all others are kept. So several evaluations may share a file,
+and each may be repeated. Lines with a `measure` and without a `patient` are other results of a study; they are kept but
 not read here.
 """
 
@@ -23,21 +25,21 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
 from tofgan_monai.metrics.segmentation.overlap import SCORES, Overlap, Summary, summarise
 
 GROUP = ("model", "cohort", "split")
-BASELINE_MODEL = "Best single threshold"  # chosen on the heads it is scored on
+BASELINE_MODEL = "Best single threshold"  # chosen on the heads that are scored
 VALIDATION_BASELINE_MODEL = "Best single threshold of the validation patients"
 TEXT_FIELDS = (*GROUP, "patient", "empty")
+RENAMED = {"avd_mm": "average_hausdorff_mm"}  # older names of fields
 
 Line = dict[str, Any]
 
@@ -45,22 +47,21 @@ Line = dict[str, Any]
 def result_lines(
     scores: Sequence[Overlap], *, model: str, cohort: str, split: str, more: Sequence[Mapping[str, Any]] | None = None
 ) -> list[Line]:
-    """Lines of results.jsonl for the patients of a split, in its order.
+    """The lines of results.jsonl for the patients of a split, in the split's order.
 
     Args:
         scores: one for each patient.
-        model: what was evaluated.
-        cohort: whose patients these are.
-        split: the split's name.
+        model: the name of the model.
+        cohort: the name of the cohort.
+        split: the name of the split.
         more: further fields for each patient's line, in the same order.
 
     Raises:
         InputError: a model, cohort or split that looks like a path.
     """
     described = {"model": model, "cohort": cohort, "split": split}
-    more = [{}] * len(scores) if more is None else more
     paths = [
-        f"{key} {text!r} looks like a path; results are shared, give it a plain name"
+        f"{key} {text!r} looks like a path; results are shared, so give it a plain name"
         for key, text in described.items()
         if "/" in text or "\\" in text
     ]
@@ -76,15 +77,15 @@ def result_lines(
             **fields,
             "n": len(scores),
         }
-        for index, (score, fields) in enumerate(zip(scores, more, strict=True))
+        for index, (score, fields) in enumerate(zip(scores, more or [{}] * len(scores), strict=True))
     ]
 
 
 def read_results(path: str | os.PathLike) -> list[Line]:
-    """The patients' lines of a results.jsonl, checked; other results of a study are passed over.
+    """The patients' lines of a results.jsonl after a check; other results of a study are left out.
 
     Raises:
-        InputError: no such file, or lines that are not results (all of them named).
+        InputError: no such file, or lines that are not results (the error names all of them).
     """
     return [line for line in _read_all(Path(path)) if not _is_of_a_study(line)]
 
@@ -98,12 +99,11 @@ def _read_all(path: Path) -> list[Line]:
     for number, row in enumerate(rows, start=1):
         try:
             line = json.loads(row)
-            if _is_of_a_study(line):
-                lines.append(line)
-                continue
-            has_text = all(isinstance(line[key], str) for key in TEXT_FIELDS)
-            if not has_text or not all(np.isfinite(line[key]) for key in SCORES):
-                raise TypeError(f"it needs text for {', '.join(TEXT_FIELDS)} and numbers for {', '.join(SCORES)}")
+            if not _is_of_a_study(line):
+                has_text = all(isinstance(line[key], str) for key in TEXT_FIELDS)
+                if not has_text or not all(math.isfinite(line[key]) for key in SCORES):
+                    raise TypeError(f"it needs text for {', '.join(TEXT_FIELDS)} and numbers for {', '.join(SCORES)}")
+                line = {RENAMED.get(key, key): value for key, value in line.items()}
             lines.append(line)
         except (ValueError, KeyError, TypeError) as error:
             problems.append(f"{path}, line {number}: not a result ({error}); repeat the evaluation that wrote it")
@@ -113,19 +113,17 @@ def _read_all(path: Path) -> list[Line]:
 
 
 def write_results(path: str | os.PathLike, lines: Sequence[Line]) -> None:
-    """Puts patients' lines into a results.jsonl, in place of those of the same model, cohort and split.
+    """Writes patients' lines into a results.jsonl, in place of lines of the same model, cohort and split.
 
-    The summary beside it has the same name and ends in `.csv`: a row per model, cohort and split.
+    The summary beside it has the same name with the ending `.csv`, and a row for each model, cohort and split.
 
     Raises:
-        InputError: the file that is there holds something else, or the folder cannot be written to.
+        InputError: the existing file holds something else, or the folder cannot be written to.
     """
     path = Path(path)
     new = {_group(line) for line in lines}
-    there = _read_all(path) if path.exists() else []
-    kept = [line for line in there if _is_of_a_study(line) or _group(line) not in new]
-    lines = [*kept, *lines]
-    patients = [line for line in lines if not _is_of_a_study(line)]
+    existing = _read_all(path) if path.exists() else []
+    lines = [*(line for line in existing if _is_of_a_study(line) or _group(line) not in new), *lines]
     with written_whole(path) as temporary:
         temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     with (
@@ -134,11 +132,10 @@ def write_results(path: str | os.PathLike, lines: Sequence[Line]) -> None:
     ):
         writer = csv.writer(stream)
         writer.writerow([*GROUP, "n", "n_empty", "dsc_mean", "dsc_sd", "hd95_mm_mean", "hd95_mm_sd"])
-        for group, (dsc, distance) in summaries(patients).items():
-            scores = (dsc.mean, dsc.sd, distance.mean, distance.sd)
-            writer.writerow(
-                [*group, dsc.n, dsc.n_empty, *("" if score is None else f"{score:.5f}" for score in scores)]
-            )
+        for group, (dsc, distance) in summaries(line for line in lines if not _is_of_a_study(line)).items():
+            figures = (dsc.mean, dsc.sd, distance.mean, distance.sd)
+            row = ["" if figure is None else f"{figure:.5f}" for figure in figures]
+            writer.writerow([*group, dsc.n, dsc.n_empty, *row])
 
 
 def summaries(lines: Iterable[Line]) -> dict[tuple[str, str, str], tuple[Summary, Summary]]:
@@ -146,12 +143,11 @@ def summaries(lines: Iterable[Line]) -> dict[tuple[str, str, str], tuple[Summary
     groups: dict[tuple[str, str, str], list[Line]] = {}
     for line in lines:
         groups.setdefault(_group(line), []).append(line)
-    return {
-        group: tuple(
-            summarise([line[score] for line in members], [bool(line["empty"]) for line in members]) for score in SCORES
-        )  # type: ignore[misc]
-        for group, members in groups.items()
-    }
+
+    def summary(score: str, members: list[Line]) -> Summary:
+        return summarise([line[score] for line in members], [bool(line["empty"]) for line in members])
+
+    return {group: (summary(SCORES[0], members), summary(SCORES[1], members)) for group, members in groups.items()}
 
 
 def _is_of_a_study(line: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A DICOM series as a volume, after everything that makes a series no volume has been looked for."""
+"""Reading a DICOM series as a volume, after a check for everything that would make the volume wrong."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from nibabel.affines import from_matvec
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.volumes.scans import is_dicom
 
 STEP_TOLERANCE_MM = 0.02
-"""How far two steps between slices may differ: scanners round positions, and anonymisers round them again."""
+"""How much the steps between slices may differ: scanners round positions, and anonymisers round them again."""
 
 _DERIVED = ("DERIVED", "PROJECTION IMAGE", "MIP", "MNIP", "MAX_IP", "MIN_IP", "MPR", "REFORMATTED")
 _ENHANCED = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3", "1.2.840.10008.5.1.4.1.1.4.4")
@@ -30,13 +31,13 @@ class _Slice(NamedTuple):
 
 
 def read_series(folder: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
-    """The voxels (X, Y, Z), float32, and the affine (4, 4) to RAS millimetres of the one DICOM series in a folder.
+    """The voxels (X, Y, Z), float32, and the affine (4, 4) to RAS millimetres of the DICOM series in a folder.
 
-    The same voxels and affine as MONAI's `LoadImage` gives for that folder.
+    MONAI's `LoadImage` gives the same voxels and affine for that folder.
 
     Raises:
-        InputError: files that cannot be read, several series, an enhanced multi-frame object, a MIP or another derived
-            series, missing, duplicate or unevenly spaced slices (beyond `STEP_TOLERANCE_MM`).
+        InputError: files that cannot be read; several series; an enhanced multi-frame object; a MIP or another derived
+            series; missing or duplicate slices, or slices whose steps differ by more than `STEP_TOLERANCE_MM`.
     """
     import itk
 
@@ -50,16 +51,16 @@ def read_series(folder: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     problems = []
     if lost:
         problems.append(
-            f"{len(lost)} DICOM files that cannot be read as slices, truncated or no images ({_some(lost)}); copy them "
-            "again or move them out of the folder"
+            f"{len(lost)} DICOM files cannot be read as slices ({_some(lost)}); they are truncated or hold no image: "
+            "copy them again or move them out of the folder"
         )
     if len(series) > 1:
         described = "; ".join(
-            f'"{_description(files[0])}", {len(files)} files from {_name(files[0])}' for files in series
+            f'"{_description(files[0])}", {len(files)} files from {os.path.basename(files[0])}' for files in series
         )
         problems.append(
-            f"{len(series)} series in one folder ({described}); give each a folder of its own, or name the TOF "
-            'one by --image "{subject}/FOLDER"'
+            f"{len(series)} series in one folder ({described}); put each into a folder of its own, or choose the TOF "
+            'series by --image "{subject}/FOLDER"'
         )
     if len(series) != 1:
         raise InputError(problems or ["no DICOM image that can be read; copy the series again"])
@@ -70,12 +71,13 @@ def read_series(folder: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
             raise InputError(problems)
         volume = itk.imread(_sorted_files(slices, series[0]), itk.F)
     except RuntimeError as error:
-        raise InputError([*problems, f"the series cannot be read ({_last_line(error)}); copy it again"]) from error
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise InputError([*problems, f"the series cannot be read ({reason}); copy it again"]) from error
     return _as_ras(volume)
 
 
 def _series_in(folder: str | os.PathLike) -> list[list[str]]:
-    """Files by series, told apart exactly as MONAI's ITKReader does."""
+    """The files of each series; series are told apart in the same way as by MONAI's ITKReader."""
     import itk
 
     names = itk.GDCMSeriesFileNames.New()
@@ -100,7 +102,7 @@ def _header(file: str) -> _Slice:
     tags = _tags(file)
     directions = _numbers(tags.get("0020|0037", ""), 6)
     return _Slice(
-        _name(file),
+        os.path.basename(file),
         [word.strip().upper() for word in tags.get("0008|0008", "").split("\\")],
         tags.get("0008|0016", ""),
         int(tags.get("0028|0008") or 1),
@@ -128,7 +130,7 @@ def _problems_of(slices: Sequence[_Slice]) -> list[str]:
     if derived:
         problems.append(
             f"a MIP or another derived series: the ImageType of {_some([one.file for one in derived])} is "
-            f"{'/'.join(derived[0].image_type)}; give the source slices of the angiography"
+            f"{'/'.join(derived[0].image_type)}; give the source slices of the angiography instead"
         )
     unplaced = [one.file for one in slices if one.position is None or one.normal is None]
     if unplaced:
@@ -139,7 +141,7 @@ def _problems_of(slices: Sequence[_Slice]) -> list[str]:
 
 
 def _problems_of_steps(slices: Sequence[_Slice]) -> list[str]:
-    """Missing, duplicate and unevenly spaced slices, by their places along the normal."""
+    """Problems with missing, duplicate and unevenly spaced slices, found by the positions along the normal."""
     placed = sorted((float(one.position @ slices[0].normal), one.file) for one in slices)  # type: ignore[operator]
     places, files = np.array([place for place, _ in placed]), [file for _, file in placed]
     steps = np.diff(places)
@@ -147,7 +149,7 @@ def _problems_of_steps(slices: Sequence[_Slice]) -> list[str]:
     double = np.flatnonzero(steps < STEP_TOLERANCE_MM)
     if len(double):
         shown = ", ".join(f"{files[i]} and {files[i + 1]} at {places[i]:.2f} mm" for i in double[:3])
-        problems.append(f"{len(double)} duplicate slices ({shown}); keep one of each place")
+        problems.append(f"{len(double)} duplicate slices ({shown}); keep one at each position")
     kept = np.flatnonzero(np.append(steps >= STEP_TOLERANCE_MM, True)) if len(steps) else np.arange(len(places))
     gaps = np.diff(places[kept])
     if not len(gaps):
@@ -159,14 +161,10 @@ def _problems_of_steps(slices: Sequence[_Slice]) -> list[str]:
     if holes:
         shown = ", ".join(f"{files[kept[i]]} and {files[kept[i + 1]]} ({gaps[i]:.2f} mm)" for i in holes[:3])
         n_missing = int(sum(n_steps[i] - 1 for i in holes))
-        problems.append(
-            f"{n_missing} missing slices, between {shown}, where the step is {step:.2f} mm; export the whole series"
-        )
+        problems.append(f"{n_missing} missing slices, between {shown}; the step is {step:.2f} mm: export all slices")
     if len(odd) > len(holes):
-        problems.append(
-            f"unevenly spaced slices, from {gaps.min():.2f} to {gaps.max():.2f} mm apart; export the original series, "
-            "or resample it to one spacing"
-        )
+        apart = f"from {gaps.min():.2f} to {gaps.max():.2f} mm apart"
+        problems.append(f"unevenly spaced slices, {apart}; export the original series, or resample it to one spacing")
     return problems
 
 
@@ -178,10 +176,9 @@ def _sorted_files(slices: Sequence[_Slice], files: Sequence[str]) -> list[str]:
 def _as_ras(volume) -> tuple[np.ndarray, np.ndarray]:
     import itk
 
-    affine = np.eye(4)
-    affine[:3, :3] = itk.array_from_matrix(volume.GetDirection()) @ np.diag(np.array(volume.GetSpacing()))
-    affine[:3, 3] = np.array(volume.GetOrigin())
-    return itk.array_from_image(volume).transpose(2, 1, 0), _LPS_TO_RAS @ affine
+    axes = itk.array_from_matrix(volume.GetDirection()) * np.array(volume.GetSpacing())
+    affine = _LPS_TO_RAS @ from_matvec(axes, np.array(volume.GetOrigin()))
+    return itk.array_from_image(volume).transpose(2, 1, 0), affine
 
 
 def _description(file: str) -> str:
@@ -191,13 +188,5 @@ def _description(file: str) -> str:
         return "unreadable"
 
 
-def _name(file: str) -> str:
-    return os.path.basename(file)
-
-
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1].strip()

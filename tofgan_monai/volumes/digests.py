@@ -1,4 +1,4 @@
-"""Digests by which volumes are known again."""
+"""Digests that identify volumes by their content, whatever their files are called."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256
 from tofgan_monai.volumes.volume import load_volume
 
 
 def content_digest(path: str | os.PathLike) -> str:
-    """The SHA-256 of a file, or of all files of a DICOM series' folder."""
+    """The SHA-256 of a file, or of all files in the folder of a DICOM series."""
     if not os.path.isdir(path):
         return sha256(path)
     files = sorted(file for file in Path(path).iterdir() if file.is_file())
@@ -22,17 +21,12 @@ def content_digest(path: str | os.PathLike) -> str:
 
 
 def voxels_digest(path: str | os.PathLike) -> str:
-    """16 hexadecimal digits of a volume's shape and values, whatever its file's name, compression and type."""
-    voxels = load_volume(path).voxels
+    """16 hexadecimal digits of a volume's shape and values; neither the file's name nor its data type matters."""
+    return array_digest(load_volume(path).voxels)
+
+
+def array_digest(voxels: np.ndarray) -> str:
+    """16 hexadecimal digits of an array's shape and its values as float32."""
     digest = hashlib.sha256(str(voxels.shape).encode())
     digest.update(np.ascontiguousarray(voxels, "<f4").data)
     return digest.hexdigest()[:16]
-
-
-def why_unreadable(path: str | os.PathLike) -> str:
-    """Why a volume cannot be read; empty where it can."""
-    try:
-        load_volume(path)
-    except InputError as error:
-        return f"{path}: {error}"
-    return ""

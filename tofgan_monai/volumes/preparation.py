@@ -1,4 +1,9 @@
-"""Volumes made ready: a cohort prepared into a folder of masked volumes, and that folder's pairs in a stack."""
+"""From a checked cohort to a prepared folder: volumes masked by the brain, on their own grid, as NIfTI.
+
+This does not read a bundle's `sampling` block, which begins with prepared files: a prepared volume keeps the grid and
+the orientation of its source, so that labels can be scored against the originals, and sources are read by
+`load_volume`, which refuses what `tofgan check` refuses. The one step that both have is `SkullStripd`.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +25,14 @@ from tqdm import tqdm
 
 from tofgan_monai.errors import InputError, unwrapped
 from tofgan_monai.files import write_json, written_whole
-from tofgan_monai.volumes.cohort import UNSPLIT, cohort_path, read_cohort, write_cohort
+from tofgan_monai.volumes.cohort import FILES, cohort_path, read_splits, write_cohort
 from tofgan_monai.volumes.digests import content_digest
-from tofgan_monai.volumes.splits import SPLITS
+from tofgan_monai.volumes.kinds import kind_of
 from tofgan_monai.volumes.transforms.bias_field import BiasFieldCorrectiond
 from tofgan_monai.volumes.transforms.denoise import RicianDenoised
 from tofgan_monai.volumes.transforms.skull_strip import Method, SkullStripd
-from tofgan_monai.volumes.volume import binary_label, geometry_differences, load_volume
+from tofgan_monai.volumes.volume import binary_label, geometry_differences, load_named_volume
 
-_KEYS = ("image", "label", "mask")
 _RECORD = "preparation.json"
 
 
@@ -42,70 +46,60 @@ def prepare(
     workers: int = 1,
     force: bool = False,
 ) -> Path:
-    """The cohort.json of the prepared folder: a folder a subject with image, label and mask on the input's own grid.
+    """Writes a prepared folder and returns its cohort.json; each subject's image, label and mask keep their own grid.
 
-    Image and label are 0 outside the brain, all are NIfTI. Nothing is resampled or turned. A subject that is prepared
-    already, from the same files by content, is left as it is, so a run that was stopped goes on. A computed mask stays
-    in the subject's folder; where it was corrected by hand since, the subject is prepared again with it.
+    Image and label are 0 outside the brain, all files are NIfTI, and nothing is resampled or turned. A subject that is
+    prepared already from files of the same content stays as it is, so a run that was stopped can be continued. A
+    computed mask stays in the subject's folder; if someone has corrected it, the subject is prepared again with it.
 
     Args:
         cohort: cohort.json or its folder, as `tofgan check` wrote it.
         output: the prepared folder.
-        skull_strip: `given` takes the cohort's masks, `computed` computes them (even where the cohort has some), `none`
-            leaves head and all, and the masks out.
+        skull_strip: `given` takes the cohort's masks, `computed` computes them (even if the cohort has some), `none`
+            keeps the whole head and leaves the masks out.
         bias_field: correct the image's shading by N4.
-        denoise: rid the image of Rician noise.
-        workers: processes.
-        force: prepare everything anew, masks and all.
+        denoise: remove Rician noise from the image.
+        workers: number of processes.
+        force: prepare everything anew, computed masks too.
 
     Raises:
-        InputError: what is wrong with the subjects (the others are prepared by then), or `output` was prepared in
-            another way.
+        InputError: what is wrong with the subjects (all others have been prepared then), or `output` was prepared with
+            other settings.
     """
     output = Path(os.path.abspath(output))
     if cohort_path(cohort) == cohort_path(output):
         raise InputError(f"{output}: holds the cohort itself; choose another output folder")
-    items = read_cohort(cohort, "all")
+    splits = read_splits(cohort)
+    items = [item for members in splits.values() for item in members]
     settings = {"skull_strip": skull_strip, "bias_field": bias_field, "denoise": denoise}
     steps = _steps(skull_strip, bias_field=bias_field, denoise=denoise)
-    if not force:
-        _refuse_other_settings(output, settings)
+    before = _read(output)
+    if not force and before and before != settings:
+        was, now = (", ".join(f"{name} {value}" for name, value in said.items()) for said in (before, settings))
+        raise InputError(
+            f"{output}: was prepared with {was}, not {now}; choose another folder, or prepare with --force"
+        )
     write_json(output / _RECORD, settings)
     task = partial(_prepare_subject, output=output, steps=steps, settings=settings, force=force)
     results = list(tqdm(_mapped(task, items, workers), "preparing", len(items), unit="volume", disable=None))
     problems = [problem for _, wrong in results for problem in wrong]
     if problems:
         raise InputError(problems)
-    prepared = {
-        item["subject"]: {key: item[key] for key in ("subject", "patient", "simulated") if key in item} | files
-        for item, (files, _) in zip(items, results, strict=True)
-    }
-    present = json.loads(cohort_path(cohort).read_text(encoding="utf-8"))
-    splits = {split: read_cohort(cohort, split) for split in (*SPLITS, UNSPLIT) if split in present}
-    kept = {split: [prepared[item["subject"]] for item in members] for split, members in splits.items()}
-    return write_cohort(output, kept)
+    files = {item["subject"]: paths for item, (paths, _) in zip(items, results, strict=True)}
+
+    def prepared(item: Mapping[str, Any]) -> dict[str, Any]:
+        named = {key: item[key] for key in ("subject", "patient") if key in item}
+        return named | files[item["subject"]] | {"kind": kind_of(item)}
+
+    return write_cohort(output, {split: list(map(prepared, members)) for split, members in splits.items()})
 
 
 def _steps(skull_strip: Method, *, bias_field: bool, denoise: bool) -> Compose:
-    # The mask comes first: the noise is then judged within the brain, and N4 sees nothing but brain.
-    steps: list[Any] = [SkullStripd(_KEYS[:2], method=skull_strip, allow_missing_keys=True)]
+    # The mask comes first, so that the noise is estimated in the brain and N4 sees the brain alone.
+    steps: list[Any] = [SkullStripd(FILES[:2], method=skull_strip, allow_missing_keys=True)]
     steps += [RicianDenoised()] if denoise else []
     steps += [BiasFieldCorrectiond()] if bias_field else []
     return Compose(steps)
-
-
-def _refuse_other_settings(output: Path, settings: Mapping[str, Any]) -> None:
-    record = output / _RECORD
-    before = json.loads(record.read_text(encoding="utf-8")) if record.exists() else settings
-    if before != settings:
-        raise InputError(
-            f"{output}: was prepared with {_said(before)}, not {_said(settings)}; choose another folder, or --force to "
-            "prepare it all anew"
-        )
-
-
-def _said(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
 def _mapped(task: Any, items: Sequence[Any], workers: int) -> Iterator[tuple[dict[str, str], list[str]]]:
@@ -119,7 +113,7 @@ def _mapped(task: Any, items: Sequence[Any], workers: int) -> Iterator[tuple[dic
 def _prepare_subject(
     item: Mapping[str, Any], *, output: Path, steps: Compose, settings: Mapping[str, Any], force: bool
 ) -> tuple[dict[str, str], list[str]]:
-    """The files of one prepared subject by key, and what was wrong instead."""
+    """The files of one prepared subject by key, and the problems that prevented them."""
     try:
         return _prepared(item, output / item["subject"], steps, settings, force=force), []
     except (InputError, RuntimeError, OSError) as error:
@@ -133,60 +127,58 @@ def _prepare_subject(
 def _prepared(
     item: Mapping[str, Any], folder: Path, steps: Compose, settings: Mapping[str, Any], *, force: bool
 ) -> dict[str, str]:
-    computed = settings["skull_strip"] == "computed"
-    keys = _KEYS if settings["skull_strip"] == "given" else _KEYS[:2]
-    sources = {key: item[key] for key in keys if item.get(key)}
-    if settings["skull_strip"] == "given" and "mask" not in sources:
+    method = settings["skull_strip"]
+    sources = {key: item[key] for key in FILES[: 3 if method == "given" else 2] if item.get(key)}
+    if method == "given" and "mask" not in sources:
         raise InputError("no brain mask in the cohort; add one, or skull-strip with computed or none")
     made_from = {**settings, "label_values": item.get("label_values")}
     made_from |= {key: content_digest(path) for key, path in sources.items()}
-    targets = {key: folder / f"{key}.nii.gz" for key in _KEYS}
-    record = {} if force else _record_of(folder)
-    whole = all(targets[key].exists() for key in [*sources, *(["mask"] if computed else [])])
+    targets = {key: folder / f"{key}.nii.gz" for key in FILES}
+    record = {} if force else _read(folder)
+    whole = all(targets[key].exists() for key in [*sources, *(["mask"] if method == "computed" else [])])
     if whole and record == made_from | _mask_digest(folder):
         return {key: os.fspath(path) for key, path in targets.items() if path.exists()}
 
     volumes = _loaded(item, sources)
-    own = (
-        record.get("image", made_from["image"]) == made_from["image"]
-        and record.get("skull_strip", "computed") == "computed"
-    )
-    if computed and own and not force and targets["mask"].exists():
+    # A mask in the folder is taken unless it was given or belongs to another image.
+    is_own = record.get("image", made_from["image"]) == made_from["image"]
+    is_own &= record.get("skull_strip", "computed") == "computed"
+    if method == "computed" and is_own and not force and targets["mask"].exists():
         volumes |= _loaded(item, {"mask": os.fspath(targets["mask"])})
     done = steps({"subject": item["subject"], **volumes})
     (folder / _RECORD).unlink(missing_ok=True)
-    for key in reversed(_KEYS):  # the mask first: what took long is kept when the rest is interrupted
+    for key in reversed(FILES):  # the mask first, as it took longest: it is kept if the rest is interrupted
         if key in done:
             _write(done[key], targets[key], key=key)
         else:
             targets[key].unlink(missing_ok=True)
     write_json(folder / _RECORD, made_from | _mask_digest(folder))
-    return {key: os.fspath(targets[key]) for key in _KEYS if key in done}
+    return {key: os.fspath(targets[key]) for key in FILES if key in done}
 
 
 def _loaded(item: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, MetaTensor]:
-    """Volumes (1, X, Y, Z) by key, the label and the mask binary."""
+    """Volumes (1, X, Y, Z) by key; the label and the mask are binary."""
     loaded: dict[str, MetaTensor] = {}
     grid = None
     for key, path in paths.items():
+        voxels, affine, *_ = load_named_volume(path)
+        grid = grid or (voxels.shape, affine)
         try:
-            volume = load_volume(path)
-            voxels = volume.voxels if key == "image" else (volume.voxels > 0).astype(np.uint8)
             if key == "label":
-                voxels = binary_label(volume.voxels, item.get("label_values"))
+                voxels = binary_label(voxels, item.get("label_values"))
+            problems = geometry_differences((voxels.shape, affine), grid, "the image's")
         except InputError as error:
-            raise InputError([f"{path}: {problem}" for problem in error.problems]) from error
-        grid = grid or (voxels.shape, volume.affine)
-        differences = geometry_differences((voxels.shape, volume.affine), grid, "the image's")
-        if differences:
-            raise InputError([f"{path}: {difference}" for difference in differences])
-        loaded[key] = MetaTensor(
-            torch.from_numpy(np.ascontiguousarray(voxels)[None]), affine=torch.from_numpy(volume.affine)
-        )
+            problems = error.problems
+        if problems:
+            raise InputError([f"{path}: {problem}" for problem in problems])
+        if key == "mask":
+            voxels = (voxels > 0).astype(np.uint8)
+        tensor = torch.from_numpy(np.ascontiguousarray(voxels)[None])
+        loaded[key] = MetaTensor(tensor, affine=torch.from_numpy(affine))
     return loaded
 
 
-def _write(volume: MetaTensor, path: Path, *, key: str) -> str:
+def _write(volume: MetaTensor, path: Path, *, key: str) -> None:
     """Writes a volume as NIfTI; an image of whole numbers as int16, which loses nothing and is half as large."""
     voxels = np.asarray(volume[0])
     if key == "image" and np.abs(voxels).max() < 2**15 and (voxels == np.rint(voxels)).all():
@@ -195,11 +187,10 @@ def _write(volume: MetaTensor, path: Path, *, key: str) -> str:
     image.header.set_xyzt_units("mm")
     with written_whole(path) as temporary:
         nib.save(image, temporary)
-    return os.fspath(path)
 
 
-def _record_of(folder: Path) -> dict[str, Any]:
-    """What the subject was prepared from; empty where it was not, or not wholly."""
+def _read(folder: Path) -> dict[str, Any]:
+    """What the record in a folder says of its preparation; empty if there is no record or it cannot be read."""
     try:
         return json.loads((folder / _RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,9 +1,9 @@
-"""Which files of a folder are whose image, label and brain mask: plain folders, BIDS trees, DICOM exports.
+"""Finding each subject's image, label and brain mask in a folder: plain folders, BIDS trees, DICOM exports.
 
-A pattern is a path relative to the folder. `{subject}` stands for the scan's name and `{session}` for a session's, `*`
-for anything within a name, `**/` for any folders between and a last `/**` for any folder of a DICOM series. `.nii.gz`
-at its end finds `.nii` too, and the folder of a series counts as one file. The label's and the mask's patterns are
-filled in with what the image's pattern found.
+A pattern is a path relative to the folder. `{subject}` stands for the scan's name, `{session}` for the session's name,
+`*` for any text within a name, `**/` for any folders, and `/**` at the end for any folder of a DICOM series. `.nii.gz`
+at the end finds `.nii` too, and the folder of a series counts as one file. What the image's pattern found for
+`{subject}` and `{session}` is filled into the patterns of the label and the mask.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TOKEN = re.compile(r"(\{[^}]*\}|/\*\*$|\*\*/|\*)")
 
 
 class Layout(NamedTuple):
-    """Patterns that belong together; of several for a label or a mask, the first that finds any file is taken."""
+    """Patterns that belong together; if a label or a mask has several, the first that finds any file is used."""
 
     image: str
     label: tuple[str, ...]
@@ -41,7 +41,7 @@ LAYOUTS = (PLAIN, BIDS, DICOM)
 
 @dataclass(frozen=True)
 class Scan:
-    """One image with what belongs to it. `subject` names the scan; scans of one `patient` stay in one split."""
+    """One image with its label and mask. `subject` is the scan's name; all scans of a `patient` stay in one split."""
 
     subject: str
     patient: str
@@ -51,7 +51,7 @@ class Scan:
 
 
 class Found(NamedTuple):
-    """Scans sorted by subject, and what is wrong or odd about the files."""
+    """The scans of a folder, sorted by subject, and the problems and warnings about its files."""
 
     scans: list[Scan]
     problems: list[str]
@@ -61,66 +61,74 @@ class Found(NamedTuple):
 def find_scans(
     folder: str | os.PathLike, *, image: str | None = None, label: str | None = None, mask: str | None = None
 ) -> Found:
-    """The scans below a folder, each with its label and mask where there are any.
+    """The scans below a folder, each with its label and its mask if there are any.
 
-    Without a pattern for the image the first of `LAYOUTS` that finds one is taken: plain folders, BIDS, DICOM.
+    Without a pattern for the image, the first of `LAYOUTS` that finds an image is used: plain folders, BIDS, DICOM.
+
+    Args:
+        folder: holds the subjects.
+        image: pattern of the images; see this module's docstring.
+        label: pattern of the vessel labels.
+        mask: pattern of the brain masks.
 
     Raises:
         InputError: no such folder, no image in it, or a pattern without `{subject}`.
     """
     folder = Path(os.path.abspath(folder))
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the one that holds the subjects")
-    for option, pattern in (("--image", image), ("--label", label), ("--mask", mask)):
-        _refuse_odd_pattern(option, pattern)
+        raise InputError(f"{folder}: no such folder; give the folder that holds the subjects")
+    given = {"image": image, "label": label, "mask": mask}
+    for kind, pattern in given.items():
+        _refuse_odd_pattern(kind, pattern)
     paths = _volumes_below(folder)
     layouts = LAYOUTS if image is None else (Layout(image, PLAIN.label, PLAIN.mask),)
-    for layout in layouts:
-        matches = _matches(layout.image, paths)
-        if matches:
-            break
-    else:
+    layout = next((layout for layout in layouts if _matches(layout.image, paths)), None)
+    if layout is None:
         tried = ", ".join(layout.image for layout in layouts)
         raise InputError(
             f"{folder}: no image found by {tried}; name the files by a pattern relative to the folder, such as "
             '--image "{subject}_tof.nii.gz" (a NIfTI file, or the folder of a DICOM series)'
         )
     found = Found([], [], [])
+    matches = _matches(layout.image, paths)
     labels = _choose((label,) if label else layout.label, matches, paths)
     masks = _choose((mask,) if mask else layout.mask, matches, paths)
     for keys, images in sorted(matches.items()):
         parts = dict(keys)
         subject = "_".join(parts.values())
-        scan_image = _one(subject, "image", layout.image, images, found.problems)
-        scan_label = _one(subject, "label", labels, _filled_in(labels, parts, paths), found.problems)
-        scan_mask = _one(subject, "mask", masks, _filled_in(masks, parts, paths), found.problems)
-        if scan_image:
-            patient = default_patient(parts["subject"])
-            rest = {"label": scan_label, "mask": scan_mask}
-            below = {kind: folder / name for kind, name in rest.items() if name}
-            found.scans.append(Scan(subject, patient, folder / scan_image, **below))
-    for option, pattern, chosen in (("--label", label, "label"), ("--mask", mask, "mask")):
-        if pattern and all(getattr(scan, chosen) is None for scan in found.scans):
-            found.problems.append(
-                f"{folder}: no {chosen} found by {option} {pattern}; mend the pattern or leave it out"
-            )
+        files: dict[str, Path] = {}
+        for kind, pattern, fitting in (
+            ("image", layout.image, images),
+            ("label", labels, _filled_in(labels, parts, paths)),
+            ("mask", masks, _filled_in(masks, parts, paths)),
+        ):
+            if len(fitting) > 1:
+                found.problems.append(
+                    f"{subject}: {len(fitting)} files or series match as {kind} ({', '.join(fitting)}); "
+                    f'name one by a narrower pattern than --{kind} "{pattern}"'
+                )
+            files |= {kind: folder / fitting[0]} if fitting else {}
+        found.scans.append(Scan(subject, default_patient(parts["subject"]), **files))
+    for kind, pattern in given.items():
+        if pattern and all(getattr(scan, kind) is None for scan in found.scans):
+            found.problems.append(f"{folder}: no {kind} found by --{kind} {pattern}; correct or omit the pattern")
     found.warnings.extend(_orphans(labels, found.scans, folder, paths))
     return found
 
 
-def _refuse_odd_pattern(option: str, pattern: str | None) -> None:
+def _refuse_odd_pattern(kind: str, pattern: str | None) -> None:
     if pattern is None:
         return
     names = re.findall(r"\{([^}]*)\}", pattern)
     if "subject" not in names or set(names) - {"subject", "session"}:
         raise InputError(
-            f"{option} {pattern}: a pattern needs {{subject}} where the subject's name stands, may have {{session}}, "
-            'and nothing else in braces; for example "{subject}_tof.nii.gz"'
+            f"--{kind} {pattern}: write {{subject}} in place of the subject's name; a pattern may have {{session}} and "
+            'nothing else in braces, for example "{subject}_tof.nii.gz"'
         )
 
 
 def _volumes_below(folder: Path) -> list[str]:
-    """NIfTI files and folders of DICOM series, relative to the folder; links are followed, hidden files left out."""
+    """NIfTI files and folders of DICOM series, relative to the folder; links are followed, hidden files are not."""
     volumes = []
     seen = set()
     for root, folders, files in os.walk(folder, followlinks=True):
@@ -139,7 +147,7 @@ def _volumes_below(folder: Path) -> list[str]:
 
 
 def is_dicom(path: str | os.PathLike) -> bool:
-    """Whether a file is a DICOM object by its 128-byte preamble, or should be one by its name; a DICOMDIR is none."""
+    """Whether a file is a DICOM object by its name or by its 128-byte preamble; a DICOMDIR does not count."""
     name = os.path.basename(path).lower()
     if name == "dicomdir" or name.endswith((".nii", ".nii.gz", ".json", ".tsv", ".txt")):
         return False
@@ -169,7 +177,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _matches(pattern: str, paths: list[str]) -> dict[tuple[tuple[str, str], ...], list[str]]:
-    """Paths that fit the pattern, by what its placeholders stand for."""
+    """The paths that fit a pattern, grouped by the values of its placeholders."""
     matches: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for path in paths:
         match = _compiled(pattern).fullmatch(path)
@@ -181,7 +189,7 @@ def _matches(pattern: str, paths: list[str]) -> dict[tuple[tuple[str, str], ...]
 
 
 def _filled_in(pattern: str | None, parts: Mapping[str, str], paths: list[str]) -> list[str]:
-    """Paths that fit the pattern with its placeholders replaced."""
+    """The paths that fit a pattern after values have replaced its placeholders."""
     if pattern is None:
         return []
     expression = _compiled(pattern).pattern
@@ -194,19 +202,8 @@ def _filled_in(pattern: str | None, parts: Mapping[str, str], paths: list[str]) 
 
 def _choose(patterns: tuple[str, ...], matches: Mapping, paths: list[str]) -> str | None:
     """The first pattern that finds a file for any of the scans."""
-    for pattern in patterns:
-        if any(_filled_in(pattern, dict(keys), paths) for keys in matches):
-            return pattern
-    return None
-
-
-def _one(subject: str, kind: str, pattern: str | None, paths: list[str], problems: list[str]) -> str | None:
-    if len(paths) > 1:
-        problems.append(
-            f"{subject}: {len(paths)} files or series match as {kind} ({', '.join(paths)}); "
-            f'name one by a narrower pattern than --{kind} "{pattern}"'
-        )
-    return paths[0] if paths else None
+    finds = (pattern for pattern in patterns if any(_filled_in(pattern, dict(keys), paths) for keys in matches))
+    return next(finds, None)
 
 
 def _orphans(labels: str | None, scans: list[Scan], folder: Path, paths: list[str]) -> list[str]:
@@ -216,6 +213,6 @@ def _orphans(labels: str | None, scans: list[Scan], folder: Path, paths: list[st
 
 
 def default_patient(subject: str) -> str:
-    """`sub-01` of `sub-01_ses-02_run-1`, as BIDS names are built; any other name is a patient of its own."""
+    """The patient in a subject's name: `sub-01` of the BIDS name `sub-01_ses-02_run-1`, any other name itself."""
     match = re.match(r"sub-[^_]+", subject)
     return match[0] if match else subject

@@ -1,4 +1,4 @@
-"""Who is whose scan, and which patients train, validate and test."""
+"""Which patient each scan belongs to, and which patients are for training, validation and test."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import csv
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ SPLITS = ("training", "validation", "test")
 
 
 class Split(NamedTuple):
-    """Scans by the name of their split, and what is wrong or odd about it."""
+    """Scans by the name of their split, and the problems and warnings about the split."""
 
     scans: dict[str, list[Scan]]
     problems: list[str]
@@ -28,48 +29,44 @@ class Split(NamedTuple):
 def with_patients(
     scans: Iterable[Scan], folder: str | os.PathLike, *, patient_pattern: str | None = None
 ) -> list[Scan]:
-    """The scans with their patients: by a pattern, else by participants.tsv, else as their names say.
+    """The scans with the patients' names from a pattern, else from participants.tsv, else from the files' names.
 
     Args:
-        scans: as found; `sub-01_ses-01` is a scan of the patient `sub-01` already.
-        folder: where a participants.tsv with the columns participant_id and patient (or patient_id) may lie.
-        patient_pattern: regular expression searched in the subject's name; its first group, or all it matches, is the
-            patient's name.
+        scans: as `find_scans` returns them; `sub-01_ses-01` already is a scan of the patient `sub-01`.
+        folder: may hold a participants.tsv with the columns participant_id and patient (or patient_id).
+        patient_pattern: regular expression to search for in the subject's name; its first group, or its whole match if
+            it has no group, is the patient's name.
 
     Raises:
-        InputError: the pattern is none or fits not every subject, or the table leaves a subject out.
+        InputError: the pattern is no regular expression or does not fit every subject, or the table omits a subject.
     """
     if patient_pattern is not None:
-        return _patients_by_pattern(scans, patient_pattern)
+        return _named(
+            scans,
+            partial(_found_by, patient_pattern),
+            f"--patient-pattern {patient_pattern} finds no patient in this name; widen it",
+        )
     table = _patients_in(Path(folder) / "participants.tsv")
     if not table:
         return list(scans)
-    known, problems = [], []
-    for scan in scans:
-        patient = table.get(scan.subject) or table.get(scan.patient)
-        known.append(replace(scan, patient=patient or scan.patient))
-        if not patient:
-            problems.append(f"{scan.subject}: has no patient in {folder}/participants.tsv; fill in its row")
-    if problems:
-        raise InputError(problems)
-    return known
+    remedy = f"has no patient in {folder}/participants.tsv; fill in its row"
+    return _named(scans, lambda scan: table.get(scan.subject) or table.get(scan.patient), remedy)
 
 
-def _patients_by_pattern(scans: Iterable[Scan], pattern: str) -> list[Scan]:
+def _named(scans: Iterable[Scan], patient_of: Callable[[Scan], str | None], problem: str) -> list[Scan]:
+    patients = {scan: patient_of(scan) for scan in scans}
+    nameless = [f"{scan.subject}: {problem}" for scan, patient in patients.items() if not patient]
+    if nameless:
+        raise InputError(nameless)
+    return [replace(scan, patient=str(patient)) for scan, patient in patients.items()]
+
+
+def _found_by(pattern: str, scan: Scan) -> str | None:
     try:
-        expression = re.compile(pattern)
+        match = re.search(pattern, scan.subject)
     except re.error as error:
         raise InputError(f"--patient-pattern {pattern}: not a regular expression ({error}); try ^([^_]+)") from error
-    known, problems = [], []
-    for scan in scans:
-        match = expression.search(scan.subject)
-        if match and (match[1] if expression.groups else match[0]):
-            known.append(replace(scan, patient=match[1] if expression.groups else match[0]))
-        else:
-            problems.append(f"{scan.subject}: --patient-pattern {pattern} finds no patient in this name; widen it")
-    if problems:
-        raise InputError(problems)
-    return known
+    return match and match[1 if match.re.groups else 0]
 
 
 def _patients_in(table: Path) -> dict[str, str]:
@@ -85,21 +82,19 @@ def _patients_in(table: Path) -> dict[str, str]:
 
 
 def split_by_fractions(scans: Sequence[Scan], fractions: Sequence[float], seed: int) -> Split:
-    """Whole patients, shuffled by the seed, in parts as near to the fractions as can be.
+    """The scans split by whole patients, shuffled by the seed, in parts as close to the fractions as possible.
 
-    From three patients on every part whose fraction is not 0 has one at least. Two patients train and test, one trains.
+    With three patients or more, every part whose fraction is not 0 gets at least one. Of two patients, one is for
+    training and one for the test; a single patient is for training.
 
     Raises:
-        InputError: not three fractions from 0 to 1 whose sum is 1.
+        InputError: not three fractions from 0 to 1 with the sum 1.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise InputError(
-            f"fractions {_joined(fractions)}: three numbers for training, validation and test with the sum 1 are "
-            "needed, such as 0.6, 0.15, 0.25"
-        )
+        raise InputError(f"fractions {_joined(fractions)}: give three numbers with the sum 1, such as 0.6, 0.15, 0.25")
     n = len({scan.patient for scan in scans})
     counts = [int(n * fraction + 1e-9) for fraction in fractions]
-    # The largest remainders first; a part that is still empty goes before all.
+    # Patients that are left over go to empty parts first, then to the parts with the largest remainders.
     by_need = sorted(range(3), key=lambda i: (counts[i] > 0, counts[i] - n * fractions[i]))
     for i in [i for i in by_need if fractions[i] > 0][: n - sum(counts)]:
         counts[i] += 1
@@ -115,32 +110,36 @@ def split_by_fractions(scans: Sequence[Scan], fractions: Sequence[float], seed: 
 
 
 def split_by_counts(scans: Sequence[Scan], counts: Sequence[int], seed: int) -> Split:
-    """Whole patients, shuffled by the seed: so many for training, validation and test; those left over are warned of.
+    """The scans split by whole patients, shuffled by the seed, with given numbers of patients in each part.
+
+    A warning names each scan of the patients who are left over.
+
+    Args:
+        scans: with their patients.
+        counts: numbers of patients for training, validation and test.
+        seed: of the shuffling.
 
     Raises:
         InputError: not three counts, or more patients than there are.
     """
-    # By a hash: the order is the same in every version of every library, and a new patient moves few others.
+    # Shuffled by a hash: the order is the same in every version of every library, and a new patient moves few others.
     patients = sorted(
         {scan.patient for scan in scans}, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest()
     )
     if len(counts) != 3 or min(counts) < 0 or sum(counts) > len(patients):
-        raise InputError(
-            f"counts {_joined(counts)}: three numbers for training, validation and test are needed, with a sum of at "
-            f"most {len(patients)}, the number of patients"
-        )
-    split_of = dict(
-        zip(patients, [name for name, n in zip(SPLITS, counts, strict=True) for _ in range(n)], strict=False)
-    )
+        remedy = f"give three numbers with a sum of at most {len(patients)}, the number of patients"
+        raise InputError(f"counts {_joined(counts)}: {remedy}")
+    splits = [name for name, n in zip(SPLITS, counts, strict=True) for _ in range(n)]
+    split_of = dict(zip(patients, splits, strict=False))
     return _assigned(scans, {scan.subject: split_of.get(scan.patient) for scan in scans})
 
 
 def split_by_lists(scans: Sequence[Scan], lists: Mapping[str, str | os.PathLike | Sequence[str]]) -> Split:
-    """Patients, or single scans, as named for each split; those in no list are warned of.
+    """The scans split by lists of patients or of single scans; a warning names each scan that is in no list.
 
     Args:
         scans: with their patients.
-        lists: for each split names, or text with commas between them, or a file with one a line.
+        lists: for each split a list of names, a text with commas between the names, or a file with a name per line.
     """
     split_of: dict[str, str] = {}
     problems = []
@@ -148,7 +147,7 @@ def split_by_lists(scans: Sequence[Scan], lists: Mapping[str, str | os.PathLike 
         for name in _names(given):
             named = [scan for scan in scans if name in (scan.patient, scan.subject)]
             if not named:
-                problems.append(f"{name}: listed for {split}, but no patient or subject has this name; mend the list")
+                problems.append(f"{name}: no patient or subject has this name; correct the list for {split}")
             for scan in named:
                 if split_of.setdefault(scan.subject, split) != split:
                     problems.append(_in_two_splits(scan.patient, (split_of[scan.subject], split)))
@@ -165,13 +164,13 @@ def _names(given: str | os.PathLike | Sequence[str]) -> list[str]:
         try:
             given = Path(given).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{given}: not a readable list ({error}); give a text file, one name a line") from error
+            raise InputError(f"{given}: not a readable list ({error}); give a file with a name per line") from error
     names = re.split(r"[,\n]", given) if isinstance(given, str) else given
     return [name.strip() for name in names if name.strip()]
 
 
 def _in_two_splits(patient: str, splits: Iterable[str]) -> str:
-    return f"{patient}: patient in two splits, {' and '.join(sorted(splits))}; all scans of a patient belong in one"
+    return f"{patient}: patient in two splits, {' and '.join(sorted(splits))}; put all scans of a patient into one"
 
 
 def _assigned(scans: Sequence[Scan], split_of: dict[str, str | None]) -> Split:

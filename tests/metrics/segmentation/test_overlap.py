@@ -43,10 +43,6 @@ def test_two_points_lie_their_distance_apart_in_mm(axis: int) -> None:
     assert result.hd95_mm == pytest.approx(7 * SPACING_MM[axis], rel=1e-6)
 
 
-def test_half_shifted_cube_scores_half() -> None:
-    assert overlap(blob(4, 4, 4), blob(6, 4, 4), spacing_mm=(1, 1, 1)).dsc == pytest.approx(0.5)
-
-
 def test_the_larger_of_both_directions_counts() -> None:
     truth = blob(2, 2, 2)
     prediction = truth | blob(14, 18, 10)

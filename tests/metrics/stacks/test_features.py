@@ -92,35 +92,24 @@ def test_inception_has_the_parameters_of_the_original(inception):
     assert sum(name.endswith("conv.weight") for name in inception.state_dict()) == 94
 
 
-@pytest.mark.parametrize(
-    ("name", "shape"),
-    [
-        ("Conv2d_1a_3x3.conv.weight", (32, 3, 3, 3)),
-        ("Conv2d_2b_3x3.bn.weight", (64,)),
-        ("Conv2d_3b_1x1.conv.weight", (80, 64, 1, 1)),
-        ("Conv2d_4a_3x3.conv.weight", (192, 80, 3, 3)),
-        ("Mixed_5b.branch1x1.conv.weight", (64, 192, 1, 1)),
-        ("Mixed_5b.branch5x5_1.bn.running_var", (48,)),
-        ("Mixed_5b.branch_pool.conv.weight", (32, 192, 1, 1)),
-        ("Mixed_5c.branch5x5_2.conv.weight", (64, 48, 5, 5)),
-        ("Mixed_5d.branch3x3dbl_1.conv.weight", (64, 288, 1, 1)),
-        ("Mixed_6a.branch3x3.conv.weight", (384, 288, 3, 3)),
-        ("Mixed_6a.branch3x3dbl_3.conv.weight", (96, 96, 3, 3)),
-        ("Mixed_6b.branch7x7_2.conv.weight", (128, 128, 1, 7)),
-        ("Mixed_6c.branch7x7_3.conv.weight", (192, 160, 7, 1)),
-        ("Mixed_6d.branch7x7dbl_2.conv.weight", (160, 160, 7, 1)),
-        ("Mixed_6e.branch7x7dbl_5.conv.weight", (192, 192, 1, 7)),
-        ("Mixed_7a.branch3x3_2.conv.weight", (320, 192, 3, 3)),
-        ("Mixed_7a.branch7x7x3_2.conv.weight", (192, 192, 1, 7)),
-        ("Mixed_7a.branch7x7x3_4.conv.weight", (192, 192, 3, 3)),
-        ("Mixed_7b.branch3x3_2a.conv.weight", (384, 384, 1, 3)),
-        ("Mixed_7b.branch3x3dbl_1.conv.weight", (448, 1280, 1, 1)),
-        ("Mixed_7c.branch3x3dbl_3b.conv.weight", (384, 384, 3, 1)),
-        ("Mixed_7c.branch_pool.bn.bias", (192,)),
-    ],
-)
-def test_inception_layers_have_torchvisions_names_and_shapes(inception, name, shape):
-    assert tuple(inception.state_dict()[name].shape) == shape
+SHAPES = {
+    "Conv2d_1a_3x3.conv.weight": (32, 3, 3, 3), "Conv2d_2b_3x3.bn.weight": (64,),
+    "Conv2d_3b_1x1.conv.weight": (80, 64, 1, 1), "Conv2d_4a_3x3.conv.weight": (192, 80, 3, 3),
+    "Mixed_5b.branch1x1.conv.weight": (64, 192, 1, 1), "Mixed_5b.branch5x5_1.bn.running_var": (48,),
+    "Mixed_5b.branch_pool.conv.weight": (32, 192, 1, 1), "Mixed_5c.branch5x5_2.conv.weight": (64, 48, 5, 5),
+    "Mixed_5d.branch3x3dbl_1.conv.weight": (64, 288, 1, 1), "Mixed_6a.branch3x3.conv.weight": (384, 288, 3, 3),
+    "Mixed_6a.branch3x3dbl_3.conv.weight": (96, 96, 3, 3), "Mixed_6b.branch7x7_2.conv.weight": (128, 128, 1, 7),
+    "Mixed_6c.branch7x7_3.conv.weight": (192, 160, 7, 1), "Mixed_6d.branch7x7dbl_2.conv.weight": (160, 160, 7, 1),
+    "Mixed_6e.branch7x7dbl_5.conv.weight": (192, 192, 1, 7), "Mixed_7a.branch3x3_2.conv.weight": (320, 192, 3, 3),
+    "Mixed_7a.branch7x7x3_2.conv.weight": (192, 192, 1, 7), "Mixed_7a.branch7x7x3_4.conv.weight": (192, 192, 3, 3),
+    "Mixed_7b.branch3x3_2a.conv.weight": (384, 384, 1, 3), "Mixed_7b.branch3x3dbl_1.conv.weight": (448, 1280, 1, 1),
+    "Mixed_7c.branch3x3dbl_3b.conv.weight": (384, 384, 3, 1), "Mixed_7c.branch_pool.bn.bias": (192,),
+}  # fmt: skip
+
+
+def test_inception_layers_have_torchvisions_names_and_shapes(inception):
+    state = inception.state_dict()
+    assert {name: tuple(state[name].shape) for name in SHAPES} == SHAPES
 
 
 @torch.no_grad()

@@ -145,7 +145,7 @@ def test_bad_features_are_named():
         feature_stats(np.zeros((1, 4)))
     with pytest.raises(InputError, match="0 features"):
         feature_stats([])
-    with pytest.raises(InputError, match=r"shape \(2, 5\) where \(n, 4\)"):
+    with pytest.raises(InputError, match=r"shape \(2, 5\); they must be \(n, 4\)"):
         feature_stats([np.zeros((2, 4)), np.zeros((2, 5))])
     with pytest.raises(InputError, match="not finite"):
         feature_stats(np.full((8, 4), np.nan))

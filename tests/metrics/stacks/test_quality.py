@@ -121,6 +121,6 @@ def test_constant_pairs_are_measured_without_nan():
 
 @pytest.mark.parametrize("n", [6, 11])
 def test_sets_that_are_too_small_are_named_before_anything_is_computed(n):
-    with pytest.raises(InputError, match=f"n of {n} pairs; 7 or more, .*synthetic 10, real 12, others 14"):
+    with pytest.raises(InputError, match=f"n of {n} pairs; 7 or more .*synthetic 10, real 12, others 14"):
         quality(draw(10, 2), draw(12, 0), draw(14, 1), extractor := Coarse(), n=n)
     assert extractor.n_seen == 0

@@ -1,1 +1,1 @@
-"""How good a segmentation of a volume is."""
+"""Measures of how good the segmentation of a volume is."""

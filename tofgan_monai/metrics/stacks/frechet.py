@@ -1,4 +1,4 @@
-"""The Frechet distance between the features of two stacks, in seconds at 2048 dimensions and in bounded memory."""
+"""The Frechet distance between the features of two stacks; 2048 dimensions take seconds, and memory is bounded."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Features = np.ndarray | torch.Tensor
 
 @dataclass(frozen=True, eq=False)
 class FeatureStats:
-    """The Gaussian fitted to n features of d dimensions, all float64.
+    """A Gaussian fitted to n features of d dimensions, in float64.
 
     Attributes:
         mean: (d,).
-        n: how many features.
-        extractor: the name of what made them.
-        covariance: (d, d), where n >= d; else None.
-        factor: (n, d), where n < d: the covariance is `factor.T @ factor`; else None.
+        n: number of features.
+        extractor: name of the extractor of the features.
+        covariance: (d, d) if n >= d; otherwise None.
+        factor: (n, d) if n < d, with `factor.T @ factor` as the covariance; otherwise None.
     """
 
     mean: np.ndarray
@@ -45,41 +45,49 @@ class FeatureStats:
     factor: np.ndarray | None = None
 
     def root(self) -> np.ndarray:
-        """A matrix R (at most d rows, d) with the covariance R.T @ R."""
+        """A matrix R with d columns and at most d rows, so that R.T @ R is the covariance."""
         if self.factor is not None:
             return self.factor
         try:
             return linalg.cholesky(self.covariance, check_finite=False)
         except linalg.LinAlgError:
             variances, axes = linalg.eigh(self.covariance, check_finite=False)
-            kept = variances > len(variances) * np.finfo(float).eps * variances[-1]  # the others are rounding
+            kept = variances > len(variances) * np.finfo(float).eps * variances[-1]  # the others are rounding errors
             return np.sqrt(variances[kept])[:, None] * axes[:, kept].T
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes an `.npz`, whole or not at all."""
+        """Writes the statistics to an `.npz` file, whole or not at all."""
         present = {name: value for name, value in vars(self).items() if value is not None}
         with written_whole(path) as temporary, open(temporary, "wb") as stream:
             np.savez(stream, **present)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> FeatureStats:
-        """What `save` wrote; an InputError if the file is missing or another one."""
+        """The statistics that `save` wrote.
+
+        Raises:
+            InputError: the file is missing or holds something else.
+        """
         try:
             with np.load(path, allow_pickle=False) as content:
                 stored = dict(content)
             return cls(**{**stored, "n": int(stored["n"]), "extractor": str(stored["extractor"])})
         except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
-            raise InputError(f"{path}: no readable statistics of features ({error}); delete it") from error
+            raise InputError(f"{path}: no readable statistics of features ({error}); delete the file") from error
 
 
 def feature_stats(features: Features | Iterable[Features], extractor: str = "") -> FeatureStats:
-    """Mean and covariance (n - 1) of features (n, d), given at once or in chunks of rows of any size.
+    """Mean and covariance (n - 1) of features (n, d), given as one array or in chunks of rows of any size.
 
-    No more than some 2 d rows are held at a time. Each is centred on its own block's mean before it is squared, so that
-    a mean far from 0 costs no digits.
+    About 2 d rows are in memory at a time. Each block of rows is centred on its own mean before it is squared, so that
+    a mean far from 0 does not cost precision.
+
+    >>> stats = feature_stats(np.array([[0.0], [2.0], [4.0]]))
+    >>> stats.mean.item(), stats.covariance.item()
+    (2.0, 4.0)
 
     Raises:
-        InputError: fewer than two features, values that are not finite, or chunks of differing width.
+        InputError: fewer than two features, values that are not finite, or chunks of different width.
 
     Source: Chan, Golub and LeVeque 1983, doi:10.1080/00031305.1983.10483115 (blocks merged).
     """
@@ -87,13 +95,13 @@ def feature_stats(features: Features | Iterable[Features], extractor: str = "") 
     first = next(blocks, np.empty((0, 1)))
     n, d = first.shape
     if n < 2:
-        raise InputError(f"{n} features; a covariance needs two or more")
+        raise InputError(f"{n} features; give two or more for a covariance")
     if n < d:
         return FeatureStats(mean := first.mean(axis=0), n, extractor, factor=(first - mean) / math.sqrt(n - 1))
     n, mean, scatter = 0, np.zeros(d), np.zeros((d, d))
     for block in chain([first], blocks):
         centre = block.mean(axis=0)
-        block -= centre  # in place: blocks are copies
+        block -= centre  # in place, as blocks are copies
         step, share = centre - mean, len(block) / (n + len(block))
         scatter += block.T @ block + np.outer(step, n * share * step)
         mean += share * step
@@ -102,17 +110,17 @@ def feature_stats(features: Features | Iterable[Features], extractor: str = "") 
 
 
 def _blocks(chunks: Iterable[Features]) -> Iterator[np.ndarray]:
-    """The rows as float64 blocks of d to 2 d rows; only the last may have fewer."""
+    """Yields the rows as float64 blocks of d to 2 d rows; only the last block may have fewer."""
     waiting: list[np.ndarray] = []
     d = 0
     for chunk in chunks:
         d = d or chunk.shape[-1]
         if chunk.ndim != 2 or chunk.shape[1] != d:
-            raise InputError(f"features of shape {tuple(chunk.shape)} where (n, {d}) is needed")
+            raise InputError(f"features of shape {tuple(chunk.shape)}; they must be (n, {d})")
         for start in range(0, len(chunk), d):
             waiting.append(np.asarray(chunk[start : start + d]).astype(np.float64))
             if not np.isfinite(waiting[-1]).all():
-                raise InputError("features that are not finite; are the images in [-1, 1] and the weights whole?")
+                raise InputError("features are not finite; check the images, in [-1, 1], and the weights")
             if sum(map(len, waiting)) >= max(d, 2):
                 block, waiting = np.concatenate(waiting), []
                 yield block
@@ -123,18 +131,22 @@ def _blocks(chunks: Iterable[Features]) -> Iterator[np.ndarray]:
 def frechet_distance(a: FeatureStats, b: FeatureStats) -> float:
     """Squared Frechet distance between two Gaussians fitted to features; 0 when equal, lower is closer.
 
-    Biased upwards for small n: compare only equal n and the same extractor.
+    It is biased upwards for small n: compare only distances of equal n and of the same extractor.
+
+    >>> features = np.array([[0.0], [2.0], [4.0]])
+    >>> frechet_distance(feature_stats(features), feature_stats(features + 3))
+    9.0
 
     Raises:
-        InputError: the two were fitted with different extractors.
+        InputError: the two Gaussians are of different extractors or dimensions.
 
     Source: Heusel et al. 2017, arXiv:1706.08500, eq. 6.
     """
     if (a.extractor, a.mean.shape) != (b.extractor, b.mean.shape):
         kinds = " and ".join(f"{stats.extractor} ({len(stats.mean)} dimensions)" for stats in (a, b))
         raise InputError(f"features of {kinds}; fit both with the same extractor")
-    # With C = R.T @ R, the eigenvalues of C_a C_b are the squared singular values of R_a R_b.T, hence the eigenvalues
-    # of a symmetric matrix that has no more rows than either root: no matrix square root is needed.
+    # With C = R.T @ R, the eigenvalues of C_a C_b are the squared singular values of R_a R_b.T. So they are eigenvalues
+    # of a symmetric matrix with no more rows than either root, and no matrix square root is needed.
     roots = sorted((a.root(), b.root()), key=len)
     product = roots[0] @ roots[1].T
     shared = np.sqrt(np.maximum(linalg.eigvalsh(product @ product.T, check_finite=False), 0)).sum()
@@ -150,13 +162,14 @@ def stack_stats(
     cache: Path | None = None,
     channel: str = "image",
 ) -> FeatureStats:
-    """Mean and covariance of the features of a stack's images, label maps, or both jointly.
+    """Mean and covariance of the features of a stack's images, of its label maps, or of both joined.
 
     Args:
         path: the stack's `.npy`.
         extractor: see `tofgan_monai.metrics.stacks.features`.
-        n: so many pairs, drawn without replacement by the seed; all by default.
-        cache: a folder that keeps the result: it is used again for the same extractor, channel, n, seed and stack only.
+        n: number of pairs, drawn without replacement by the seed; all by default.
+        seed: of the draw.
+        cache: folder that keeps the result for the next call with the same extractor, channel, n, seed and stack.
         channel: "image", "label" or "pair".
 
     Raises:
@@ -179,7 +192,7 @@ def stack_stats(
 def _stats_without_each_patient(
     path: Path, extractor: Extractor, n: int, seed: int, channel: str
 ) -> Iterator[FeatureStats]:
-    """As `stack_stats`, each time without one of the patients that the manifest tells of."""
+    """Yields the statistics of `stack_stats` without each of the patients in the manifest in turn."""
     stack, manifest = open_stack(path)
     rows = drawn(len(stack), n, seed)
     patients = patients_of_pairs(path, manifest)[rows]
@@ -192,7 +205,7 @@ def _stats_without_each_patient(
 def _n_of_each(paths: Sequence[str | os.PathLike], n: int | None) -> int:
     sizes = {path: len(PairDataset(path)) for path in paths}
     n = min(sizes.values()) if n is None else n
-    short = [f"{path}: {size} pairs, ask for 2 to {size}, not {n}" for path, size in sizes.items() if n > size or n < 2]
+    short = [f"{path}: {size} pairs; ask for 2 to {size}, not {n}" for path, size in sizes.items() if n > size or n < 2]
     if short:
         raise InputError(short)
     return n
@@ -210,22 +223,22 @@ def compare_stacks(
     over_patients: bool = False,
     channel: str = "image",
 ) -> list[dict[str, Any]]:
-    """The distance of each stack to the real one, n pairs against n (by default the smallest's), a line for each.
+    """The Frechet distance between a real stack and each other stack, as a line of results for each stack.
 
     Args:
         real: the reference.
-        stacks: what is compared with it.
+        stacks: the stacks that are compared with it.
         extractor: see `tofgan_monai.metrics.stacks.features`.
-        n: pairs of each.
-        seed: of their draw.
+        n: number of pairs of each stack, the reference too; by default as many as the smallest stack has.
+        seed: of the draw of the pairs.
         cache: see `stack_stats`.
-        output: takes the lines as JSON, one each; they replace what it held.
+        output: a file for the lines, one JSON object per line; it is replaced.
         over_patients: adds the distance without each patient of the reference, and the 95% interval from these.
-        channel: what is compared: "image", "label", or "pair", both jointly.
+        channel: what is compared: "image", "label", or "pair", which joins the features of both.
 
     Raises:
-        InputError: stacks that cannot be read or hold fewer than n pairs, all of them named; a reference that does not
-            tell of two patients, where they are asked for; another channel.
+        InputError: stacks that cannot be read or hold fewer than n pairs, all of them named; with `over_patients`, a
+            reference whose manifest does not tell two patients apart; another channel.
     """
     measure = measure_of(extractor, channel)
     n = _n_of_each([real, *stacks], n)

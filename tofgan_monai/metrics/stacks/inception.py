@@ -1,9 +1,9 @@
-"""Inception-v3 as the FID needs it, up to its 2048 pooled features; the layers carry torchvision's names.
+"""Inception-v3 for the FID, up to its 2048 pooled features; the layers have the same names as in torchvision.
 
-Built from tables instead of a class for each block. It differs from torchvision's network where the original FID
-weights do: average pooling does not count the padding, and the last block pools by the maximum. There is no classifier
-and no auxiliary head. Names, shapes and blocks are tested, but the real weights file was not at hand: the features
-could not be compared with those of the original network.
+The blocks are built from tables, not from a class for each block. The network differs from torchvision's in the same
+way as the original FID weights: average pooling does not count the padding, and the last block pools by the maximum.
+There is no classifier and no auxiliary head. Tests check names, shapes and blocks. But the file of the original weights
+was not available, so the features have not been compared with those of the original network.
 
 Sources: Szegedy et al. 2015, arXiv:1512.00567; the FID's variant after Heusel et al. 2017, arXiv:1706.08500.
 """
@@ -30,7 +30,7 @@ halving_maximum = partial(F.max_pool2d, kernel_size=3, stride=2)
 
 
 def inception_v3() -> nn.Sequential:
-    """The network from images (B, 3, 299, 299) in [-1, 1] to features (B, 2048), with random weights."""
+    """A network from images (B, 3, 299, 299) in [-1, 1] to features (B, 2048), with random weights."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         Conv2d_1a_3x3=convolution(3, 32, 3, stride=2),  # (B, 32, 149, 149)
         Conv2d_2a_3x3=convolution(32, 32, 3),
@@ -57,7 +57,7 @@ def inception_v3() -> nn.Sequential:
 
 
 def convolution(n_in: int, n_out: int, kernel: Kernel, stride: int = 1, padding: Kernel = 0) -> nn.Sequential:
-    """A convolution without bias, batch normalisation and ReLU."""
+    """A block of a convolution without bias, a batch normalisation and a ReLU."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv=nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=False),
         bn=nn.BatchNorm2d(n_out, eps=0.001),
@@ -67,15 +67,16 @@ def convolution(n_in: int, n_out: int, kernel: Kernel, stride: int = 1, padding:
 
 
 class Mixed(nn.Module):
-    """Branches of convolutions side by side, their ends joined along the channels.
+    """A block of parallel branches of convolutions, whose outputs are joined along the channels.
 
-    The convolutions are called BRANCH, or BRANCH_1, BRANCH_2 ... where a branch has several; two that share an input
-    are a list in the table and end in `a` and `b`. Those of stride 1 keep the size, those of stride 2 have no padding.
+    A convolution is called BRANCH, or BRANCH_1, BRANCH_2 ... if the branch has several. Two convolutions with the same
+    input are a list in the table, and their names end in `a` and `b`. Convolutions of stride 1 keep the image's size;
+    those of stride 2 have no padding.
 
     Args:
-        n_in: channels in.
-        branches: the layers of each branch, in the order in which their ends are joined.
-        pool: comes first in `branch_pool`.
+        n_in: number of input channels.
+        branches: the layers of each branch, in the order in which their outputs are joined.
+        pool: the first step of `branch_pool`.
     """
 
     def __init__(self, n_in: int, branches: Branches, pool: Callable[[Tensor], Tensor]) -> None:
@@ -94,7 +95,7 @@ class Mixed(nn.Module):
                 n = sum(twin[0] for twin in twins)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, n_in, H, W) to (B, n_out, H, W), or about half the size."""
+        """The output (B, n_out, H, W), or of about half that size, for the input (B, n_in, H, W)."""
         ends = []
         for branch, path in self.paths.items():
             end = self.pool(x) if branch == "branch_pool" else x

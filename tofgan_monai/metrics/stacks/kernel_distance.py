@@ -1,4 +1,4 @@
-"""The kernel distance (KID) between two sets of features: unbiased at any n, unlike a Frechet distance."""
+"""The kernel distance (KID) between two sets of features; unlike a Frechet distance, it is unbiased at any n."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ N_SUBSETS = 10
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """A squared distance and its standard error; it may lie below 0 where the two sets are alike."""
+    """A squared distance and its standard error; the distance may be negative if the two sets are alike."""
 
     value: float
     standard_error: float
@@ -23,18 +23,22 @@ class KernelDistance:
 def kernel_distance(a: np.ndarray, b: np.ndarray, *, n_subsets: int = N_SUBSETS, seed: int = 0) -> KernelDistance:
     """Unbiased squared maximum mean discrepancy of features (n, d) and (m, d) under the kernel (x.y / d + 1)^3.
 
-    All features enter the value. The standard error is the jackknife's over random subsets, each left out in turn of
-    both sets; it takes the features as independent and is thus too small where one patient gave many. Memory grows
-    with (n + m)^2.
+    The value uses all features. The standard error is that of a jackknife, which leaves out random subsets of both sets
+    in turn. It assumes independent features, so it is too small if one patient contributed many. Memory grows with
+    (n + m)^2.
+
+    >>> ones = np.ones((4, 2))
+    >>> kernel_distance(ones, -ones)  # the kernel is 8 within a set and 0 between the sets
+    KernelDistance(value=16.0, standard_error=0.0)
 
     Args:
         a: features, n of 3 or more.
-        b: features of as many dimensions, m of 3 or more.
-        n_subsets: of the jackknife.
+        b: features of the same number of dimensions, m of 3 or more.
+        n_subsets: number of subsets of the jackknife.
         seed: of the subsets.
 
     Raises:
-        InputError: too few features, or of unequal dimensions.
+        InputError: too few features, or features of different dimensions.
 
     Source: Binkowski et al. 2018, arXiv:1801.01401, section 4; Gretton et al. 2012, JMLR 13, eq. 3 (the estimate).
     """

@@ -1,4 +1,4 @@
-"""Whether synthetic features lie where real ones do (precision, density), and everywhere there (recall, coverage)."""
+"""Whether synthetic features lie among the real ones (precision, density) and reach all of them (recall, coverage)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,23 @@ N_NEAREST = 5
 
 
 def manifold(real: np.ndarray, synthetic: np.ndarray, *, n_nearest: int = N_NEAREST) -> dict[str, float]:
-    """Precision, recall, density and coverage of synthetic features (m, d) against real ones (n, d), by `prdc`.
+    """Precision, recall, density and coverage of synthetic features against real ones, computed by `prdc`.
 
-    Each feature has a ball that reaches to its n-th nearest neighbour of the same set. Precision is the share of
-    synthetic features in some real ball, recall that of real ones in some synthetic ball, density how many real balls
-    a synthetic feature lies in, over n_nearest, and coverage the share of real balls that hold a synthetic feature.
-    All are higher for better and at most 1, but density, which is 1 where both sets are draws of one distribution.
-    Coverage then is about 1 - 2^-n_nearest. Copies of the real features have 1 of all four. A ball without extent,
-    where more than n_nearest features of its set are equal, holds nothing.
+    Each feature has a ball whose radius is the distance to its n-th nearest neighbour in the same set. Precision is the
+    share of synthetic features that lie in a real ball. Recall is the share of real features that lie in a synthetic
+    ball. Density is the mean number of real balls that hold a synthetic feature, divided by n_nearest. Coverage is the
+    share of real balls that hold a synthetic feature. Higher is better. All are at most 1 except density, which is 1 if
+    both sets are drawn from one distribution; coverage then is about 1 - 2^-n_nearest. Copies of the real features
+    reach 1 in all four. If more than n_nearest features of a set are equal, their balls have no extent and hold
+    nothing.
+
+    Args:
+        real: (n, d).
+        synthetic: (m, d).
+        n_nearest: which neighbour sets the radius of a ball.
 
     Raises:
-        InputError: the package is missing; features that are not of the same dimensions or too few for the neighbours.
+        InputError: the package is missing; features of different dimensions, or too few for the neighbours.
 
     Source: Naeem et al. 2020, arXiv:2002.09797; Kynkaanniemi et al. 2019, arXiv:1904.06991.
     """
@@ -34,13 +40,13 @@ def manifold(real: np.ndarray, synthetic: np.ndarray, *, n_nearest: int = N_NEAR
         raise InputError(f"features of shape {real.shape} and {synthetic.shape}; (n, d) and (m, d) are needed")
     if min(len(real), len(synthetic)) < n_nearest + 2:
         raise InputError(f"{len(real)} and {len(synthetic)} features; {n_nearest + 2} or more of each are needed")
-    with redirect_stdout(StringIO()):  # it prints how many there are
+    with redirect_stdout(StringIO()):  # prdc prints the numbers of features
         found = compute(real, synthetic, n_nearest)
     return {name: float(value) for name, value in found.items()}
 
 
 def load_prdc() -> Callable:
-    """`prdc.compute_prdc`, of the extra `privacy`.
+    """The function `compute_prdc` of the package prdc, which the extra `privacy` installs.
 
     Raises:
         InputError: the package is missing.

@@ -1,4 +1,4 @@
-"""A Frechet distance that counts closeness to the training set against a stack, beside the same for other patients."""
+"""A Frechet distance that penalises closeness to the training patients, and the same for held-out patients."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import numpy as np
 
 from tofgan_monai.metrics.stacks.frechet import feature_stats, frechet_distance
 
-TAU = 0.1  # the distance below which a stack counts as memorised, as in the competition that MiFID comes from
+TAU = 0.1  # a stack with a smaller distance counts as memorised, as in the competition that introduced MiFID
 BLOCK = 1024
 
 
 def mifid(
     synthetic: np.ndarray, members: np.ndarray, non_members: np.ndarray, *, tau: float = TAU
 ) -> dict[str, dict[str, float]]:
-    """Memorisation-informed Frechet distance of features to members', and, as its control, to non-members'.
+    """Memorisation-informed Frechet distance (MiFID) to training patients (members) and to held-out patients.
+
+    The held-out patients are the control: a stack that is close to the members alone may hold copies.
 
     Args:
-        synthetic: (n, d) features of synthetic images.
-        members: (m, d) of members' images.
-        non_members: (k, d) of non-members'.
-        tau: the distance below which the Frechet distance is divided by it.
+        synthetic: (n, d), features of synthetic images.
+        members: (m, d), features of the members' images.
+        non_members: (k, d), features of the held-out patients' images.
+        tau: if the cosine distance is smaller, the Frechet distance is divided by it.
 
     Returns:
-        For "members" and "non_members" the `frechet`, the `distance` (mean over synthetic features of 1 - |cosine| to
-        the nearest) and the `mifid`; close to members, but not to non-members, speaks of copies.
+        For "members" and "non_members" each: `frechet`, the Frechet distance; `distance`, the mean over synthetic
+        features of 1 - |cosine| to the nearest real feature; and `mifid`.
 
     Source: Bai et al. 2021, arXiv:2106.03062, eqs. 3 to 5.
     """

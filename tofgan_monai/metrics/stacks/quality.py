@@ -1,7 +1,7 @@
-"""How good a synthetic stack is: everything this package measures of one, each figure beside that of real patients.
+"""All measures of the quality of a synthetic stack, each with the same figure of other real patients as its floor.
 
-A figure says little by itself. Its floor is the same figure of other real patients, as many pairs of them: a stack as
-good as patients whom nobody has seen reaches it.
+A figure alone says little. Its floor is the same figure of as many pairs of held-out patients: a stack that is as good
+as unseen patients reaches the floor.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tofgan_monai.metrics.stacks.manifold import N_NEAREST, manifold
 from tofgan_monai.metrics.stacks.memorisation import mifid
 from tofgan_monai.metrics.stacks.vessels import compare_vessels, vessel_statistics
 
-N_FEATURES = 1000  # pairs of each set that the network is shown, at most
+N_FEATURES = 1000  # largest number of pairs of each set that the network processes
 WORDS = {"image": "images", "label": "labels", "pair": "images and labels jointly"}
 WARNING = (
-    "A stack of copies of the training set has the best of these distances. A distance below its floor is no better "
-    "stack: it lies closer to the training patients than other patients do, as copies would."
+    "A stack of copies of the training patients has the best distances of all. A distance below its floor does not "
+    "mean a better stack: the stack lies closer to the training patients than held-out patients do, as copies would."
 )
 
-Pairs = dict[str, np.ndarray]  # of each set: "synthetic", "real", "others"
+Pairs = dict[str, np.ndarray]  # one array for each set: "synthetic", "real", "others"
 
 
 def quality(
@@ -38,23 +38,25 @@ def quality(
     n: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The quality of a synthetic stack against its training patients, JSON-able; nothing in it is a patient's pixel.
+    """The quality of a synthetic stack against its training patients, as data for JSON; it holds no patient's pixel.
 
-    All sets are of n pairs. Distances of features and the manifold take at most 1000 of them, and say so. For 3 x 2000
-    pairs the features of EfficientNet-Lite0 take three to four minutes of a core, all else less than one.
+    All sets have n pairs. The distances of features and the manifold use at most 1000 of them and tell the number. For
+    3 x 2000 pairs, the features of EfficientNet-Lite0 take three to four minutes on one core, everything else less than
+    one.
 
     Args:
-        synthetic: pairs (n, 2, 96, 96), image in [-1, 1] and label in {-1, +1}; may be a memory map, as all three.
-        members: real pairs, of the patients whom the generator has seen.
-        others: real pairs, of patients whom it has not.
+        synthetic: pairs (n, 2, 96, 96), image in [-1, 1] and label in {-1, +1}; all three may be memory maps.
+        members: real pairs of the training patients.
+        others: real pairs of held-out patients.
         extractor: see `tofgan_monai.metrics.stacks.features`.
-        n: pairs of each, drawn by the seed; by default as many as the smallest set has.
+        n: number of pairs of each set, drawn by the seed; by default as many as the smallest set has.
         seed: of all draws.
 
     Returns:
-        "n", "seed", "extractor"; "distances" (Frechet and kernel distances of images, labels and both jointly);
+        "n", "seed", "extractor"; "distances" (Frechet and kernel distances of images, labels, and both joined);
         "manifold" (precision, recall, density, coverage of the images); "mifid" (see `memorisation`); "diversity"
-        (MS-SSIM within each set's images); "vessels" (see `compare_vessels`); "warning". "real" names the members.
+        (MS-SSIM within the images of each set); "vessels" (see `compare_vessels`); "warning". The key "real" stands for
+        the training patients.
 
     Raises:
         InputError: fewer pairs than asked for or than the measures need, or the package prdc is missing.
@@ -69,7 +71,7 @@ def quality(
         "extractor": {"name": extractor.name, "sha256": extractor.sha256},
         "distances": [line for channel in CHANNELS for line in _distances(features[channel], channel, extractor, seed)],
         "manifold": _manifold(features["image"]),
-        "mifid": _mifid(features["image"]),
+        "mifid": {**mifid(*(features["image"][name] for name in pairs)), "n": len(features["image"]["real"])},
         "diversity": _diversity(pairs, seed),
         "vessels": compare_vessels(**{name: vessel_statistics(of, name=name) for name, of in pairs.items()}),
         "warning": WARNING,
@@ -81,12 +83,12 @@ def _n_of_each(pairs: Pairs, n: int | None) -> int:
     n = smallest if n is None else n
     if not N_NEAREST + 2 <= n <= smallest:
         sizes = ", ".join(f"{name} {len(of)}" for name, of in pairs.items())
-        raise InputError(f"n of {n} pairs; {N_NEAREST + 2} or more, and no more than each set has ({sizes})")
+        raise InputError(f"n of {n} pairs; {N_NEAREST + 2} or more are needed, and no more than each set has ({sizes})")
     return n
 
 
 def _features(pairs: Pairs, n: int, extractor: Extractor, seed: int) -> dict[str, dict[str, np.ndarray]]:
-    """By channel, then by set: (n, dim), each image and label map shown to the network once."""
+    """The features (n, dim) by channel and set; the network processes each image and each label map once."""
     rows = drawn(len(pairs["real"]), n, seed)
     found = {
         channel: {
@@ -128,10 +130,6 @@ def _manifold(features: Pairs) -> dict[str, Any]:
         "floor": manifold(features["real"], features["others"]),
         "n": len(features["real"]),
     }
-
-
-def _mifid(features: Pairs) -> dict[str, Any]:
-    return {**mifid(*(features[name] for name in ("synthetic", "real", "others"))), "n": len(features["real"])}
 
 
 def _diversity(pairs: Pairs, seed: int) -> dict[str, Any]:

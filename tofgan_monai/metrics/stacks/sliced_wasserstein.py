@@ -1,4 +1,4 @@
-"""A distance between two sets of pairs that needs no trained network: cheap enough for every few epochs."""
+"""A distance between two sets of pairs that needs no trained network, so that a training can compute it often."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ N_SCALES, NEIGHBOURHOOD, N_PROJECTIONS, N_PER_PAIR = 3, 7, 128, 32
 def sliced_wasserstein(reals: Tensor, fakes: Tensor, *, seed: int = 0) -> float:
     """Sliced Wasserstein distance between the local neighbourhoods of two sets of pairs; 0 when equal, lower is closer.
 
-    Neighbourhoods of 7x7 pixels through both channels, so that a label that does not fit its image counts, at three
-    scales of the pairs; all are brought to the mean and standard deviation of the reals'.
+    A neighbourhood is 7x7 pixels of both channels, so that a label which does not fit its image increases the distance.
+    Neighbourhoods are taken at three scales and normalised by the mean and standard deviation of the reals.
+
+    >>> reals = torch.zeros(2, 2, 96, 96)
+    >>> sliced_wasserstein(reals, reals)
+    0.0
 
     Args:
         reals: pairs (n, 2, H, W).
-        fakes: as many pairs.
-        seed: of the neighbourhoods' places and the projections.
+        fakes: pairs of the same shape.
+        seed: of the places of the neighbourhoods and of the projections.
 
     Raises:
         ValueError: the two sets differ in shape.
@@ -26,7 +30,7 @@ def sliced_wasserstein(reals: Tensor, fakes: Tensor, *, seed: int = 0) -> float:
     Source: Karras et al. 2018, arXiv:1710.10196, section 5 (here on averaged scales instead of a Laplacian pyramid).
     """
     if reals.shape != fakes.shape:
-        raise ValueError(f"sets of shapes {tuple(reals.shape)} and {tuple(fakes.shape)}: give equally many pairs")
+        raise ValueError(f"sets of shapes {tuple(reals.shape)} and {tuple(fakes.shape)}: give equal numbers of pairs")
     generator = torch.Generator().manual_seed(seed)
     distances = []
     for scale in range(N_SCALES):
@@ -40,7 +44,7 @@ def sliced_wasserstein(reals: Tensor, fakes: Tensor, *, seed: int = 0) -> float:
 
 
 def _neighbourhoods(sets: list[Tensor], generator: torch.Generator) -> list[Tensor]:
-    """Of each set (n, 2, H, W) its (n x 32, 2 x 7 x 7) neighbourhoods at random places, 32 of each pair."""
+    """The neighbourhoods (n x 32, 2 x 7 x 7) of each set (n, 2, H, W), 32 of each pair, at random places."""
     n, _, height, width = sets[0].shape
     which = torch.arange(n).repeat_interleave(N_PER_PAIR)
     rows = torch.randint(height - NEIGHBOURHOOD + 1, (len(which),), generator=generator)

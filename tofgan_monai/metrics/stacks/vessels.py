@@ -1,7 +1,7 @@
-"""What a neurologist reads of a vessel tree, on the label maps and images of a stack.
+"""Statistics of the vessels in a stack that a neurologist would look at, from its label maps and images.
 
-The patches are axial slices of 96 x 96 pixels, so all of it is two-dimensional: a vessel that runs through the slice is
-a dot, and one that leaves the patch ends there. Lengths are in pixels, as a synthetic stack has no spacing.
+Patches are axial slices of 96 x 96 pixels, so all statistics are two-dimensional: a vessel across the slice is a dot,
+and a vessel that leaves the patch ends there. Lengths are in pixels, as a synthetic stack has no spacing.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from tqdm import tqdm
 from tofgan_monai.metrics.segmentation.topology import betti_numbers
 
 TOUCHING = np.ones((3, 3))
-RING_PIXELS = (2, 6)  # the tissue round a vessel: not the pixel at its wall, which is half vessel
-OUTSIDE = -0.98  # images are at their minimum, -1, where the brain mask ends
-N_RING = 30  # pixels of tissue without which its noise is not told
+RING_PIXELS = (2, 6)  # distance of the tissue round a vessel; the pixel at the wall is half vessel and does not count
+OUTSIDE = -0.98  # outside the brain mask, images have their minimum, -1
+N_RING = 30  # fewer pixels of tissue do not suffice to measure its noise
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """A statistic of vessels: its unit, the width of its histogram's bins, and whether it is a whole number."""
+    """A statistic of vessels: its name, its unit, the width of its histogram's bins, and whether it is a count."""
 
     name: str
     unit: str
@@ -42,13 +42,13 @@ STATISTICS = (
 
 
 def vessel_statistics(pairs: np.ndarray, *, name: str = "a stack") -> dict[str, np.ndarray]:
-    """Of pairs (n, 2, 96, 96) each of `STATISTICS` as an array, a value a patch, or a centreline pixel for the radius.
+    """The values of each of `STATISTICS` in a stack, one for each patch; the radius has one for each centreline pixel.
 
-    A patch without vessels has no radius and no contrast, and 0 of the others.
+    A patch without vessels has no radius and no contrast, and its other values are 0.
 
     Args:
-        pairs: a stack, or a memory map of one.
-        name: of the stack, beside the progress.
+        pairs: (n, 2, 96, 96), an array or a memory map.
+        name: the stack's name in the progress bar.
     """
     found = [_of_patch(*pair) for pair in tqdm(pairs, desc=f"vessels of {name}", unit="pair", disable=None)]
     return {
@@ -68,39 +68,43 @@ def _of_patch(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def radii_pixels(vessels: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """Of each pixel of the centreline (H, W) the distance to the nearest background pixel's middle.
+    """The distance from each pixel of the centreline to the middle of the nearest background pixel, (n,).
 
-    A vessel one pixel wide has 1, one three wide 2. Without background nothing can be measured: no radius.
+    It is 1 for a vessel one pixel wide and 2 for a vessel three pixels wide. Without background there is no radius.
+
+    Args:
+        vessels: (H, W), bool.
+        line: their centreline, (H, W), bool.
     """
     return ndimage.distance_transform_edt(vessels)[line] if not vessels.all() else np.empty(0)
 
 
 def length_pixels(line: np.ndarray) -> float:
-    """Length of a centreline (H, W), steps along rows and columns as 1 and diagonal ones as the root of 2."""
+    """Length of a centreline (H, W) in pixels; a step along a row or column counts 1, a diagonal one the root of 2."""
     straight = (line[1:] & line[:-1]).sum() + (line[:, 1:] & line[:, :-1]).sum()
-    falling = line[1:, 1:] & line[:-1, :-1] & ~line[1:, :-1] & ~line[:-1, 1:]  # no way round the corner
+    falling = line[1:, 1:] & line[:-1, :-1] & ~line[1:, :-1] & ~line[:-1, 1:]  # not if other pixels connect them
     rising = line[1:, :-1] & line[:-1, 1:] & ~line[1:, 1:] & ~line[:-1, :-1]
     return float(straight + np.sqrt(2) * (falling.sum() + rising.sum()))
 
 
 def branch_points(line: np.ndarray) -> int:
-    """Branch points of a centreline (H, W): its pixels with three neighbours or more; those that touch count as one."""
+    """Number of branch points of a centreline (H, W): pixels with 3 neighbours or more; touching ones count once."""
     neighbours = ndimage.convolve(line.astype(np.int8), np.ones((3, 3), np.int8), mode="constant") - 1
     return ndimage.label(line & (neighbours >= 3), TOUCHING)[1]
 
 
 def contrast_to_noise(image: np.ndarray, vessels: np.ndarray) -> float | None:
-    """Mean of the vessels less that of the tissue round them, over the tissue's standard deviation.
+    """Difference between the means of the vessels and of the tissue round them, in standard deviations of the tissue.
 
-    The tissue lies 2 to 6 pixels from the nearest vessel, inside the brain. Its deviation holds anatomy as well as the
-    scanner's noise. An image's scale and offset change nothing.
+    The tissue lies 2 to 6 pixels from the nearest vessel, inside the brain. Its standard deviation includes anatomy as
+    well as the scanner's noise. The scale and the offset of an image do not change the result.
 
     Args:
         image: (H, W) in [-1, 1].
-        vessels: (H, W) of truth values.
+        vessels: (H, W), bool.
 
     Returns:
-        None where there is no vessel, less than 30 pixels of tissue, or tissue without any variation.
+        None without a vessel, with less than 30 pixels of tissue, or if the tissue does not vary.
     """
     if not vessels.any():
         return None
@@ -114,24 +118,22 @@ def contrast_to_noise(image: np.ndarray, vessels: np.ndarray) -> float | None:
 def compare_vessels(
     synthetic: dict[str, np.ndarray], real: dict[str, np.ndarray], others: dict[str, np.ndarray]
 ) -> list[dict]:
-    """Of each of `STATISTICS` the distance of synthetic to real values, and the histograms; JSON-able.
+    """Distance between synthetic and real values and histograms for each of `STATISTICS`, as data for JSON.
 
-    The distance is Wasserstein's first, in the statistic's unit: how far the values must be moved on average. `floor`
-    is that of other real patients. Both are None where a set has no value.
+    The distance is the first Wasserstein distance in the statistic's unit: how far the values must be moved on average.
+    `floor` is the same distance for held-out patients. Both are None if a set has no value.
 
     Args:
-        synthetic: what `vessel_statistics` gives.
-        real: of the training patients' pairs, as many.
-        others: of other patients' pairs, as many.
+        synthetic: from `vessel_statistics`.
+        real: the same for as many pairs of the training patients.
+        others: the same for as many pairs of held-out patients.
 
     Returns:
-        For each: name, unit, distance, floor; `edges` of the bins, of which the first and the last hold what lies
-        beyond; and for each set the share of values in each bin, their mean and their number.
+        For each statistic: name, unit, distance, floor; `edges` of the bins, the first and last of which include all
+        values beyond them; and for each set the share of values in each bin, their mean and their number.
     """
-    return [
-        _compared(one, {"synthetic": synthetic[one.name], "real": real[one.name], "others": others[one.name]})
-        for one in STATISTICS
-    ]
+    sets = {"synthetic": synthetic, "real": real, "others": others}
+    return [_compared(one, {name: of[one.name] for name, of in sets.items()}) for one in STATISTICS]
 
 
 def _compared(statistic: Statistic, values: dict[str, np.ndarray]) -> dict:
@@ -154,7 +156,7 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def _edges(values: np.ndarray, statistic: Statistic) -> np.ndarray:
-    """Bins that hold 99 of 100 values; a whole number is the middle of its bin."""
+    """Edges of bins that hold 99 of 100 values; a count is the middle of its bin."""
     low, high = np.quantile(values, (0.005, 0.995)) if len(values) else (0.0, 0.0)
     first, last = np.floor(low / statistic.bin_width), np.floor(high / statistic.bin_width) + 1
     return (np.arange(first, last + 1) - statistic.is_count / 2) * statistic.bin_width

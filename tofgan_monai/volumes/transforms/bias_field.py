@@ -1,4 +1,4 @@
-"""Images rid of the smooth shading that the coils leave."""
+"""Correction of the smooth shading that receive coils leave in an image, by ITK's N4."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from monai.transforms import MapTransform
 from monai.utils import CommonKeys, convert_to_dst_type
 from skimage.filters import threshold_otsu
 
-from tofgan_monai.volumes.transforms.coarse_grid import block_factors, block_means, from_blocks
+from tofgan_monai.volumes.transforms.coarse_grid import block_factors, block_means, from_blocks, voxel_edges_mm
 
 _GRID_MM = 3.0
 
 
 class BiasFieldCorrectiond(MapTransform):
-    """The images under `keys` divided by their bias field, found by ITK's N4; their mean in the brain is kept.
+    """Divides the images under `keys` by their bias field, which ITK's N4 finds; the mean in the brain stays the same.
 
     Args:
-        keys: channel-first MetaTensors (1, X, Y, Z); a plain tensor counts as 1 mm.
-        mask_key: the brain mask's; where the dictionary has none, what is brighter than Otsu's threshold.
-        n_levels: of refinement of the field, 4 control points at the coarsest.
-        n_iterations: at most, on each level.
+        keys: channel-first MetaTensors (1, X, Y, Z); a plain tensor is taken to have voxels of 1 mm.
+        mask_key: the key of the brain mask; without a mask, the voxels above Otsu's threshold are used.
+        n_levels: levels of refinement of the field; the coarsest has 4 control points along each axis.
+        n_iterations: largest number of iterations on each level.
 
     Source: Tustison et al. 2010, IEEE TMI 29:1310.
     """
@@ -48,10 +48,8 @@ class BiasFieldCorrectiond(MapTransform):
         for key in self.key_iterator(out):
             image = np.asarray(out[key][0], dtype=np.float32)
             inside = np.asarray(out[self.mask_key][0]) > 0 if self.mask_key in out else image > threshold_otsu(image)
-            spacing_mm = [float(edge) for edge in getattr(out[key], "pixdim", torch.ones(3))]
-            field = bias_field(
-                image, inside, spacing_mm=spacing_mm, n_levels=self.n_levels, n_iterations=self.n_iterations
-            )
+            levels = {"n_levels": self.n_levels, "n_iterations": self.n_iterations}
+            field = bias_field(image, inside, spacing_mm=voxel_edges_mm(out[key]), **levels)
             corrected = torch.from_numpy((image / field)[None])
             out[key] = convert_to_dst_type(corrected, out[key], dtype=torch.float32)[0]
         return out
@@ -60,9 +58,16 @@ class BiasFieldCorrectiond(MapTransform):
 def bias_field(
     image: np.ndarray, mask: np.ndarray, *, spacing_mm: Sequence[float], n_levels: int = 3, n_iterations: int = 50
 ) -> np.ndarray:
-    """The smooth factor (X, Y, Z) that shades an image, positive; divided by it, the image keeps its mean in the mask.
+    """The positive, smooth factor (X, Y, Z) by which an image is shaded; dividing by it keeps the mean in the mask.
 
-    N4 sees the image at about 3 mm, as is customary: the field is smooth, and 15 million voxels would take minutes.
+    N4 works on blocks of about 3 mm, as is customary: the field is smooth, and 15 million voxels would take minutes.
+
+    Args:
+        image: (X, Y, Z).
+        mask: the brain, of the same shape, bool; an empty mask gives a field of ones.
+        spacing_mm: the edges of a voxel.
+        n_levels: levels of refinement of the field.
+        n_iterations: largest number of iterations on each level.
     """
     import itk
 
@@ -73,7 +78,7 @@ def bias_field(
     small_mask = block_means(mask.astype(np.float32), factors) > 0.5
     if not (small_mask & (small > 0)).any():
         return np.ones(image.shape, np.float32)
-    small = np.maximum(small, 0.001 * small[small_mask].mean())  # N4 takes logarithms; the field is told by a ratio
+    small = np.maximum(small, 0.001 * small[small_mask].mean())  # N4 takes logarithms
     corrected = itk.n4_bias_field_correction_image_filter(
         itk.GetImageFromArray(small),
         mask_image=itk.GetImageFromArray(small_mask.astype(np.uint8)),

@@ -1,6 +1,7 @@
-"""A brain mask for a TOF-MRA head, a slab of one or a crop, by thresholds and morphology on a 2 mm grid.
+"""A brain mask for a TOF-MRA head, a slab or a crop of one, by thresholds and morphology on a 2 mm grid.
 
-Why this and not BET: docs/decisions/0001-skull-stripping.md, with the figures that the numbers below were chosen by.
+docs/decisions/0001-skull-stripping.md says why this is used and not BET, and shows the figures by which the constants
+below were chosen.
 """
 
 from __future__ import annotations
@@ -15,25 +16,25 @@ from tofgan_monai.volumes.transforms.coarse_grid import block_factors, block_mea
 _GRID_MM = 2.0
 _DEEP_MM = 20.0
 _BRIDGE_MM = 6.0
-"""Half the thickness of what may join brain and skin (nerves, veins, dura) and is cut through."""
+"""Half the thickness of the connections between brain and skin (nerves, veins, dura) that are cut."""
 _GAP_MM = 8.0
 """Half the width of sulci, cisterns and vessels that are filled."""
 _RIM_MM = 3.0
-"""Of the subarachnoid space round the brain, where the arteries of the cortex run."""
+"""Width of the subarachnoid space round the brain, which holds the arteries of the cortex."""
 _TISSUE = (0.6, 1.5)
-"""Of the brain's local intensity: below it fluid and bone, above it fat."""
+"""Limits of brain tissue as factors of the brain's local intensity: fluid and bone lie below, fat above."""
 _FLUID = (0.3, 1.3)
 
 
 def brain_mask(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """The brain with the fluid round it, bool (X, Y, Z), of an image in any orientation; all False where none is found.
+    """The brain with the fluid round it, bool (X, Y, Z), of an image in any orientation; all False if none is found.
 
-    What lies beyond the volume's faces is taken to go on as at the face, so a slab or a crop inside the head is as good
-    as a whole one.
+    Beyond the faces of the volume the head is assumed to continue as at the face, so that a slab or a crop inside the
+    head works as well as a whole head.
 
     Args:
-        image: TOF-MRA (T1 works, too), finite.
-        spacing_mm: between its voxels.
+        image: TOF-MRA, finite; T1-weighted images work, too.
+        spacing_mm: the edges of a voxel.
     """
     factors = block_factors(image.shape, spacing_mm, _GRID_MM)
     grid_mm = [edge * factor for edge, factor in zip(spacing_mm, factors, strict=True)]
@@ -53,7 +54,7 @@ def brain_mask(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
 
 
 def _depth_in_head(small: np.ndarray, grid_mm: Sequence[float]) -> np.ndarray:
-    """How deep in the head each voxel lies, in mm; 0 in the air. Its surface has its gaps of 20 mm closed."""
+    """How deep in the head each voxel lies, in mm; 0 in the air. Gaps of up to 20 mm in the surface are closed."""
     low, high = np.percentile(small, [2, 98])
     head = small > low + 0.1 * (high - low)  # BET's first threshold
     margin = [(int(20 / edge) + 2,) * 2 for edge in grid_mm]
@@ -63,7 +64,7 @@ def _depth_in_head(small: np.ndarray, grid_mm: Sequence[float]) -> np.ndarray:
 
 
 def _brain_level(small: np.ndarray, depth_mm: np.ndarray, grid_mm: Sequence[float]) -> np.ndarray | None:
-    """The brain's intensity round each voxel: coils and slabs shade it. None where nothing is deep in the head."""
+    """The brain's local intensity at each voxel, as coils and slabs shade it; None if no voxel is deep in the head."""
     deep = depth_mm > min(_DEEP_MM, 0.5 * depth_mm.max())
     low, high = np.percentile(small, [2, 98])
     deep &= small > low + 0.1 * (high - low)
@@ -76,7 +77,7 @@ def _brain_level(small: np.ndarray, depth_mm: np.ndarray, grid_mm: Sequence[floa
 
 
 def _local_mean(small: np.ndarray, where: np.ndarray, grid_mm: Sequence[float], fallback: float) -> np.ndarray:
-    """The mean over `where`, weighted by a Gaussian of 25 mm; `fallback` where nothing of it is near."""
+    """The mean over `where`, weighted by a Gaussian of 25 mm; `fallback` at voxels far from `where`."""
     sigmas = [25 / edge for edge in grid_mm]
     total = ndimage.gaussian_filter(small * where, sigmas, mode="nearest")
     weight = ndimage.gaussian_filter(where.astype(np.float32), sigmas, mode="nearest")
@@ -88,14 +89,14 @@ def _between(small: np.ndarray, level: np.ndarray | float, limits: tuple[float, 
 
 
 def _distance(mask: np.ndarray, grid_mm: Sequence[float]) -> np.ndarray:
-    """From each voxel of the mask to the nearest outside it, in mm; infinite where there is no outside."""
+    """The distance in mm from each voxel of the mask to the nearest voxel outside it; infinite if none is outside."""
     if mask.all():
         return np.full(mask.shape, np.inf, np.float32)
     return ndimage.distance_transform_edt(mask, sampling=grid_mm).astype(np.float32)
 
 
 def _closed(mask: np.ndarray, radius_mm: float, grid_mm: Sequence[float]) -> np.ndarray:
-    """The mask closed with a ball, as if it went on beyond the faces."""
+    """The mask closed with a ball, as if it continued beyond the faces of the volume."""
     margin = [(int(radius_mm / edge) + 2,) * 2 for edge in grid_mm]
     grown = _distance(~np.pad(mask, margin, mode="edge"), grid_mm) <= radius_mm
     return _cropped(_distance(grown, grid_mm) > radius_mm, margin) | mask
@@ -106,9 +107,9 @@ def _cropped(padded: np.ndarray, margin: Sequence[tuple[int, int]]) -> np.ndarra
 
 
 def _main_parts(mask: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The connected part of the mask with the greatest sum of weights, and those of more than a third of that.
+    """The connected part of the mask with the largest sum of weights, and all parts with more than a third of it.
 
-    Above the corpus callosum the hemispheres are two parts, nearly equal.
+    Above the corpus callosum the hemispheres are two parts of nearly equal size.
     """
     parts, n_parts = ndimage.label(mask)
     if n_parts == 0:

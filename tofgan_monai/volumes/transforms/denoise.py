@@ -1,4 +1,4 @@
-"""Magnitude images rid of their Rician noise."""
+"""Removal of Rician noise from magnitude images."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tofgan_monai.errors import InputError
 
 
 class RicianDenoised(MapTransform):
-    """The images under `keys` after non-local means that know Rician noise (dipy's), 0 outside the mask.
+    """Denoises the images under `keys` by dipy's non-local means for Rician noise; outside the mask they become 0.
 
     Args:
         keys: channel-first images (1, X, Y, Z).
-        mask_key: the brain mask's; where the dictionary has none, the whole volume is denoised.
-        sigma: standard deviation of the noise in each of the two channels (real, imaginary); estimated if not given.
-        search_radius: how many voxels away similar patches (3x3x3) are looked for.
+        mask_key: the key of the brain mask; without a mask, the whole volume is denoised.
+        sigma: standard deviation of the noise in each of the two channels (real, imaginary); None estimates it.
+        search_radius: similar patches (3x3x3) are searched for up to this many voxels away.
 
     Raises:
         InputError: dipy is not installed.
@@ -52,7 +52,7 @@ class RicianDenoised(MapTransform):
         out = dict(data)
         for key in self.key_iterator(out):
             image = np.asarray(out[key][0], dtype=np.float32)
-            mask = _inside(out, self.mask_key, image.shape)
+            mask = np.asarray(out[self.mask_key][0]) > 0 if self.mask_key in out else np.ones(image.shape, bool)
             sigma = rician_sigma(image, mask) if self.sigma is None else self.sigma
             if sigma > 0:
                 clean = nlmeans(image, sigma, mask=mask, patch_radius=1, block_radius=self.search_radius, num_threads=1)
@@ -62,11 +62,16 @@ class RicianDenoised(MapTransform):
 
 
 def rician_sigma(image: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Standard deviation of the noise in a volume (X, Y, Z), in its own units; 0 where it has no noise.
+    """Standard deviation of the noise in a volume (X, Y, Z), in the volume's units; 0 for a volume without noise.
 
-    From what each voxel differs by from its six neighbours, scaled so that white noise keeps its variance; the median
-    absolute deviation leaves edges aside. Right where the signal is above 3 standard deviations (there Rician noise is
-    nearly Gaussian), so within the brain, and too small where the scanner interpolated.
+    The estimate is the median absolute deviation of each voxel's difference from its six neighbours, scaled so that
+    white noise keeps its variance; the median ignores edges. It is right where the signal is above 3 standard
+    deviations, as in the brain, since Rician noise is nearly Gaussian there. It is too small if the scanner has
+    interpolated the image.
+
+    Args:
+        image: (X, Y, Z).
+        mask: the brain, of the same shape; None uses the whole volume.
 
     Source: Coupe et al. 2008, IEEE TMI 27:425, eq. 8.
     """
@@ -78,7 +83,3 @@ def rician_sigma(image: np.ndarray, mask: np.ndarray | None = None) -> float:
         return 0.0
     residual = residual[inside]
     return float(1.4826 * np.median(np.abs(residual - np.median(residual))))
-
-
-def _inside(data: Mapping[Hashable, Any], mask_key: str, shape: tuple[int, ...]) -> np.ndarray:
-    return np.asarray(data[mask_key][0]) > 0 if mask_key in data else np.ones(shape, bool)

@@ -1,4 +1,4 @@
-"""The brain alone: image and label multiplied by a brain mask, given or computed."""
+"""Skull-stripping: image and label multiplied by a brain mask, which is given or computed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from monai.utils import CommonKeys, convert_to_dst_type
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.volumes.transforms.brain_mask import brain_mask
+from tofgan_monai.volumes.transforms.coarse_grid import voxel_edges_mm
 
 Method = Literal["given", "computed", "none"]
 
 
 class SkullStripd(MapTransform):
-    """The volumes under `keys`, 0 outside the brain; a second pass changes nothing.
+    """Sets the volumes under `keys` to 0 outside the brain; a second pass changes nothing.
 
     Args:
         keys: channel-first volumes (1, X, Y, Z) on one grid.
-        mask_key: the brain mask's.
-        method: `given` takes the mask under `mask_key`; `computed` computes one from the image where there is none and
-            leaves it under `mask_key`; `none` leaves everything as it is.
-        image_key: what a mask is computed from.
-        allow_missing_keys: leave alone what is missing, and everything where a given mask is.
+        mask_key: the key of the brain mask.
+        method: `given` takes the mask under `mask_key`; `computed` computes a mask from the image if there is none and
+            stores it under `mask_key`; `none` changes nothing.
+        image_key: the key of the image from which a mask is computed.
+        allow_missing_keys: skip keys that are missing, and change nothing if a mask that should be given is missing.
 
     Raises:
-        InputError: no mask is given, it is empty, or its shape is another than the volume's.
+        InputError: the mask is missing or empty, or its shape differs from a volume's.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class SkullStripd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if method not in ("given", "computed", "none"):
-            raise InputError(f"skull-strip method {method!r}; take given, computed or none")
+            raise InputError(f"skull-strip method {method!r} is unknown; choose given, computed or none")
         self.mask_key = mask_key
         self.method = method
         self.image_key = image_key
@@ -57,12 +58,11 @@ class SkullStripd(MapTransform):
             out[self.mask_key] = self._computed_mask(out)
         inside = torch.as_tensor(out[self.mask_key]) > 0
         if not inside.any():
-            raise InputError(f"{_name(out)}: the brain mask is empty; give another one")
+            raise InputError(f"{_name(out)}: the brain mask is empty; give a mask that holds the brain")
         for key in self.key_iterator(out):
             if out[key].shape != inside.shape:
-                raise InputError(
-                    f"{_name(out)}: {key} {tuple(out[key].shape)} and mask {tuple(inside.shape)} differ in shape"
-                )
+                shapes = f"{key} {tuple(out[key].shape)} and mask {tuple(inside.shape)}"
+                raise InputError(f"{_name(out)}: {shapes} differ in shape; give a mask of the volume's shape")
             out[key] = out[key] * inside.to(out[key].dtype)
         return out
 
@@ -70,8 +70,7 @@ class SkullStripd(MapTransform):
         if self.method == "given":
             raise InputError(f"{_name(data)}: no brain mask; give one, or skull-strip with method computed or none")
         image = data[self.image_key]
-        spacing_mm = [float(edge) for edge in getattr(image, "pixdim", torch.ones(3))]
-        mask = torch.from_numpy(brain_mask(np.asarray(image[0]), spacing_mm)[None].astype(np.uint8))
+        mask = torch.from_numpy(brain_mask(np.asarray(image[0]), voxel_edges_mm(image))[None].astype(np.uint8))
         return convert_to_dst_type(mask, image, dtype=torch.uint8)[0]
 
 
