@@ -5,6 +5,7 @@ Each attack makes the file `canary` in the working directory, if it runs. Under 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
@@ -26,10 +27,16 @@ from tofgan_monai.exchange.archive import Content, write
 from tofgan_monai.exchange.data_card import as_text, card
 from tofgan_monai.exchange.verifying import verify
 from tofgan_monai.gan.networks import Critic, Generator
+from tofgan_monai.training.weights import to_safetensors
 
 BUNDLE = "tof_mra_wgan_gp_sn"
 INFER, TRAIN, PAPER = "configs/inference.yaml", "configs/train.yaml", "configs/paper.yaml"
-META, LOG, MODEL, CARD = "configs/metadata.json", "configs/logging.conf", "models/model.pt", "docs/data_card.json"
+META, LOG, MODEL, CARD = (
+    "configs/metadata.json",
+    "configs/logging.conf",
+    "models/model.safetensors",
+    "docs/data_card.json",
+)
 PWN = "__import__('os').system('touch canary')"
 
 
@@ -305,7 +312,9 @@ PATHS = {
     "own root": Attack(INFER, replaced("$@bundle_root + '/output'", "@bundle_root"), "output_dir '@bundle_root'"),
     "within a call": expression("$tofgan_monai.sha256('/etc/passwd')", "path '/etc/passwd'", runs=False),
     "of an imported call": Attack(
-        TRAIN, replaced("$@pretrained and sha256(@pretrained)", "$sha256('/etc/passwd')"), "path '/etc"
+        TRAIN,
+        replaced("$@pretrained and weights_file_digest(@pretrained)", "$weights_file_digest('/etc/passwd')"),
+        "path '/etc",
     ),
 }
 
@@ -378,6 +387,7 @@ FILES = {
         replaced('tofgan_monai.Generator\n  latent_dim: "@latent_dim"\n', "tofgan_monai.Critic\n"),
         "a critic has seen patients",
     ),
+    "pickle beside the weights": Attack("models/model.pt", new(pickle.dumps("os")), "a pickle in place of"),
     "network by expression": Attack(INFER, replaced('width: "@width"', 'width: "$@evaluator.run()"'), "plain values"),
 }
 FILES["network of many layers"] = Attack(
@@ -414,41 +424,36 @@ def scripted() -> bytes:
     return buffer.getvalue()
 
 
-def with_record(data: bytes, name: str, mode: int = zipfile.ZIP_STORED) -> bytes:
-    buffer = io.BytesIO(data)
-    with zipfile.ZipFile(buffer, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(f"archive/{name}"), b"0" * 1000, mode)
-    return buffer.getvalue()
+def plain(**more: torch.Tensor) -> bytes:
+    return to_safetensors({**Generator(width=2).state_dict(), **more})
 
 
-def nan_weights() -> dict:
-    weights = Generator(width=2).state_dict()
-    weights["0.weight"] = weights["0.weight"] * float("nan")
-    return weights
+def zipped(data: bytes, mode: int) -> bytes:
+    """A file with a zip file behind it; readers of zip files find that one."""
+    return appended((zipfile.ZipInfo("archive/code/a.py"), b"0" * 1000), mode=mode)(data)
 
 
+NO_TENSORS = "no whole safetensors file|a header of"
 WEIGHTS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "pickle in a zip": (lambda: saved({"a": Runs()}), "a pickle that calls posix system|nt system"),
-    "bare pickle": (lambda: pickle.dumps(Runs()), "could be a pickle of any code"),
-    "TorchScript": (scripted, "TorchScript"),
-    "pickled network": (lambda: saved(nn.Linear(1, 1)), "torch.nn.modules.linear Linear"),
-    "checkpoint": (
-        lambda: saved({"epoch": 1, "state": {"critic": Critic(2).state_dict()}, "recipe": {}}),
-        "an optimiser's state, a critic",
+    "pickle in a zip": (lambda: saved({"a": Runs()}), NO_TENSORS),
+    "bare pickle": (lambda: pickle.dumps(Runs()), NO_TENSORS),
+    "TorchScript": (scripted, NO_TENSORS),
+    "pickled network": (lambda: saved(nn.Linear(1, 1)), NO_TENSORS),
+    "checkpoint": (lambda: saved({"epoch": 1, "state": {"critic": Critic(2).state_dict()}, "recipe": {}}), NO_TENSORS),
+    "state dict of torch": (lambda: saved(Generator(width=2).state_dict()), NO_TENSORS),
+    "critic's weights": (lambda: to_safetensors(Critic(2).state_dict()), "does not fit network_def"),
+    "another width": (lambda: to_safetensors(Generator(width=3).state_dict()), "does not fit network_def"),
+    "an extra tensor": (lambda: plain(patients=torch.zeros(9)), "patients is missing or one too many"),
+    "not finite": (
+        lambda: plain(**{"0.weight": Generator(width=2)[0].weight.detach() * float("nan")}),
+        "is not finite",
     ),
-    "critic's weights": (lambda: saved(Critic(2).state_dict()), "does not fit network_def"),
-    "another width": (lambda: saved(Generator(width=3).state_dict()), "does not fit network_def"),
-    "an extra tensor": (
-        lambda: saved({**Generator(width=2).state_dict(), "patients": torch.zeros(9)}),
-        "patients is missing or one too many",
-    ),
-    "not finite": (lambda: saved(nan_weights()), "is not finite"),
-    "truncated": (lambda: saved(Generator(width=2).state_dict())[:-900], "no zip file"),
-    "code beside the tensors": (lambda: with_record(saved({}), "code/a.py"), "TorchScript"),
-    "compressed": (lambda: with_record(saved({}), "data/99", zipfile.ZIP_DEFLATED), "more than the memory holds"),
+    "truncated": (lambda: plain()[:-900], "bytes of values, where the tensors have"),
+    "code beside the tensors": (lambda: zipped(plain(), zipfile.ZIP_STORED), "bytes of values, where the tensors have"),
+    "compressed": (lambda: zlib.compress(plain()), NO_TENSORS),
     "a tensor without end": (
-        lambda: saved({**Generator(width=2).state_dict(), "0.weight": torch.zeros(1).expand(2**40)}),
-        "does not fit network_def",
+        lambda: plain().replace(b'"shape":[100,', b'"shape":[109951162777600,', 1),
+        "does not begin where|no JSON",
     ),
 }
 
@@ -518,7 +523,7 @@ def test_weights_that_are_no_state_dict_are_refused_unread(name, bundle_files, h
     make, told = WEIGHTS[name]
     files = bundle_files(BUNDLE)
     files[MODEL] = make()
-    files[CARD] = as_text(card(files[MODEL], [{"kind": "real"}], "a test"))
+    files[CARD] = as_text(card(hashlib.sha256(files[MODEL]).hexdigest(), [{"kind": "real"}], "a test"))
     problems = problems_of(archived(here, files))
     assert all(problem.startswith(f"{MODEL}: ") for problem in problems), problems
     assert any(text in problems[0] for text in told.split("|"))
@@ -600,13 +605,17 @@ ARCHIVES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "symbolic link": (appended((entry(f"{BUNDLE}/docs/a.md", stat.S_IFLNK | 0o777), b"/etc/passwd")), "a link, device"),
     "device": (appended((entry(f"{BUNDLE}/docs/a.md", stat.S_IFCHR | 0o666), b"")), "a link, device"),
     "folder": (appended((entry(f"{BUNDLE}/docs/", stat.S_IFDIR | 0o755), b"")), "names a folder"),
-    "two of one name": (appended((entry(f"{BUNDLE}/LICENSE"), b"other")), "could take the place of the one"),
-    "two but for the case": (appended((entry(f"{BUNDLE}/license"), b"other")), "could take the place of the one"),
+    "two of one name": (appended((entry(f"{BUNDLE}/LICENSE"), b"other")), "could take the place of the first"),
+    "two but for the case": (appended((entry(f"{BUNDLE}/license"), b"other")), "could take the place of the first"),
     "bomb of 10 GB": (bombed, "unpacks to more than"),
     "compressed file": (appended((entry(f"{BUNDLE}/docs/a.md"), b"a" * 999), mode=zipfile.ZIP_DEFLATED), "compressed"),
     "many files": (appended(*((entry(f"{BUNDLE}/docs/a{i}.md"), b"") for i in range(99))), "files: a bundle has"),
-    "file beyond the manifest": (appended((entry(f"{BUNDLE}/docs/a.md"), b"a")), "docs/a.md is another"),
-    "changed file": (rewritten("LICENSE", b"other"), "LICENSE is another: was changed after packing"),
+    "file beyond the manifest": (appended((entry(f"{BUNDLE}/docs/a.md"), b"a")), "docs/a.md has another SHA-256"),
+    "changed file": (rewritten("LICENSE", b"other"), "LICENSE has another SHA-256: was changed after packing"),
+    "version 0.1.0": (
+        rewritten("manifest.json", b'{"format": 1}'),
+        "ask the sender to pack it by a newer tofgan_monai",
+    ),
     "no manifest": (rewritten("manifest.json", b""), "not readable"),
     "no manifest at all": (rewritten("manifest.json", b"[]"), "not a mapping"),
     "bytes before": (lambda data: b"#!/bin/sh\ntouch canary\nexit\n" + data, "hide something in or between"),
@@ -634,7 +643,9 @@ STRANGERS = {
     "scripts/run.py": "code",
     "sitecustomize.py": "code",
     "models/model.ts": "a compiled network",
+    "models/model.pt": "a pickle in place of models/model.safetensors",
     "models/critic.pt": "other weights",
+    "models/critic.safetensors": "other weights",
     "models/checkpoint.pt": "a checkpoint",
     "output/tensorboard/events.out.tfevents.1.host.1.0": "a TensorBoard log",
     "pairs_training.npy": "a stack of pairs",

@@ -10,7 +10,7 @@ from typing import Any
 
 from tofgan_monai.exchange.inspection.problems import Problem, shown
 from tofgan_monai.exchange.inspection.reading import read_document
-from tofgan_monai.exchange.layout import METADATA, WEIGHTS
+from tofgan_monai.exchange.layout import METADATA, TENSORS
 
 _NOT_OF_ANYONE = {"root", "user", "admin", "localhost"}
 _ROOTS = r"data|datasets?|export|home|media|mnt|nas|projects?|scratch|srv|storage|Users|Volumes|work"
@@ -33,7 +33,7 @@ _DATED = {
 
 def leaks(name: str, data: bytes) -> Iterator[Problem]:
     """What of a file tells where it was written, and whose the data is."""
-    if name == WEIGHTS:
+    if name == TENSORS:
         return
     marks = {**_MARKS, **_whose()} | ({} if name == "LICENSE" else _DATED)
     for line, text in _texts(name, data):

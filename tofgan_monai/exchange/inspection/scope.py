@@ -158,9 +158,9 @@ class Scope:
         return all(self.is_inside_node(part, depth, written=written) for part in parts)
 
     def _is_digest(self, node: ast.AST) -> bool:
-        """Whether an expression gives a digest, as a recipe has of a file or a data set under its name."""
+        """Whether an expression gives a digest: a recipe records files and data sets by their digests."""
         if isinstance(node, ast.Call):
-            return self.dotted(node.func) == "tofgan_monai.sha256"
+            return self.dotted(node.func) in ("tofgan_monai.sha256", "tofgan_monai.weights_file_digest")
         return isinstance(node, ast.Attribute) and node.attr == "digest" and reference(node.value) is not None
 
     # ---- sizes
