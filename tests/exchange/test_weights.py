@@ -113,7 +113,7 @@ def test_checkpoint_is_named_by_its_file(tmp_path):
 
 PLAIN = to_safetensors(weights())
 FIRST, SECOND, *_ = parts(PLAIN)[0]
-OTHERWISE, BEGINS = "that safetensors writes otherwise", "does not begin where the tensor before ends"
+OTHERWISE = "gaps, overlaps, another order, blanks or notes in the header"
 FORGED = {
     "two files, one after another": (lambda path: PLAIN + PLAIN, "bytes of values, where the tensors have"),
     "a byte before": (lambda path: b"\0" + PLAIN, "no whole safetensors file|no JSON"),
@@ -124,9 +124,9 @@ FORGED = {
         lambda path: header(lambda entries: {"__metadata__": {"file": "sub-01_Mueller"}, **entries}),
         "metadata in the header",
     ),
-    "a long storage": (lambda path: of_first(shape=[0]), BEGINS),
-    "a tensor over itself": (lambda path: of_first(shape=[2**40, 2**20]), BEGINS),
-    "an attribute": (lambda path: of_first(patients=["Hans"]), "other keys than dtype, shape, data_offsets"),
+    "a long storage": (lambda path: of_first(shape=[0]), OTHERWISE),
+    "a tensor over itself": (lambda path: of_first(shape=[2**40, 2**20]), OTHERWISE),
+    "an attribute": (lambda path: of_first(patients=["Hans"]), OTHERWISE),
     "a note": (
         lambda path: header(lambda entries: {"__metadata__": {"format": "pt"}, **entries}),
         "metadata in the header",
@@ -136,12 +136,12 @@ FORGED = {
         "metadata in the header",
     ),
     "a record": (lambda path: to_safetensors({**weights(), "9999": torch.zeros(4)}), "9999 is missing or one too many"),
-    "parameters": (lambda path: of_first(requires_grad=True), "other keys than dtype, shape, data_offsets"),
-    "another device": (lambda path: of_first(device="cuda"), "other keys than dtype, shape, data_offsets"),
+    "parameters": (lambda path: of_first(requires_grad=True), OTHERWISE),
+    "another device": (lambda path: of_first(device="cuda"), OTHERWISE),
     "bytes behind the pickle": (lambda path: header_text(lambda text: text + b"Hans"), "a header that is no JSON"),
     "a string in no tensor": (
         lambda path: header(lambda entries: {"Hans": "Muster", **entries}),
-        "'Hans' has other keys than dtype, shape, data_offsets",
+        "'Hans' is of the type None",
     ),
     "a number of memory": (lambda path: b"\xff" * 8 + PLAIN, "no whole safetensors file"),
     "a long pickle": (lambda path: made(b"[" * 200_000 + b"]" * 200_000, b""), "a header that is no JSON"),
@@ -150,9 +150,9 @@ FORGED = {
         "a name twice",
     ),
     "a key twice": (lambda path: header_text(lambda text: text.replace(b"{", b'{"dtype":"F64",', 2)), "a name twice"),
-    "a gap": (lambda path: header(lambda entries: moved(entries, SECOND, 8)), BEGINS),
-    "an overlap": (lambda path: header(lambda entries: moved(entries, SECOND, -8)), BEGINS),
-    "offsets backwards": (lambda path: of_first(data_offsets=[8, 0]), BEGINS),
+    "a gap": (lambda path: header(lambda entries: moved(entries, SECOND, 8)), OTHERWISE),
+    "an overlap": (lambda path: header(lambda entries: moved(entries, SECOND, -8)), OTHERWISE),
+    "offsets backwards": (lambda path: of_first(data_offsets=[8, 0]), OTHERWISE),
     "a huge header": (lambda path: made(b"{}" + b" " * MAX_HEADER, b""), "a header of 4194312 bytes"),
     "blanks between": (lambda path: header_text(lambda text: text.replace(b",", b" ,", 8)), OTHERWISE),
     "letters by their numbers": (
@@ -161,13 +161,13 @@ FORGED = {
     ),
     "another order": (
         lambda path: header(lambda entries: dict(reversed(entries.items()))),
-        f"{BEGINS}|in another order",
+        OTHERWISE,
     ),
     "another order, whole": (
         lambda path: made(
             {name: {"dtype": "U8", "shape": [1], "data_offsets": [i, i + 1]} for i, name in enumerate("ba")}, b"12"
         ),
-        "in another order",
+        OTHERWISE,
     ),
     "an odd type": (lambda path: of_first(dtype="F8_E4M3"), "is of the type 'F8_E4M3'"),
     "true twice over": (lambda path: of_first(dtype="BOOL"), "is of the type 'BOOL'"),
@@ -177,7 +177,7 @@ FORGED = {
     "many dimensions": (lambda path: of_first(shape=[1] * 9), "has the shape [1, 1"),
     "offsets that are no integers": (
         lambda path: header_text(lambda text: text.replace(b"[0,", b"[0.0,", 1).rstrip()),
-        "safetensors cannot read",
+        OTHERWISE,
     ),
     "a list": (lambda path: made(b"[]", b""), "names no tensors"),
     "nothing": (lambda path: b"", "no whole safetensors file"),

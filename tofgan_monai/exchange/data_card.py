@@ -22,11 +22,11 @@ from __future__ import annotations
 import ast
 import json
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tofgan_monai.audit.record import departures
 from tofgan_monai.bundle_runs.paths import known_bundles
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.inspection.problems import Problem, shown
@@ -41,13 +41,34 @@ RECORDED, DECLARED = "the training's records", "declared by whoever packed it"
 Seen = list[dict[str, Any]]
 UNKNOWN: Seen = [{"kind": "real", "patients": None}]
 MAX_PATIENTS = 10**6
-_DIGEST = re.compile(r"[0-9a-f]{1,64}")
-_KEYS = {"sha256", "seen", "known_from", "audit"}
 _REMEDY = (
     "adopt the weights again from the training's folder (`tofgan adopt`), or say which data they have seen "
     "(`tofgan pack --data`)"
 )
 _FORM = f"kinds are {', '.join(KINDS)}, patients are null or 1 to {MAX_PATIENTS}, weights_sha256 null or hexadecimal"
+
+
+def _closed(required: list[str], **properties: Any) -> dict[str, Any]:
+    """The schema of an object with these properties and no others."""
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+_SEEN = {
+    "type": "array",
+    "minItems": 1,
+    "items": _closed(
+        ["kind"],
+        kind={"enum": list(KINDS)},
+        patients={"type": ["integer", "null"], "minimum": 1, "maximum": MAX_PATIENTS},
+        weights_sha256={"type": ["string", "null"], "pattern": r"^[0-9a-f]{1,64}\Z"},
+    ),
+}
+_ENTRY = {"sha256": {}, "seen": _SEEN, "known_from": {"type": "string"}, "audit": {}}
+_SCHEMA = _closed(
+    ["format", "weights"],
+    format={"const": 1},
+    weights=_closed([WEIGHTS], **{WEIGHTS: _closed(list(_ENTRY), **_ENTRY)}),
+)
 
 
 def card(digest: str, seen: Seen, known_from: str) -> dict[str, Any]:
@@ -117,7 +138,7 @@ def patients_behind(seen: Seen, bundle: Path, asked: frozenset[str] = frozenset(
         bundle: also searched for the data cards of the generators.
         asked: digests of generators that the search has already met; a generator behind itself counts as unknown.
     """
-    if not _is_seen(seen):  # a card by other hands
+    if any(departures(seen, _SEEN)):  # a card by other hands
         return UNKNOWN
     found: Seen = []
     for entry in seen:
@@ -155,41 +176,19 @@ def check_card(data: bytes, digest: str, figures: bytes | None) -> list[Problem]
     document, problems = read_document(CARD, data)
     if document is None:
         return problems
-    lines = document.lines
+    lines, path = document.lines, ("weights", WEIGHTS)
     cards = document.content.get("weights")
     entry = cards.get(WEIGHTS) if isinstance(cards, dict) else None
-    if document.content.get("format") != 1 or not isinstance(entry, dict):
+    if not isinstance(entry, dict):
         return [Problem(CARD, 1, f"says nothing of {WEIGHTS}", _REMEDY)]
-    path = ("weights", WEIGHTS)
-
-    def found(key: str, what: str, could: str) -> None:
-        problems.append(Problem(CARD, lines.get((*path, key), lines[path]), what, could))
-
-    for where, known in {(): {"format", "weights"}, path[:1]: {WEIGHTS}, path: _KEYS}.items():
-        for key in sorted({str(at[-1]) for at in lines if at and at[:-1] == where} - known):
-            what = f"{shown(key)}, which is no part of a card"
-            problems.append(Problem(CARD, lines[(*where, key)], what, "could pass for a statement of the card"))
     if entry.get("sha256") != digest:
-        found("sha256", f"is of weights {shown(entry.get('sha256'))}, not of the bundle's weights ({digest})", _REMEDY)
-    if not isinstance(entry.get("known_from"), str):
-        found("known_from", "known_from is missing", "the reader cannot know who says what the weights have seen")
-    if "audit" not in entry:
-        found("audit", "no audit, not even null", "leaves open whether there was one")
-    if not _is_seen(entry.get("seen")):
-        found("seen", f"seen {shown(entry.get('seen'))}", _FORM)
-    elif "audit" in entry:
-        problems += check_audit(entry, lines, (*path, "audit"), digest, figures)
-    return problems
-
-
-def _is_seen(seen: Any) -> bool:
-    return isinstance(seen, list) and bool(seen) and all(isinstance(e, dict) and _is_entry(**e) for e in seen)
-
-
-def _is_entry(kind: Any = None, patients: Any = None, weights_sha256: Any = None, **more: Any) -> bool:
-    is_count = patients is None or (type(patients) is int and 0 < patients <= MAX_PATIENTS)
-    is_digest = weights_sha256 is None or (isinstance(weights_sha256, str) and bool(_DIGEST.fullmatch(weights_sha256)))
-    return kind in KINDS and is_count and is_digest and not more
+        what = f"is of weights {shown(entry.get('sha256'))}, not of the bundle's weights ({digest})"
+        problems.append(Problem(CARD, lines.get((*path, "sha256"), lines[path]), what, _REMEDY))
+    departing = list(departures(document.content, _SCHEMA))
+    for where, what in departing:
+        could = _FORM if "seen" in where else "could pass for a statement of the card; pack the bundle again"
+        problems.append(Problem(CARD, lines.get(where, 1), shown(what, 160)[1:-1], could))
+    return problems if departing else problems + check_audit(entry, lines, (*path, "audit"), digest, figures)
 
 
 def declared(folder: Path, data: str, digest: str) -> dict[str, Any]:

@@ -65,6 +65,9 @@ def unpack(files: dict[str, bytes], folder: Path) -> None:
     for name, data in files.items():
         target = folder / (WEIGHTS if name == TENSORS else name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if name == TENSORS:  # sorted, as safetensors returns them in another order at each call
-            data = saved(dict(sorted(safetensors.torch.load(data).items())))
-        target.write_bytes(data)
+        target.write_bytes(_model(data) if name == TENSORS else data)
+
+
+def _model(tensors: bytes) -> memoryview:
+    """The file models/model.pt of a safetensors file; sorted, as safetensors returns another order at each call."""
+    return saved(dict(sorted(safetensors.torch.load(tensors).items())))

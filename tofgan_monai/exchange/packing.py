@@ -66,11 +66,10 @@ def pack(
     packed = write(Content(bundle.name, version, files))
     signature = sign(packed, key) if key is not None else None
     signature_path(target).unlink(missing_ok=True)  # it would be of an older archive
-    with written_whole(target) as temporary:
-        temporary.write_bytes(packed)
-    if signature is not None:
-        with written_whole(signature_path(target)) as temporary:
-            temporary.write_bytes(signature)
+    for path, content in ((target, packed), (signature_path(target), signature)):
+        if content is not None:
+            with written_whole(path) as temporary:
+                temporary.write_bytes(content)
     return target
 
 

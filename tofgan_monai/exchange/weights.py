@@ -1,8 +1,8 @@
 """Weights of a bundle from elsewhere: tensors in one plain safetensors file, which fit the declared network.
 
-safetensors' own reader checks offsets and sizes, but takes the last of two tensors of one name, and ignores metadata,
-further keys of a tensor and the kind of blanks: enough room for a hidden text. So the header must be, byte for byte,
-the one that safetensors writes of these tensors.
+The reader of safetensors checks offsets and sizes. But of two tensors of one name it takes the last, and it ignores
+metadata, further keys of a tensor, and the kind of blanks behind the header: a text could hide there. So the header
+must be, byte for byte, the one that safetensors writes of these tensors.
 
 Source of the format: github.com/huggingface/safetensors, README, "Format".
 """
@@ -34,7 +34,7 @@ DTYPES = {
 _METADATA = "__metadata__"
 _HIDES = "could carry texts or images beside the weights; ask the sender to make the archive with `tofgan pack`"
 
-Described = dict[str, tuple[torch.dtype, tuple[int, ...]]]
+Described = dict[str, tuple[str, list[int]]]  # by name: safetensors' word for the type, and the shape
 
 
 class _NotPlainError(Exception):
@@ -45,7 +45,7 @@ class _NotPlainError(Exception):
 
 
 def check_weights(file: str, data: bytes, network: nn.Module | None) -> list[Problem]:
-    """Everything that is wrong with the bytes of a safetensors file, whatever these are.
+    """Everything that is wrong with the content of a safetensors file; the content may be any bytes.
 
     Args:
         file: its name in the messages.
@@ -69,44 +69,31 @@ def check_weights(file: str, data: bytes, network: nn.Module | None) -> list[Pro
 
 
 def _described(data: bytes) -> Described:
-    """Type and shape of each tensor by its name, as the header tells them.
+    """Type and shape of each tensor in a safetensors file that holds nothing else.
 
     Raises:
-        _NotPlainError: the file is not what safetensors writes of such tensors.
+        _NotPlainError: the file holds something else, too, or is none.
     """
     size = int.from_bytes(data[:8], "little")
-    if size > len(data) - 8:
+    header, values = data[8 : 8 + size], len(data) - 8 - size
+    if values < 0:
         could = "could be a pickle of any code, or a part of a file; ask for the archive again"
         raise _NotPlainError("no whole safetensors file", could)
     if size > MAX_HEADER:
         raise _NotPlainError(f"a header of {size} bytes, where {MAX_HEADER} are enough", "could exhaust the memory")
-    header = data[8 : 8 + size]
     try:
         entries = json.loads(header, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
         raise _NotPlainError(f"a header that is no JSON ({shown(str(error))})", "could be any file") from error
-    if not isinstance(entries, dict):
-        raise _NotPlainError("a header that names no tensors")
-    if _METADATA in entries:
-        raise _NotPlainError("metadata in the header")
-    end, described = 0, {}
-    for name, entry in entries.items():
-        described[name] = _tensor(name, entry)
-        dtype, shape = described[name]
-        begin, end = end, end + math.prod(shape) * dtype.itemsize
-        if entry["data_offsets"] != [begin, end]:
-            raise _NotPlainError(f"{shown(name)} does not begin where the tensor before ends, or has another length")
-    if end != len(data) - 8 - size:
-        raise _NotPlainError(f"{len(data) - 8 - size} bytes of values, where the tensors have {end}")
-    if list(entries) != sorted(entries, key=lambda name: (-described[name][0].itemsize, name)):
-        raise _NotPlainError("tensors in another order than safetensors writes")
-    if header != _padded(json.dumps(entries, separators=(",", ":")).encode()):
-        raise _NotPlainError("blanks, numbers or letters in the header that safetensors writes otherwise")
+    if not isinstance(entries, dict) or _METADATA in entries:
+        raise _NotPlainError("metadata in the header" if _METADATA in entries else "a header that names no tensors")
+    described = {name: _tensor(name, entry) for name, entry in entries.items()}
+    expected, end = _header(described)
+    if header != expected:
+        raise _NotPlainError("gaps, overlaps, another order, blanks or notes in the header")
+    if values != end:
+        raise _NotPlainError(f"{values} bytes of values, where the tensors have {end}")
     return described
-
-
-def _padded(header: bytes) -> bytes:
-    return header + b" " * (-len(header) % 8)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -116,26 +103,35 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _tensor(name: str, entry: Any) -> tuple[torch.dtype, tuple[int, ...]]:
-    """Type and shape of one tensor."""
-    if not isinstance(entry, dict) or list(entry) != ["dtype", "shape", "data_offsets"]:
-        raise _NotPlainError(f"{shown(name)} has other keys than dtype, shape, data_offsets: {shown(entry)}")
-    kind, shape = entry["dtype"], entry["shape"]
+def _tensor(name: str, entry: Any) -> tuple[str, list[int]]:
+    """Type and shape in a tensor's entry of the header."""
+    kind, shape = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
     if not isinstance(kind, str) or kind not in DTYPES:
         could = f"is no type of a network's weights; the types are {', '.join(DTYPES)}"
         raise _NotPlainError(f"{shown(name)} is of the type {shown(kind)}", could)
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(type(n) is int and n >= 0 for n in shape):
         raise _NotPlainError(f"{shown(name)} has the shape {shown(shape)}", "could exhaust the memory")
-    return DTYPES[kind], tuple(shape)
+    return kind, shape
+
+
+def _header(described: Described) -> tuple[bytes, int]:
+    """The header that safetensors writes of such tensors, and the number of bytes of their values."""
+    end, entries = 0, {}
+    for name, (kind, shape) in sorted(described.items(), key=lambda item: (-DTYPES[item[1][0]].itemsize, item[0])):
+        begin, end = end, end + math.prod(shape) * DTYPES[kind].itemsize
+        entries[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8), end
 
 
 def _misfit(described: Described, network: nn.Module) -> str:
     """The first name, shape or type that differs from the network's; empty if all agree."""
-    expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in network.state_dict().items()}
-    odd = [f"{shown(name)[1:-1]} is missing or one too many" for name in {*expected} ^ {*described}]
+    expected = {name: (tensor.dtype, list(tensor.shape)) for name, tensor in network.state_dict().items()}
+    found = {name: (DTYPES[kind], shape) for name, (kind, shape) in described.items()}
+    odd = [f"{shown(name)[1:-1]} is missing or one too many" for name in {*expected} ^ {*found}]
     odd += [
-        f"{name} is {shown(described[name][1])} of {described[name][0]}, not {shape} of {dtype}"
+        f"{name} is {shown(found[name][1])} of {found[name][0]}, not {shape} of {dtype}"
         for name, (dtype, shape) in expected.items()
-        if name in described and described[name] != (dtype, shape)
+        if name in found and found[name] != (dtype, shape)
     ]
     return f"does not fit network_def: {min(odd)}" if odd else ""
