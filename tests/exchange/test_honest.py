@@ -144,12 +144,7 @@ HONEST = {
     "a wider generator": (
         GAN,
         network(
-            {
-                "_target_": "tofgan_monai.Generator",
-                "latent_dim": "@latent_dim",
-                "width": 4,
-                "norm": "batch",
-            },
+            {"_target_": "tofgan_monai.Generator", "latent_dim": "@latent_dim", "width": 4, "norm": "batch"},
             Generator(width=4),
         ),
     ),
@@ -218,11 +213,7 @@ HONEST = {
     ),
     "another inferer": (
         UNET,
-        edit(
-            INFER,
-            "tofgan_monai.BrainWindowInferer\n",
-            "SliceInferer\n  roi_size: [96, 96]\n  spatial_dim: 2\n",
-        ),
+        edit(INFER, "tofgan_monai.BrainWindowInferer\n", "SliceInferer\n  roi_size: [96, 96]\n  spatial_dim: 2\n"),
     ),
     "less specks": (
         UNET,

@@ -273,10 +273,7 @@ FORGED = {
         lambda card, figures: (card, figures["copies"].update(note="certified")),
         r"docs/audit\.json:\d+: .*note",
     ),
-    "no number": (
-        lambda card, figures: (card, figures["copies"].update(p=float("nan"))),
-        r"docs/audit\.json:1: .*NaN",
-    ),
+    "no number": (lambda card, figures: (card, figures["copies"].update(p=float("nan"))), r"docs/audit\.json:1: .*NaN"),
     "another rule": (
         lambda card, figures: (card.update(rule=RULE - 1), figures),
         r"docs/data_card\.json:\d+: an audit with",

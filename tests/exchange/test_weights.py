@@ -159,10 +159,7 @@ FORGED = {
         lambda path: header_text(lambda text: text.replace(b'F32"', b'F\\u00332"', 1)),
         OTHERWISE,
     ),
-    "another order": (
-        lambda path: header(lambda entries: dict(reversed(entries.items()))),
-        OTHERWISE,
-    ),
+    "another order": (lambda path: header(lambda entries: dict(reversed(entries.items()))), OTHERWISE),
     "another order, whole": (
         lambda path: made(
             {name: {"dtype": "U8", "shape": [1], "data_offsets": [i, i + 1]} for i, name in enumerate("ba")}, b"12"

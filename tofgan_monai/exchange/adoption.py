@@ -20,11 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def adopt(
-    run: str | os.PathLike,
-    bundle: Path,
-    *,
-    validation_pairs: str | os.PathLike | None = None,
-    last: bool = False,
+    run: str | os.PathLike, bundle: Path, *, validation_pairs: str | os.PathLike | None = None, last: bool = False
 ) -> tuple[Path, float | None]:
     """Puts a training's weights into a bundle's `models/model.pt`, and a GAN's label threshold into its inference.yaml.
 

@@ -65,9 +65,7 @@ _SEEN = {
 }
 _ENTRY = {"sha256": {}, "seen": _SEEN, "known_from": {"type": "string"}, "audit": {}}
 _SCHEMA = _closed(
-    ["format", "weights"],
-    format={"const": 1},
-    weights=_closed([WEIGHTS], **{WEIGHTS: _closed(list(_ENTRY), **_ENTRY)}),
+    ["format", "weights"], format={"const": 1}, weights=_closed([WEIGHTS], **{WEIGHTS: _closed(list(_ENTRY), **_ENTRY)})
 )
 
 

@@ -90,10 +90,7 @@ def _check_name(node: ast.Name | ast.Attribute, scope: Scope, below: Callable) -
     name = scope.dotted(node)
     if name is None and isinstance(node, ast.Attribute):
         if node.attr not in allowed().attributes:
-            yield (
-                f"the attribute .{shown(node.attr)[1:-1]} is not on the list",
-                "could reach any object from there",
-            )
+            yield (f"the attribute .{shown(node.attr)[1:-1]} is not on the list", "could reach any object from there")
         yield from below(node.value)
     elif name and name not in allowed().values:
         yield f"{shown(name)[1:-1]} is not on the list", harm(name)
