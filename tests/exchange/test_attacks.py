@@ -85,8 +85,8 @@ def expression(value: str, told: str, *, runs: bool = True) -> Attack:
     return Attack(INFER, started(value), told, runs)
 
 
-def component(told: str, *, runs: bool = False, **config: object) -> Attack:
-    return Attack(INFER, started(config), told, runs)
+def component(target: object, told: str, *, runs: bool = False, **config: object) -> Attack:
+    return Attack(INFER, started({"_target_": target, **config}), told, runs)
 
 
 def imported(statement: str, told: str, *, runs: bool = False) -> Attack:
@@ -164,57 +164,45 @@ STILL = {
 EXPRESSIONS = {
     **{name: expression(*one) for name, one in RUNNING.items()},
     **{name: expression(*one, runs=False) for name, one in STILL.items()},
-    "function that is handed on": component("is not on the list", _target_="Compose", transforms="$torch.device"),
+    "function that is handed on": component("Compose", "is not on the list", transforms="$torch.device"),
 }
 DOUBLING = "".join(f'd{i}: "$@d{i - 1} + @d{i - 1}"\n' for i in range(1, 40))
 
 TARGETS = {
-    "os.system": component("could run any command", runs=True, _target_="os.system", command="touch canary"),
-    "subprocess": component("subprocess.run is not on", runs=True, _target_="subprocess.run", args=["touch", "canary"]),
-    "open as a target": component("builtins.open", runs=True, _target_="builtins.open", file="canary", mode="w"),
-    "target by expression": component("no name|not on", runs=True, _target_="$open", file="canary", mode="w"),
-    "target by reference": component("the target @x", _target_="@x"),
-    "target that is a mapping": component("no name", _target_={"_target_": "os.getcwd"}),
-    "look-alike target": component("is not on the list", _target_="monai.transforms.Comp\u043ese"),
-    "trusted package": component(
-        "is not on the list", _target_="torch.hub.load", repo_or_dir="stranger/code", model="a"
-    ),
-    "torch.load as a target": component("weights_only", _target_="torch.load", f="models/model.pt", weights_only=False),
-    "C++ as a target": component(
-        "import or build", _target_="torch.utils.cpp_extension.load", name="a", sources=["a.cpp"]
-    ),
-    "download": component("fetch and run", _target_="monai.apps.download_and_extract", url="http://10.0.0.1/a.zip"),
-    "short name of a download": component("download_url is not on", _target_="download_url", url="http://10.0.0.1/a"),
-    "another bundle": component("fetch and run", _target_="monai.bundle.run", config_file="configs/other.yaml"),
-    "Lambdad": component("call any function", _target_="Lambdad", keys="image", func="@latents"),
-    "function by its name": component(
-        "TorchVisiond is not on", _target_="TorchVisiond", keys="image", name="ColorJitter"
-    ),
-    "pickles on the disk": component("is not on", _target_="PersistentDataset", data=[], transform=None, cache_dir="x"),
-    "code in _requires_": component(
-        "builtins.open", runs=True, _target_="torch.nn.Identity", _requires_="$open('canary', 'w')"
-    ),
+    "os.system": component("os.system", "could run any command", runs=True, command="touch canary"),
+    "subprocess": component("subprocess.run", "subprocess.run is not on", runs=True, args=["touch", "canary"]),
+    "open as a target": component("builtins.open", "builtins.open", runs=True, file="canary", mode="w"),
+    "target by expression": component("$open", "no name|not on", runs=True, file="canary", mode="w"),
+    "target by reference": component("@x", "the target @x"),
+    "target that is a mapping": component({"_target_": "os.getcwd"}, "no name"),
+    "look-alike target": component("monai.transforms.Comp\u043ese", "is not on the list"),
+    "trusted package": component("torch.hub.load", "is not on the list", repo_or_dir="stranger/code", model="a"),
+    "torch.load as a target": component("torch.load", "weights_only", f="models/model.pt", weights_only=False),
+    "C++ as a target": component("torch.utils.cpp_extension.load", "import or build", name="a", sources=["a.cpp"]),
+    "download": component("monai.apps.download_and_extract", "fetch and run", url="http://10.0.0.1/a.zip"),
+    "short name of a download": component("download_url", "download_url is not on", url="http://10.0.0.1/a"),
+    "another bundle": component("monai.bundle.run", "fetch and run", config_file="configs/other.yaml"),
+    "Lambdad": component("Lambdad", "call any function", keys="image", func="@latents"),
+    "function by its name": component("TorchVisiond", "TorchVisiond is not on", keys="image", name="ColorJitter"),
+    "pickles on the disk": component("PersistentDataset", "is not on", data=[], transform=None, cache_dir="x"),
+    "code in _requires_": component("torch.nn.Identity", "builtins.open", runs=True, _requires_="$open('canary', 'w')"),
     "code in _disabled_": component(
-        "builtins.open", runs=True, _target_="torch.nn.Identity", _disabled_="$open('canary', 'w') and True"
+        "torch.nn.Identity", "builtins.open", runs=True, _disabled_="$open('canary', 'w') and True"
     ),
-    "code in an argument": component(
-        "builtins.open", runs=True, _target_="torch.nn.Identity", a="$open('canary', 'w')"
-    ),
-    "mode callable": component("the mode", _target_="monai.engines.Trainer", _mode_="callable"),
-    "mode debug": component("the mode", _target_="torch.nn.Identity", _mode_="debug"),
-    "debugger": component("'_debug_', which MONAI reserves", _target_="torch.nn.Identity", _debug_=True),
-    "reader by name": component("import any class", _target_="LoadImaged", keys="image", reader="subprocess.Popen"),
-    "reader that unpickles": component("import any class", _target_="LoadImaged", keys="image", reader="NumpyReader"),
-    "writer by name": component("import any class", _target_="SaveImaged", keys="pred", writer="os.system"),
-    "pickles allowed": component("the argument allow_pickle", _target_="LoadImaged", keys="image", allow_pickle=True),
+    "code in an argument": component("torch.nn.Identity", "builtins.open", runs=True, a="$open('canary', 'w')"),
+    "mode callable": component("monai.engines.Trainer", "the mode", _mode_="callable"),
+    "mode debug": component("torch.nn.Identity", "the mode", _mode_="debug"),
+    "debugger": component("torch.nn.Identity", "'_debug_', which MONAI reserves", _debug_=True),
+    "reader by name": component("LoadImaged", "import any class", keys="image", reader="subprocess.Popen"),
+    "reader that unpickles": component("LoadImaged", "import any class", keys="image", reader="NumpyReader"),
+    "writer by name": component("SaveImaged", "import any class", keys="pred", writer="os.system"),
+    "pickles allowed": component("LoadImaged", "the argument allow_pickle", keys="image", allow_pickle=True),
     "compiler's options": component(
+        "SupervisedEvaluator",
         "the argument compile_kwargs",
-        _target_="SupervisedEvaluator",
         compile_kwargs={"options": {"cpp.march": "native -wrapper 'sh,-c,touch canary'"}},
     ),
-    "format string": component(
-        "the argument bar_format", _target_="ignite.handlers.ProgressBar", bar_format="{0.__class__}"
-    ),
+    "format string": component("ignite.handlers.ProgressBar", "the argument bar_format", bar_format="{0.__class__}"),
 }
 
 IMPORTS = {
@@ -232,7 +220,7 @@ IMPORTS = {
 }
 
 PATHS = {
-    "absolute": component("output_dir '/etc'", _target_="SaveImaged", keys="pred", output_dir="/etc"),
+    "absolute": component("SaveImaged", "output_dir '/etc'", keys="pred", output_dir="/etc"),
     "climbing": Attack(INFER, replaced("+ '/output'", "+ '/../../output'"), "output_dir"),
     "home": Attack(INFER, replaced("\"$@bundle_root + '/models/model.pt'\"", "~/model.pt"), "weights '~/model.pt'"),
     "URL": Attack(INFER, replaced("\"$@bundle_root + '/models/model.pt'\"", "https://a.b/c.pt"), "weights 'https:"),
@@ -246,25 +234,18 @@ PATHS = {
     "root of the bundle": Attack(PAPER, added("bundle_root: /\n"), "bundle_root '/'"),
     "by an overlay": Attack(PAPER, added("train#dataset#cache: /etc/x.npy\n"), "cache '/etc/x.npy'"),
     "added to a list": Attack(PAPER, added("+pairs: [/etc/x.npy]\n"), "pairs ['/etc/x.npy']"),
-    "image of another": component("leads out of the bundle", _target_="Dataset", data=[{"image": "/home/a.nii.gz"}]),
-    "joined image of another": component(
-        "leads out of the bundle", _target_="Dataset", data=["$@bundle + '/../../a.nii'"]
-    ),
-    "prefix of a file": component("no plain file name", _target_="CheckpointSaver", save_dict={}, file_prefix="../a"),
-    "name of the metric": component(
-        "no plain file name", _target_="CheckpointSaver", save_dict={}, key_metric_name="../a"
-    ),
-    "key of a mapping that is saved": component("save_dict", _target_="CheckpointSaver", save_dict={"/tmp/canary": 1}),
-    "mapping that is saved by reference": component("save_dict", _target_="CheckpointSaver", save_dict="@network"),
-    "key that climbs": component("leads out of the bundle", _target_="Dataset", data=[{"../../canary": 1}]),
+    "image of another": component("Dataset", "leads out of the bundle", data=[{"image": "/home/a.nii.gz"}]),
+    "joined image of another": component("Dataset", "leads out of the bundle", data=["$@bundle + '/../../a.nii'"]),
+    "prefix of a file": component("CheckpointSaver", "no plain file name", save_dict={}, file_prefix="../a"),
+    "name of the metric": component("CheckpointSaver", "no plain file name", save_dict={}, key_metric_name="../a"),
+    "key of a mapping that is saved": component("CheckpointSaver", "save_dict", save_dict={"/tmp/canary": 1}),
+    "mapping that is saved by reference": component("CheckpointSaver", "save_dict", save_dict="@network"),
+    "key that climbs": component("Dataset", "leads out of the bundle", data=[{"../../canary": 1}]),
     "root of the data": component(
-        "the argument data_root_dir", _target_="SaveImaged", keys="pred", data_root_dir="$@bundle_root + '/output/a/b'"
+        "SaveImaged", "the argument data_root_dir", keys="pred", data_root_dir="$@bundle_root + '/output/a/b'"
     ),
     "namer of files": component(
-        "the argument output_name_formatter",
-        _target_="SaveImaged",
-        keys="pred",
-        output_name_formatter={"_target_": "Compose"},
+        "SaveImaged", "the argument output_name_formatter", keys="pred", output_name_formatter={"_target_": "Compose"}
     ),
     "call that returns its argument": Attack(
         INFER, replaced("$@output_dir + '/synthetic.npy'", "$start_from('', None) + '/tmp/canary.npy'"), "output "
@@ -279,18 +260,16 @@ PATHS = {
         INFER, written_to("$@a + '/tmp/c.npy'", a="$@b and @bundle_root", b=""), "output "
     ),
     "call that returns a list": component(
-        "pairs ", _target_="tofgan_monai.PairSource", pairs="$monai.data.list_data_collate(['canary.npy'])"
+        "tofgan_monai.PairSource", "pairs ", pairs="$monai.data.list_data_collate(['canary.npy'])"
     ),
     "object that returns texts": component(
-        "output_dir ", _target_="SaveImaged", keys="pred", output_dir={"_target_": "Dataset", "data": ["/tmp"]}
+        "SaveImaged", "output_dir ", keys="pred", output_dir={"_target_": "Dataset", "data": ["/tmp"]}
     ),
     "object by an overlay": Attack(
         PAPER, added('a: {_target_: Dataset, data: []}\na#_target_: Compose\ntrain#dataset#pairs: "@a"\n'), "pairs '@a'"
     ),
     "object by an overlay of the path": Attack(PAPER, added("train#dataset#pairs#_target_: Compose\n"), "pairs "),
-    "own weights": component(
-        "save_dir ", _target_="CheckpointSaver", save_dict={}, save_dir="$@bundle_root + '/models'"
-    ),
+    "own weights": component("CheckpointSaver", "save_dir ", save_dict={}, save_dir="$@bundle_root + '/models'"),
     "own card": Attack(INFER, replaced("$@output_dir + '/syn", "$@bundle_root + '/docs/syn"), "output "),
     "own weights by reference": Attack(INFER, written_to("$@a + '/a.npy'", a="$@bundle_root + '/Models'"), "output "),
     "own root": Attack(INFER, replaced("$@bundle_root + '/output'", "@bundle_root"), "output_dir '@bundle_root'"),

@@ -33,18 +33,24 @@ INFER, TRAIN, EVALUATE, MODEL = (
 META, LOG = "configs/metadata.json", "configs/logging.conf"
 
 
-def edit(file, old, new):
-    """One place of a file changed."""
+def edit(file, *texts):
+    """Places of a file changed: an old text and its new one, another old text ..."""
 
     def change(files):
-        assert old.encode() in files[file], old
-        files[file] = files[file].replace(old.encode(), new.encode(), 1)
+        for old, new in zip(texts[::2], texts[1::2], strict=True):
+            assert old.encode() in files[file], old
+            files[file] = files[file].replace(old.encode(), new.encode(), 1)
 
     return change
 
 
 def add(file, text):
     return lambda files: files.update({file: files.get(file, b"") + text.encode()})
+
+
+def described(**more):
+    """Other entries of the metadata."""
+    return lambda files: files.update({META: json.dumps({**json.loads(files[META]), **more}, indent=2).encode()})
 
 
 def network(definition, made):
@@ -235,12 +241,10 @@ HONEST = {
     ),
     "a reader and a writer": (
         UNET,
-        lambda files: [
-            edit(INFER, "LoadImaged\n    keys: image", "LoadImaged\n    keys: image\n    reader: ITKReader")(files),
-            edit(
-                INFER, "output_postfix: vessels", "output_postfix: seg\n    output_ext: .nii\n    writer: NibabelWriter"
-            )(files),
-        ],
+        edit(
+            *(INFER, "LoadImaged\n    keys: image", "LoadImaged\n    keys: image\n    reader: ITKReader"),
+            *("output_postfix: vessels", "output_postfix: seg\n    output_ext: .nii\n    writer: NibabelWriter"),
+        ),
     ),
     "another threshold": (UNET, edit(INFER, "threshold: 0.5  ", "threshold: 0.35 ")),
     "another metric": (
@@ -261,21 +265,7 @@ HONEST = {
         add("configs/small.json", '{\n\t"batch_size": 4,\n\t"train::step::critic_steps": 2\n}\n'),
     ),
     "several GPUs": (UNET, add("configs/many_gpus.yaml", ON_MANY)),
-    "names with umlauts": (
-        UNET,
-        lambda files: files.update(
-            {
-                META: json.dumps(
-                    {
-                        **json.loads(files[META]),
-                        "authors": "Klinik K\u00f6ln",
-                        "changelog": {"0.1.0": "erste", "0.0.1": "-"},
-                    },
-                    indent=2,
-                ).encode()
-            }
-        ),
-    ),
+    "names with umlauts": (UNET, described(authors="Klinik K\u00f6ln", changelog={"0.1.0": "erste", "0.0.1": "-"})),
     "docs": (UNET, add("docs/notes.md", "# F\u00fcr die Station\n\nEine Schwelle von 0,35 \u2026\n")),
     "logging": (UNET, edit(LOG, "level=INFO\nhandlers=consoleHandler", "level=DEBUG\nhandlers=consoleHandler")),
     "no logging": (UNET, lambda files: files.pop(LOG)),

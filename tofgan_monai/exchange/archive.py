@@ -69,7 +69,7 @@ def read(data: bytes) -> tuple[Content | None, list[Problem]]:
 
 
 def _unsafe(entries: list[zipfile.ZipInfo]) -> Iterator[Problem]:
-    """Whatever could do harm while the archive is unpacked."""
+    """Problems of entries that could do harm while the archive is unpacked."""
     if not 0 < len(entries) <= MAX_FILES:
         yield Problem("the archive", 0, f"{len(entries)} files", f"a bundle has 1 to {MAX_FILES}")
     if sum(entry.file_size for entry in entries) > MAX_BYTES:
@@ -98,7 +98,7 @@ def _unsafe_entry(entry: zipfile.ZipInfo, seen: set[str]) -> Iterator[tuple[str,
 
 
 def _checked(name: str, files: dict[str, bytes], data: bytes) -> tuple[Content | None, list[Problem]]:
-    """The content, and whether its manifest fits it and it makes this very archive."""
+    """The content of an archive, and the problems if its manifest does not fit, or if it packs to other bytes."""
     manifest, problems = read_document(MANIFEST, files.get(MANIFEST, b""))
     if manifest is None:
         return None, problems

@@ -76,18 +76,18 @@ def card(digest: str, seen: Seen, known_from: str) -> dict[str, Any]:
 
 
 def as_text(content: dict[str, Any]) -> bytes:
-    """The file's bytes of a card, or of the figures of an audit."""
+    """The content of the file of a data card, or of the figures of an audit."""
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def write_card(bundle: Path, seen: Seen) -> None:
-    """Writes the card of weights of which a training's records tell into the folder of their bundle."""
+    """Writes the data card of newly adopted weights into the folder of their bundle."""
     (bundle / AUDIT).unlink(missing_ok=True)  # it was an audit of the weights before
     write_json(bundle / CARD, card(weights_file_digest(bundle / WEIGHTS), seen, RECORDED))
 
 
 def with_present_names(files: dict[str, bytes], weights: Path, digest: str) -> dict[str, bytes]:
-    """The files of a bundle, whose card and audit name the weights by their digest, and not by their file any more.
+    """The files of a bundle, in which the digest replaces the name that version 0.1.0 gave to the weights.
 
     Args:
         files: content by path in the bundle.
@@ -164,7 +164,7 @@ def _seen_in(bundle: Path, digest: str) -> Seen:
 
 
 def check_card(data: bytes, digest: str, figures: bytes | None) -> list[Problem]:
-    """Everything that is wrong with a card.
+    """Everything that is wrong with a data card.
 
     Args:
         data: content of the card.
@@ -190,7 +190,7 @@ def check_card(data: bytes, digest: str, figures: bytes | None) -> list[Problem]
 
 
 def declared(folder: Path, data: str, digest: str) -> dict[str, Any]:
-    """The card of weights whose packer says which kind of data they have seen.
+    """The data card of weights for which the sender declares the kind of data they have seen.
 
     Raises:
         InputError: the bundle's own card says more.
@@ -202,7 +202,7 @@ def declared(folder: Path, data: str, digest: str) -> dict[str, Any]:
 
 
 def kinds(seen: Iterable[dict[str, Any]]) -> str:
-    """The entries in words: `real (41 patients), synthetic`."""
+    """The entries of a data card in words: `real (41 patients), synthetic`."""
 
     def words(kind: str, patients: int | None = None, **_: Any) -> str:
         return kind if patients is None else f"{kind} ({patients} patient{'s' if patients > 1 else ''})"

@@ -66,7 +66,7 @@ def cleared(
 
 
 def others_than(members: dict[str, Any], seen: Sequence[dict[str, Any]]) -> str | None:
-    """A sentence on how the members of an audit differ from the real patients that the weights saw; None if they fit.
+    """How the members of an audit differ from the real patients that the weights saw, in words; None if they fit.
 
     Args:
         members: the cohort of members, as the audit describes it.

@@ -26,7 +26,7 @@ def sign(data: bytes, key: str | os.PathLike) -> bytes:
 
 
 def check_signature(archive: Path, data: bytes, signers: str | os.PathLike, signer: str) -> None:
-    """Raises an error unless `signer`, one of the allowed signers, has signed the bytes of the archive.
+    """Checks that `signer`, one of the allowed signers, has signed the bytes of the archive.
 
     Raises:
         InputError: ssh-keygen or the signature is missing, or the signature is not by that signer.

@@ -38,7 +38,7 @@ Described = dict[str, tuple[str, list[int]]]  # by name: safetensors' word for t
 
 
 class _NotPlainError(Exception):
-    """What is wrong with a file of weights, and what it could do."""
+    """The problem that ends the check of a file of weights."""
 
     def __init__(self, what: str, could: str = _HIDES) -> None:
         self.problem = what, could

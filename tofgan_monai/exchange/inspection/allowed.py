@@ -32,7 +32,7 @@ class Allowed(NamedTuple):
 
 @cache
 def allowed() -> Allowed:
-    """The list, read once."""
+    """The content of allowed.yaml, read once."""
     content = yaml.safe_load((files(__package__) / "allowed.yaml").read_text("utf-8"))
     targets = {f"{module}.{name}" for module, names in content["targets"].items() for name in names}
     short = {name for module, names in content["targets"].items() if module.startswith("monai.") for name in names}

@@ -56,7 +56,7 @@ def _check_imports(document: Document, scope: Scope) -> Iterator[Problem]:
 
 
 class _Check:
-    """The walk through one document; collects the problems."""
+    """The check of one configuration, item by item; collects the problems."""
 
     def __init__(self, document: Document, scope: Scope, *, is_metadata: bool = False) -> None:
         self.document, self.scope, self.is_metadata = document, scope, is_metadata

@@ -29,7 +29,7 @@ _TWO_WAYS = "could be read in two ways"
 
 
 def check_logging(file: str, data: bytes) -> list[Problem]:
-    """Everything in the file except loggers that write to the terminal."""
+    """Problems of a logging.conf: everything in it except loggers that write to the terminal."""
     try:
         text = data.decode("ascii").replace("\r\n", "\n")
         if "\r" in text:  # some readers end a line there and others do not
