@@ -77,9 +77,7 @@ def load_weights(path: str | os.PathLike, network: nn.Module | None = None) -> A
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such weights; train first or name another file") from error
     except Exception as error:  # torch raises a dozen kinds for a broken file
-        raise InputError(
-            f"{path}: not readable as weights, truncated or of another kind; copy the whole file again"
-        ) from error
+        raise InputError(f"{path}: not readable as weights, truncated perhaps; take a whole copy") from error
     if network is not None:
         fit_weights(network, content, path)
     return content
