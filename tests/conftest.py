@@ -62,30 +62,27 @@ def write_pairs():
 
 @pytest.fixture(scope="session")
 def bundle_files():
-    """Callable (name) -> the files of a shipped bundle by path, its network cut down to width 2, with its card."""
-    import io
+    """Callable (name) -> the files of a shipped bundle's archive by path, its network cut down to width 2."""
     import re
     from functools import cache
     from pathlib import Path
 
-    import torch
-
     from tofgan_monai.exchange.data_card import as_text, card
     from tofgan_monai.gan.networks import Generator
     from tofgan_monai.segmentation.networks import HalfUNet
+    from tofgan_monai.training.weights import to_safetensors, weights_digest
 
     @cache
     def read(name):
         folder = Path(__file__).parents[1] / "bundles" / name
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        buffer = io.BytesIO()
-        torch.save((HalfUNet(2) if "segmentation" in name else Generator(width=2)).state_dict(), buffer)
+        weights = (HalfUNet(2) if "segmentation" in name else Generator(width=2)).state_dict()
         config = "configs/inference.yaml"
         files[config] = re.sub(rb"(?m)^width: \d+", b"width: 2", files[config])
-        files["models/model.pt"] = buffer.getvalue()
-        files["docs/data_card.json"] = as_text(
-            card(buffer.getvalue(), [{"kind": "simulated", "patients": 2}], "a test")
-        )
+        del files["models/model.pt"]
+        files["models/model.safetensors"] = to_safetensors(weights)
+        seen = [{"kind": "simulated", "patients": 2}]
+        files["docs/data_card.json"] = as_text(card(weights_digest(weights), seen, "a test"))
         return files
 
     return lambda name: dict(read(name))

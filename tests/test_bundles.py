@@ -26,7 +26,7 @@ from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.volumes.cohort import write_cohort
 
 ROOT = Path(__file__).parents[1]
-SCHEMA = ROOT / "tofgan_monai" / "exchange" / "meta_schema_20240725.json"
+SCHEMA = ROOT / "tofgan_monai" / "exchange" / "inspection" / "meta_schema_20240725.json"
 BUNDLES = ROOT / "bundles"
 OPEN_GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn"]
 PRIVATE = "tof_mra_dp_wgan_gp"

@@ -62,6 +62,8 @@ from .training.handlers import KeepBest as KeepBest
 from .training.loop import run_resumable as run_resumable
 from .training.weights import data_seen as data_seen
 from .training.weights import start_from as start_from
+from .training.weights import weights_digest as weights_digest
+from .training.weights import weights_file_digest as weights_file_digest
 from .volumes.cohort import check_cohort as check_cohort
 from .volumes.cohort import read_cohort as read_cohort
 from .volumes.preparation import prepare as prepare

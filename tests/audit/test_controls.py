@@ -14,8 +14,7 @@ from tofgan_monai.audit.controls import planted, read_canaries
 from tofgan_monai.audit.target import read_target, with_pairs
 from tofgan_monai.audit.training import Training
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import sha256
-from tofgan_monai.training.weights import load_weights, save_weights
+from tofgan_monai.training.weights import load_weights, save_weights, weights_file_digest
 
 
 @pytest.fixture
@@ -117,7 +116,7 @@ def test_training_tells_which_state_was_audited(clinic, audited):  # noqa: F811
 
 def test_stack_alone_has_the_training_that_its_manifest_names(clinic, audited, write_pairs):  # noqa: F811
     facts = {"kind": "synthetic", "seed": 0, "label_threshold": 0.0}
-    write_pairs(clinic / "alone.npy", 30, **facts, weights_sha256=sha256(clinic / GAN / "models/model.pt"))
+    write_pairs(clinic / "alone.npy", 30, **facts, weights_sha256=weights_file_digest(clinic / GAN / "models/model.pt"))
     target, training, cohorts = audited("alone.npy")
     canary = repeated(clinic)
     (found,) = read_canaries([canary], target, training, cohorts)

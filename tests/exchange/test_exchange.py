@@ -8,11 +8,13 @@ import platform
 import shutil
 import subprocess
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from typer.testing import CliRunner
 
 from tofgan_monai.bundle_runs.paths import bundle_path
@@ -21,15 +23,16 @@ from tofgan_monai.cli import app
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange import adoption, install, leaks, pack, verify
 from tofgan_monai.exchange.archive import write
-from tofgan_monai.exchange.data_card import CARD, seen_by
+from tofgan_monai.exchange.data_card import CARD, seen_by, seen_of
+from tofgan_monai.exchange.installing import unpack
 from tofgan_monai.exchange.signatures import signature_path
 from tofgan_monai.files import sha256
-from tofgan_monai.gan.networks import Generator
+from tofgan_monai.gan.networks import Critic, Generator
 from tofgan_monai.pairs.extraction import extract
 from tofgan_monai.pairs.stack import PairDataset, open_stack
 from tofgan_monai.phantom.cohorts import write_head
 from tofgan_monai.phantom.head import Head
-from tofgan_monai.training.weights import save_weights
+from tofgan_monai.training.weights import load_weights, save_weights, weights_file_digest
 from tofgan_monai.volumes.cohort import check_cohort
 from tofgan_monai.volumes.preparation import prepare
 
@@ -43,9 +46,7 @@ MODEL = "models/model.pt"
 def clinic(tmp_path, bundle_files):
     """A clinic's own bundle."""
     folder = tmp_path / "a" / "clinic_gan"
-    for name, data in bundle_files(GAN).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
+    unpack(bundle_files(GAN), folder)
     return folder
 
 
@@ -68,8 +69,13 @@ def test_own_bundles_pass_with_no_exception_made(name, tmp_path):
     found = verify(path)
     assert found.lines[1].startswith("models/model.pt ") and "has seen simulated (" in found.lines[1]
     assert found.lines[1].endswith("audit: none")
-    theirs = {name: data for name, data in found.content.files.items() if name != "manifest.json"}
-    assert theirs == tree(ROOT / "bundles" / name)
+    unpack(found.content.files, tmp_path / "theirs")
+    theirs, ours = tree(tmp_path / "theirs"), tree(ROOT / "bundles" / name)
+    del theirs["manifest.json"], theirs[MODEL], ours[MODEL]  # of the weights torch writes another file
+    assert theirs == ours
+    digest = weights_file_digest(ROOT / "bundles" / name / MODEL)
+    sums = json.loads(found.content.files["manifest.json"])["files"]
+    assert sums["models/model.safetensors"] == digest == found.card["weights"][MODEL]["sha256"]
 
 
 def test_same_files_make_the_same_bytes(clinic, tmp_path):
@@ -101,29 +107,52 @@ def test_archive_tells_nothing_of_the_sender(clinic, tmp_path, write_pairs):
     assert [word for word in telling if word.encode().lower() in data.lower()] == []
 
 
+def test_nothing_of_the_file_of_weights_leaves_but_the_weights(clinic, tmp_path):
+    """torch.save keeps the file's name, attributes, notes, and the rest of a storage of which a tensor is a part."""
+    plain = pack(clinic, tmp_path / "a.zip").read_bytes()
+    weights = OrderedDict(load_weights(clinic / MODEL))
+    weights.patients = {"name": "Hans"}
+    weights["0.weight"] = torch.full((99_999,), 7.0)[: weights["0.weight"].numel()].view_as(weights["0.weight"])
+    weights["0.weight"].copy_(load_weights(clinic / MODEL)["0.weight"])
+    torch.save(weights, tmp_path / "sub-01_Mueller.pt")
+    shutil.copy(tmp_path / "sub-01_Mueller.pt", clinic / MODEL)
+    assert pack(clinic, tmp_path / "b.zip").read_bytes() == plain
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (nn.Linear(1, 1), "not readable as weights"),
+        ({"state": {"critic": Critic(2).state_dict()}}, "not a bare state dict: .*`tofgan adopt` takes the network"),
+        ([torch.zeros(1)], "not a bare state dict"),
+        (Critic(2).state_dict(), "does not fit network_def"),
+        (dict(Generator(width=2).named_parameters()), "does not fit network_def: .* is missing"),
+    ],
+)
+def test_file_that_is_no_state_dict_of_the_network_is_not_packed(clinic, tmp_path, content, told):
+    torch.save(content, clinic / MODEL)
+    with pytest.raises(InputError, match=told):
+        pack(clinic, tmp_path / "a.zip", data="real")
+    assert not (tmp_path / "a.zip").exists()
+
+
 def test_what_must_not_leave_is_refused_by_name(clinic, tmp_path, write_pairs):
     write_pairs(clinic / "output" / "pairs_training.npy", 2)
-    for name in (
+    left = [
         "output/checkpoint.pt",
         "output/tensorboard/events.out.tfevents.1",
         "prepared/a/image.nii.gz",
         "cohort.json",
-    ):
+    ]
+    for name in left:
         (clinic / name).parent.mkdir(parents=True, exist_ok=True)
         (clinic / name).write_bytes(b"")
     (clinic / "docs" / "secret.md").symlink_to(tmp_path / "a.zip")
     with pytest.raises(InputError) as caught:
         pack(clinic, tmp_path / "a.zip")
     told = "\n".join(caught.value.problems)
-    for what in (
-        "a checkpoint",
-        "a TensorBoard log",
-        "a stack of pairs",
-        "training data",
-        "a list of patients",
-        "a link",
-    ):
-        assert what in told
+    kinds = ["a checkpoint", "a TensorBoard log", "a stack of pairs", "training data", "a list of patients", "a link"]
+    assert [what for what in kinds if what not in told] == []
     assert len(caught.value.problems) == 7  # a stack is two files
     assert not (tmp_path / "a.zip").exists()
 
@@ -200,7 +229,7 @@ def test_names_of_devices_are_refused(clinic, tmp_path, name):
 def test_version_is_the_metadatas(clinic, tmp_path):
     content = verify(pack(clinic, tmp_path / "a.zip")).content
     (tmp_path / "b.zip").write_bytes(write(content._replace(version="99.9")))
-    with pytest.raises(InputError, match=r"manifest\.json:1: version '99\.9', in configs/metadata\.json '0"):
+    with pytest.raises(InputError, match=r"manifest\.json:1: version '99\.9', but configs/metadata\.json has '0"):
         verify(tmp_path / "b.zip")
     path = clinic / "configs" / "metadata.json"
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "version": "../1"}))
@@ -219,7 +248,7 @@ def test_names_that_no_archive_can_have(clinic, tmp_path):
 
 
 def test_weights_without_a_card_are_not_packed_until_someone_says(clinic, tmp_path):
-    save_weights(Generator(width=2).state_dict(), clinic / "models" / "model.pt")
+    save_weights(Generator(width=2).state_dict(), clinic / MODEL)
     with pytest.raises(InputError, match=r"data_card\.json:\d+: is of weights .*tofgan pack --data"):
         pack(clinic, tmp_path / "a.zip")
     verified = verify(pack(clinic, tmp_path / "a.zip", data="real", despite="a test"))
@@ -231,7 +260,7 @@ def test_weights_without_a_card_are_not_packed_until_someone_says(clinic, tmp_pa
 
 def test_declared_data_may_not_hide_what_the_card_says(clinic, tmp_path):
     content = json.loads((clinic / CARD).read_text())
-    content["weights"]["models/model.pt"]["seen"] = [{"kind": "real", "patients": 3}]
+    content["weights"][MODEL]["seen"] = [{"kind": "real", "patients": 3}]
     (clinic / CARD).write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"says real \(3 patients\); leave --data simulated out"):
         pack(clinic, tmp_path / "a.zip", data="simulated")
@@ -251,15 +280,15 @@ def test_adopted_weights_bring_what_they_have_seen(clinic, tmp_path, write_pairs
     adoption.adopt(run, clinic)
     first = [{"kind": "real", "patients": 2}, {"kind": "synthetic", "weights_sha256": "ab"}]
     assert seen_by(run, clinic) == first
-    entry = json.loads((clinic / CARD).read_text())["weights"]["models/model.pt"]
+    entry = json.loads((clinic / CARD).read_text())["weights"][MODEL]
     assert entry == {
-        "sha256": sha256(clinic / "models" / "model.pt"),
+        "sha256": weights_file_digest(clinic / MODEL),
         "seen": first,
         "known_from": "the training's records",
         "audit": None,
     }
     other = write_pairs(tmp_path / "other.npy", 8, seed=1, kind="simulated?")  # a kind that nobody knows is real
-    again = trained("again", tmp_path, pairs=str(other), pretrained=str(clinic / "models" / "model.pt"))
+    again = trained("again", tmp_path, pairs=str(other), pretrained=str(clinic / MODEL))
     assert seen_by(again, clinic) == [{"kind": "real", "patients": None}, *first]  # the card of what it started from
     elsewhere = tmp_path / "elsewhere.pt"
     save_weights(Generator(width=2).state_dict(), elsewhere)
@@ -317,10 +346,10 @@ def test_simulated_heads_are_told_from_patients_all_the_way(tmp_path):
 @pytest.mark.parametrize(
     ("where", "key", "value", "told"),
     [
-        (("weights",), "\x1b[2J\nsigned by clinic-a@example.org", {}, r"'\x1b[2J\nsigned"),
-        (("weights",), "zz", [1], "'zz', no part of a card"),
-        ((), "audited", True, "'audited', no part of a card"),
-        (("weights", MODEL), "signed", "by me", "'signed', no part of a card"),
+        (("weights",), "\x1b[2J\nsigned by clinic-a@example.org", {}, "was unexpected"),
+        (("weights",), "zz", [1], "'zz' was unexpected"),
+        ((), "audited", True, "'audited' was unexpected"),
+        (("weights", MODEL), "signed", "by me", "'signed' was unexpected"),
         (("weights", MODEL, "seen", 0), "patients", -5, "patients are null"),
         (("weights", MODEL, "seen", 0), "patients", 10**4000, "patients are null"),
         (("weights", MODEL, "seen", 0), "patients", True, "patients are null"),
@@ -346,10 +375,29 @@ def test_card_says_what_a_card_says_and_no_more(clinic, tmp_path, where, key, va
 
 def test_what_a_card_says_is_printed_on_one_line(clinic, tmp_path):
     content = json.loads((clinic / CARD).read_text())
-    content["weights"]["models/model.pt"].update(known_from="\x1b[2J\nsigned by x")
+    content["weights"][MODEL].update(known_from="\x1b[2J\nsigned by x")
     (clinic / CARD).write_text(json.dumps(content))
     lines = verify(pack(clinic, tmp_path / "a.zip")).lines
     assert len(lines) == 3 and all(line.isprintable() for line in lines)
+
+
+def named_by_version_0_1_0(folder):
+    """Puts the name that version 0.1.0 gave to the weights, the SHA-256 of their file, into the card."""
+    old, text = sha256(folder / MODEL), (folder / CARD).read_text()
+    (folder / CARD).write_text(text.replace(weights_file_digest(folder / MODEL), old))
+    return old
+
+
+def test_old_name_of_weights_is_understood_where_their_file_is_known(clinic, tmp_path):
+    old, here = named_by_version_0_1_0(clinic), [{"kind": "simulated", "patients": 2}]
+    assert seen_of(old, clinic) == seen_of(weights_file_digest(clinic / MODEL), clinic) == here
+    card = verify(pack(clinic, tmp_path / "a.zip")).card["weights"][MODEL]
+    assert card["sha256"] == weights_file_digest(clinic / MODEL) and card["seen"] == here
+    assert seen_of(sha256(bundle_path(GAN) / MODEL), clinic) == [{"kind": "simulated", "patients": 24}]  # as shipped
+    for unknown in (old, sha256(clinic / CARD), ""):  # without the file nobody can tell: it counts as real
+        assert seen_of(unknown, tmp_path) == [{"kind": "real", "patients": None}]
+    save_weights(Generator(width=2).state_dict(), clinic / MODEL)
+    assert seen_of(weights_file_digest(clinic / MODEL), clinic) == [{"kind": "real", "patients": None}]
 
 
 # ---- signatures
@@ -411,7 +459,7 @@ def test_installed_bundle_is_found_by_its_name_and_runs(clinic, tmp_path, instal
     made = tofgan("generate", "clinic_gan", tmp_path / "made.npy", "-n", 3)
     assert made.exit_code == 0, made.output
     pairs, manifest = open_stack(tmp_path / "made.npy")
-    assert pairs.shape == (3, 2, 96, 96) and manifest["weights_sha256"] == sha256(clinic / "models" / "model.pt")
+    assert pairs.shape == (3, 2, 96, 96) and manifest["weights_sha256"] == weights_file_digest(clinic / MODEL)
     assert pack(installed / "clinic_gan", tmp_path / "again.zip").read_bytes() == archive.read_bytes()  # as it came
 
 
@@ -436,6 +484,28 @@ def test_another_version_takes_the_place_of_an_unchanged_one_only(clinic, tmp_pa
     ]
     elsewhere = install(verified, folder=tmp_path / "elsewhere")
     assert elsewhere == tmp_path / "elsewhere" / "clinic_gan" and elsewhere.is_dir()
+
+
+def test_weights_of_an_installed_bundle_are_known_by_their_digest(clinic, tmp_path):
+    verified = verify(pack(clinic, tmp_path / "a.zip"))
+    model = install(verified) / MODEL
+    before = load_weights(model)
+    save_weights(dict(reversed(before.items())), model)  # another file of the same weights
+    assert install(verified) and load_weights(model).keys() == before.keys()
+    save_weights({**before, "0.weight": before["0.weight"] + 1}, model)
+    with pytest.raises(InputError, match="has changes since it was installed"):
+        install(verified)
+
+
+def test_bundle_installed_by_version_0_1_0_gives_way_if_it_is_unchanged(clinic, tmp_path, installed):
+    verified = verify(pack(clinic, tmp_path / "a.zip"))
+    old = shutil.copytree(clinic, installed / "clinic_gan")
+    sums = {path: sha256(old / path) for path in tree(old)}
+    (old / "manifest.json").write_text(json.dumps({"format": 1, "files": sums}))
+    assert "models/model.safetensors" in json.loads((install(verified) / "manifest.json").read_text())["files"]
+    (old / "manifest.json").write_text(json.dumps({"format": 1, "files": {**sums, MODEL: "0" * 64}}))
+    with pytest.raises(InputError, match="has changes since it was installed"):
+        install(verified)
 
 
 def test_bundle_that_came_with_the_package_keeps_its_name(tmp_path):
@@ -466,17 +536,17 @@ def test_refused_archive_is_not_installed(clinic, tmp_path, installed):
 def test_verbs_say_what_they_did(clinic, tmp_path):
     assert tofgan("pack", clinic, tmp_path / "a.zip").output == f"{tmp_path / 'a.zip'}\n"
     shown = tofgan("verify", tmp_path / "a.zip").output.splitlines()
-    files, version = (
-        len(tree(clinic)) + 1,
-        json.loads((clinic / "configs/metadata.json").read_text("utf-8"))["version"],
-    )  # and the manifest
-    assert shown[:2] == ["passed: nothing in it is beyond the list", f"clinic_gan {version}, {files} files"]
+    version, files = json.loads((clinic / "configs/metadata.json").read_text("utf-8"))["version"], len(tree(clinic))
+    assert shown[:2] == ["passed: nothing in it is beyond the list", f"clinic_gan {version}, {files + 1} files"]
     assert len(shown) == 4
     with pytest.raises(InputError, match="cannot be read"):
         verify(tmp_path / "none.zip")
 
 
-def test_weights_load_into_what_the_archive_declares(clinic, tmp_path):
-    """The other side's last line of defence: torch's own strict load of what was installed."""
-    target = install(verify(pack(clinic, tmp_path / "a.zip")))
-    Generator(width=2).load_state_dict(torch.load(target / "models" / "model.pt", weights_only=True), strict=True)
+def test_bundle_with_paths_of_another_version_says_so_where_it_is_run(clinic):
+    config = clinic / "configs" / "inference.yaml"
+    config.write_text(config.read_text("utf-8").replace("tofgan_monai.Generator", "tofgan_monai.networks.Generator"))
+    with pytest.raises(InputError, match=r"clinic_gan: names .*networks\.Generator.*ask for a newer bundle"):
+        run_bundle(clinic, ["inference.yaml"], {})
+    with pytest.raises(InputError, match=r"inference\.yaml:\d+: the target .* is a path of tofgan_monai 0\.1\.0"):
+        pack(clinic, clinic.parent / "a.zip")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import io
 import json
 import re
 from pathlib import Path
 from pydoc import locate
 
 import pytest
-import torch
 import yaml
 from monai.bundle import ComponentLocator
 from monai.networks.nets import BasicUNet, SegResNet, UNet
@@ -23,29 +21,36 @@ from tofgan_monai.exchange.inspection.allowed import allowed
 from tofgan_monai.exchange.verifying import verify
 from tofgan_monai.gan.networks import Generator
 from tofgan_monai.segmentation.networks import HalfUNet
+from tofgan_monai.training.weights import to_safetensors, weights_digest
 
 UNET, GAN = "tof_mra_vessel_segmentation", "tof_mra_wgan_gp_sn"
 INFER, TRAIN, EVALUATE, MODEL = (
     "configs/inference.yaml",
     "configs/train.yaml",
     "configs/evaluate.yaml",
-    "models/model.pt",
+    "models/model.safetensors",
 )
 META, LOG = "configs/metadata.json", "configs/logging.conf"
 
 
-def edit(file, old, new):
-    """One place of a file changed."""
+def edit(file, *texts):
+    """Places of a file changed: an old text and its new one, another old text ..."""
 
     def change(files):
-        assert old.encode() in files[file], old
-        files[file] = files[file].replace(old.encode(), new.encode(), 1)
+        for old, new in zip(texts[::2], texts[1::2], strict=True):
+            assert old.encode() in files[file], old
+            files[file] = files[file].replace(old.encode(), new.encode(), 1)
 
     return change
 
 
 def add(file, text):
     return lambda files: files.update({file: files.get(file, b"") + text.encode()})
+
+
+def described(**more):
+    """Other entries of the metadata."""
+    return lambda files: files.update({META: json.dumps({**json.loads(files[META]), **more}, indent=2).encode()})
 
 
 def network(definition, made):
@@ -55,10 +60,9 @@ def network(definition, made):
         files[INFER] = re.sub(
             rb"network_def:\n(  .*\n)+", f"network_def: {json.dumps(definition)}\n".encode(), files[INFER], count=1
         )
-        buffer = io.BytesIO()
-        torch.save(made.state_dict(), buffer)
-        files[MODEL] = buffer.getvalue()
-        files["docs/data_card.json"] = as_text(card(files[MODEL], [{"kind": "real", "patients": 41}], "a test"))
+        files[MODEL] = to_safetensors(made.state_dict())
+        told = card(weights_digest(made.state_dict()), [{"kind": "real", "patients": 41}], "a test")
+        files["docs/data_card.json"] = as_text(told)
 
     return change
 
@@ -146,12 +150,7 @@ HONEST = {
     "a wider generator": (
         GAN,
         network(
-            {
-                "_target_": "tofgan_monai.Generator",
-                "latent_dim": "@latent_dim",
-                "width": 4,
-                "norm": "batch",
-            },
+            {"_target_": "tofgan_monai.Generator", "latent_dim": "@latent_dim", "width": 4, "norm": "batch"},
             Generator(width=4),
         ),
     ),
@@ -220,11 +219,7 @@ HONEST = {
     ),
     "another inferer": (
         UNET,
-        edit(
-            INFER,
-            "tofgan_monai.BrainWindowInferer\n",
-            "SliceInferer\n  roi_size: [96, 96]\n  spatial_dim: 2\n",
-        ),
+        edit(INFER, "tofgan_monai.BrainWindowInferer\n", "SliceInferer\n  roi_size: [96, 96]\n  spatial_dim: 2\n"),
     ),
     "less specks": (
         UNET,
@@ -246,12 +241,10 @@ HONEST = {
     ),
     "a reader and a writer": (
         UNET,
-        lambda files: [
-            edit(INFER, "LoadImaged\n    keys: image", "LoadImaged\n    keys: image\n    reader: ITKReader")(files),
-            edit(
-                INFER, "output_postfix: vessels", "output_postfix: seg\n    output_ext: .nii\n    writer: NibabelWriter"
-            )(files),
-        ],
+        edit(
+            *(INFER, "LoadImaged\n    keys: image", "LoadImaged\n    keys: image\n    reader: ITKReader"),
+            *("output_postfix: vessels", "output_postfix: seg\n    output_ext: .nii\n    writer: NibabelWriter"),
+        ),
     ),
     "another threshold": (UNET, edit(INFER, "threshold: 0.5  ", "threshold: 0.35 ")),
     "another metric": (
@@ -272,21 +265,7 @@ HONEST = {
         add("configs/small.json", '{\n\t"batch_size": 4,\n\t"train::step::critic_steps": 2\n}\n'),
     ),
     "several GPUs": (UNET, add("configs/many_gpus.yaml", ON_MANY)),
-    "names with umlauts": (
-        UNET,
-        lambda files: files.update(
-            {
-                META: json.dumps(
-                    {
-                        **json.loads(files[META]),
-                        "authors": "Klinik K\u00f6ln",
-                        "changelog": {"0.1.0": "erste", "0.0.1": "-"},
-                    },
-                    indent=2,
-                ).encode()
-            }
-        ),
-    ),
+    "names with umlauts": (UNET, described(authors="Klinik K\u00f6ln", changelog={"0.1.0": "erste", "0.0.1": "-"})),
     "docs": (UNET, add("docs/notes.md", "# F\u00fcr die Station\n\nEine Schwelle von 0,35 \u2026\n")),
     "logging": (UNET, edit(LOG, "level=INFO\nhandlers=consoleHandler", "level=DEBUG\nhandlers=consoleHandler")),
     "no logging": (UNET, lambda files: files.pop(LOG)),
@@ -376,3 +355,10 @@ def test_list_is_of_exact_names():
         "os.system",
     ):
         assert never not in allowed().targets and never not in allowed().calls
+
+
+def test_inspection_knows_no_other_room():
+    """So that it can check any MONAI bundle, and can be read by itself."""
+    for path in Path(allowed_module.__file__).parent.glob("*.py"):
+        for line in re.findall(r"(?m)^\s*(?:from|import) (tofgan_monai\S*)", path.read_text("utf-8")):
+            assert line.startswith("tofgan_monai.exchange.inspection."), f"{path.name}: {line}"

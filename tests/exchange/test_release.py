@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import re
 
 import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from tests.helpers.audits import audit, changed
@@ -19,10 +16,12 @@ from tofgan_monai.cli import app
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange import install, pack, verify
 from tofgan_monai.exchange.data_card import as_text, card, check_card, patients_behind, write_card
+from tofgan_monai.exchange.installing import unpack
 from tofgan_monai.exchange.layout import AUDIT, CARD, WEIGHTS
 from tofgan_monai.exchange.release import in_words
 from tofgan_monai.gan.networks import Generator
 from tofgan_monai.pairs.stack import open_stack
+from tofgan_monai.training.weights import save_weights, weights_file_digest
 
 GAN, UNET = "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"
 REAL, SIMULATED = [{"kind": "real", "patients": MIN_PATIENTS}], [{"kind": "simulated", "patients": 2}]
@@ -35,18 +34,15 @@ def clinic(tmp_path, bundle_files):
 
     def made(seen=REAL, bundle=GAN, name="clinic_gan"):
         folder = tmp_path / "a" / name
-        files = bundle_files(bundle)
-        files[CARD] = as_text(card(files[WEIGHTS], seen, "a test"))
-        for path, data in files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(data)
+        unpack(bundle_files(bundle), folder)
+        (folder / CARD).write_bytes(as_text(card(weights_sha256(folder), seen, "a test")))
         return folder
 
     return made
 
 
 def weights_sha256(folder):
-    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    return weights_file_digest(folder / WEIGHTS)
 
 
 @pytest.fixture
@@ -144,7 +140,7 @@ def test_audit_of_others_than_the_weights_saw_is_refused_on_either_side(clinic, 
         pack(folder, tmp_path / "a.zip", audit=path)
     found, said = read_audit(path), json.loads((folder / CARD).read_text())
     said["weights"][WEIGHTS]["audit"] = found.summary("generator")
-    (problem,) = check_card(as_text(said), (folder / WEIGHTS).read_bytes(), as_text(found.figures))
+    (problem,) = check_card(as_text(said), weights_sha256(folder), as_text(found.figures))
     assert re.match(r"docs/data_card\.json:\d+: ", str(problem)) and told in str(problem)
     ran = released(folder, tmp_path, "--for-release", path)
     assert isinstance(ran.exception, InputError) and told in str(ran.exception)
@@ -243,51 +239,32 @@ def test_received_bundle_is_packed_again_as_it_came(clinic, audited, tmp_path, i
     assert not (received / AUDIT).exists()
 
 
+IN_CARD, IN_AUDIT = r"docs/data_card\.json:\d+: ", r"docs/audit\.json:\d+: "
+OTHER = IN_CARD + "another summary than the figures"
 FORGED = {
-    "summary alone": (lambda card, figures: None, r"docs/data_card\.json:\d+: the summary of an audit alone"),
-    "other summary": (
-        lambda card, figures: (card["patients"].update(members=4000), figures),
-        r"docs/data_card\.json:\d+: another summary than the figures",
-    ),
-    "other figures": (
-        lambda card, figures: (card, figures["copies"].update(p=0.01)),
-        r"docs/data_card\.json:\d+: another summary than the figures",
-    ),
-    "hidden failure": (
-        lambda card, figures: (card, figures.update(canary=None)),
-        r"docs/data_card\.json:\d+: another summary than the figures",
-    ),
+    "summary alone": (lambda card, figures: None, IN_CARD + "the summary of an audit alone"),
+    "other summary": (lambda card, figures: (card["patients"].update(members=4000), figures), OTHER),
+    "other figures": (lambda card, figures: (card, figures["copies"].update(p=0.01)), OTHER),
+    "hidden failure": (lambda card, figures: (card, figures.update(canary=None)), OTHER),
     "other weights": (
         lambda card, figures: (card, figures["target"].update(weights_sha256="0" * 64)),
-        r"docs/audit\.json:\d+: is of weights '0000",
+        IN_AUDIT + "is of weights '0000",
     ),
     "other release": (
         lambda card, figures: (card.update(release="network"), figures),
-        r"docs/audit\.json:1: no verdict on the network",
+        IN_AUDIT + "no verdict on the net",
     ),
     "of the pairs alone": (
         lambda card, figures: (card.update(release="data"), figures["target"].update(kind="stack")),
-        r"docs/data_card\.json:\d+: a verdict on the data, and none on the weights",
+        IN_CARD + "a verdict on the data, and none on the weights",
     ),
-    "free text": (
-        lambda card, figures: (card.update(note="certified anonymous"), figures),
-        r"docs/data_card\.json:\d+: an audit with .*note",
-    ),
-    "free text in the figures": (
-        lambda card, figures: (card, figures["copies"].update(note="certified")),
-        r"docs/audit\.json:\d+: .*note",
-    ),
-    "no number": (
-        lambda card, figures: (card, figures["copies"].update(p=float("nan"))),
-        r"docs/audit\.json:1: .*NaN",
-    ),
-    "another rule": (
-        lambda card, figures: (card.update(rule=RULE - 1), figures),
-        r"docs/data_card\.json:\d+: an audit with",
-    ),
+    "free text": (lambda card, figures: (card.update(note="anonymous"), figures), IN_CARD + "an audit with .*note"),
+    "free text in the figures": (lambda card, figures: (card, figures["copies"].update(note="x")), IN_AUDIT + ".*note"),
+    "no number": (lambda card, figures: (card, figures["copies"].update(p=float("nan"))), IN_AUDIT + ".*NaN"),
+    "another rule": (lambda card, figures: (card.update(rule=RULE - 1), figures), IN_CARD + "an audit with"),
     "line end in a sum": (
         lambda card, figures: (card.update(sha256="0" * 63 + "\n"), figures),
-        r"docs/data_card\.json:\d+: an audit with",
+        IN_CARD + "an audit with",
     ),
 }
 
@@ -299,7 +276,7 @@ def test_forged_audit_is_refused_by_the_other_side(clinic, audited, name):
     found = read_audit(audited(folder))
     said, figures = json.loads((folder / CARD).read_text()), found.figures
     said["weights"][WEIGHTS]["audit"] = found.summary("generator")
-    weights = (folder / WEIGHTS).read_bytes()
+    weights = weights_sha256(folder)
     assert check_card(as_text(said), weights, as_text(figures)) == []
     kept = change(said["weights"][WEIGHTS]["audit"], figures)
     (problem,) = check_card(as_text(said), weights, None if kept is None else as_text(figures))
@@ -414,10 +391,8 @@ def test_reason_or_simulated_weights_let_pairs_go_that_have_not_passed(clinic, a
     clinic(SIMULATED)
     assert released(folder, tmp_path, "--for-release", failed).exit_code == 0
     assert open_stack(tmp_path / "out" / "released.npy")[1]["audit"]["outcome"] == "inconclusive"
-    other = io.BytesIO()
-    torch.save(Generator(width=2).state_dict(), other)
-    (tmp_path / "other.pt").write_bytes(other.getvalue())  # that no card knows: of patients, then
-    content = audit(sha256=hashlib.sha256(other.getvalue()).hexdigest())
+    save_weights(Generator(width=2).state_dict(), tmp_path / "other.pt")  # no card knows them: they count as real
+    content = audit(sha256=weights_file_digest(tmp_path / "other.pt"))
     (tmp_path / "b.json").write_text(json.dumps(changed(content, "canary", to=None)))
     ran = released(folder, tmp_path, "--for-release", tmp_path / "b.json", "--weights", tmp_path / "other.pt")
     assert isinstance(ran.exception, InputError) and "inconclusive for a release of the data" in str(ran.exception)

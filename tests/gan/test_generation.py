@@ -13,13 +13,12 @@ from monai.bundle import ConfigParser
 from tofgan_monai.bundle_runs.runs import run_bundle
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.adoption import adopt
-from tofgan_monai.files import sha256
 from tofgan_monai.gan import generation
 from tofgan_monai.gan.generation import LatentDataset, raw_labels
 from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.gan.networks import Critic, Generator
 from tofgan_monai.pairs.stack import open_stack
-from tofgan_monai.training.weights import load_weights, save_weights, start_from
+from tofgan_monai.training.weights import load_weights, save_weights, start_from, weights_file_digest
 
 GAN = Path(__file__).parents[2] / "bundles" / "tof_mra_wgan_gp_sn"
 UNET = GAN.parent / "tof_mra_vessel_segmentation"
@@ -60,7 +59,7 @@ def test_manifest_says_where_pairs_come_from_and_names_no_path(weights, tmp_path
         "kind": "synthetic",
         "bundle": "tof_mra_wgan_gp_sn",
         "seed": 5,
-        "weights_sha256": sha256(weights),
+        "weights_sha256": weights_file_digest(weights),
         "label_threshold": 0.0,
         "threads": torch.get_num_threads(),
         "n": 3,

@@ -18,14 +18,14 @@ from tofgan_monai.attacks.similarity import Matches, joined
 from tofgan_monai.audit.assessment import Scores, data_scores, network_scores
 from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.target import Target, bundle_network
-from tofgan_monai.audit.training import State, Training, n_steps, saved_sha256, states
+from tofgan_monai.audit.training import State, Training, n_steps, states
 from tofgan_monai.errors import InputError
 from tofgan_monai.gan.generation import make_pairs, raw_labels
 from tofgan_monai.gan.label_threshold import choose_label_threshold
 from tofgan_monai.gan.networks import Generator
 from tofgan_monai.pairs.stack import PairDataset, open_stack
 from tofgan_monai.training.checkpoint import read_checkpoint
-from tofgan_monai.training.weights import fit_weights
+from tofgan_monai.training.weights import fit_weights, weights_digest
 
 Ranks = dict[str, dict[str, Any]]  # by attack: above_all, rank, of
 N_PLANTED, NOISE = 20, 0.1  # pairs; standard deviation of what is added to an image in [-1, 1]
@@ -114,7 +114,7 @@ class Canary:
             )
         if (weights := states(run, content).get(name)) is None:
             raise InputError(f"{run}: has no {name} weights, which were audited; give a whole output folder")
-        self.network, self.weights_sha256 = _network(target, weights, run), saved_sha256(weights)
+        self.network, self.weights_sha256 = _network(target, weights, run), weights_digest(weights)
         self.patient, self.times = canary["patient"], canary["times"]
 
     def ranks_by_pairs(self, cohorts: Cohorts, references: Path, n: int, searches: Searches) -> Ranks:

@@ -12,15 +12,15 @@ from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.target import Target
 from tofgan_monai.audit.training import equal
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import sha256
 from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.training.checkpoint import read_checkpoint
+from tofgan_monai.training.weights import weights_digest
 
 _logger = logging.getLogger(__name__)
 
 
 def read_shadows(paths: Sequence[str | os.PathLike], target: Target, cohorts: Cohorts) -> dict[str, HalfUNet]:
-    """The networks by the SHA-256 of their files, as ordered.
+    """The networks by the digest of their weights, in the order of the files.
 
     What a shadow was trained on is checked where its training's `checkpoint.pt` lies beside its weights, and there only
     against the very stacks of members and non-members: other patches of the same patients are not seen.
@@ -43,7 +43,7 @@ def read_shadows(paths: Sequence[str | os.PathLike], target: Target, cohorts: Co
         raise InputError(problems)
     if len(files) == 1:
         _logger.warning(f"{files[0]}: is the only shadow, so LiRA is left out; give two or more")
-    return {sha256(file): network for file, network in zip(files, networks, strict=True)}
+    return {weights_digest(network.state_dict()): network for network in networks}
 
 
 def _repeated(files: Sequence[Path], networks: Sequence[HalfUNet], target: Target) -> Iterator[str]:

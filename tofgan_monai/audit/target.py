@@ -14,10 +14,9 @@ from tofgan_monai.attacks.on_pairs import MIN_PAIRS
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.bundle_runs.runs import inference_config, run_bundle
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import sha256
 from tofgan_monai.gan.networks import Generator
 from tofgan_monai.pairs.stack import PairDataset, open_stack
-from tofgan_monai.training.weights import fit_weights, load_weights
+from tofgan_monai.training.weights import fit_weights, load_weights, weights_file_digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +65,7 @@ def read_target(target: str | os.PathLike) -> Target:
     bundle = bundle_path(target)
     network, weights = bundle_network(bundle)
     kind = "generator" if isinstance(network, Generator) else "segmentation"
-    facts = {"kind": kind, "bundle": bundle.name, "weights_sha256": sha256(weights), "stack": None}
+    facts = {"kind": kind, "bundle": bundle.name, "weights_sha256": weights_file_digest(weights), "stack": None}
     return Target(bundle, network, None, facts)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ from tofgan_monai.attacks.on_gan import run_critic
 from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.target import Target
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import sha256
 from tofgan_monai.gan.networks import Critic
 from tofgan_monai.gan.privacy_budget import read_guarantee
 from tofgan_monai.training.checkpoint import read_checkpoint
-from tofgan_monai.training.weights import load_weights, saved
+from tofgan_monai.training.weights import load_weights, weights_digest
 
 # Of a recipe: what may differ where a training is repeated; how long it was is compared by its steps.
 OF_ONE_RUN = {"pairs", "data", "seed", "validation_pairs", "max_epochs"}
@@ -49,7 +47,7 @@ class Training:
         problems = []
         if self.recipe.get("pairs") != cohorts.members.digest:
             problems.append(f"{run}: its training was on other pairs than the members'; give the very stack it was on")
-        matching = [name for name, state in states(run, content).items() if _is_audited(run, state, target)]
+        matching = [name for name, state in states(run, content).items() if _is_audited(state, target)]
         if not matching:
             whose = f"of the weights in {target.bundle}" if target.bundle else "that the stack's manifest tells of"
             problems.append(f"{run}: not the training {whose}; adopt its weights and make the pairs, or give theirs")
@@ -93,17 +91,11 @@ def states(run: Path, content: dict[str, Any]) -> dict[str, State]:
     return {**best, **{name: state[name] for name in ("average", "network", "generator") if state.get(name)}}
 
 
-def saved_sha256(state: State) -> str:
-    """Of the file that `save_weights` makes of it."""
-    return hashlib.sha256(saved(state)).hexdigest()
-
-
-def _is_audited(run: Path, state: State, target: Target) -> bool:
+def _is_audited(state: State, target: Target) -> bool:
     """Whether a state is the audited network's, or of a stack alone that which made it, as its manifest tells."""
     if target.network is not None:
         return equal(target.network.state_dict(), state)
-    best = [sha256(run / "best.pt")] if (run / "best.pt").exists() else []
-    return target.weights_sha256 in (*best, saved_sha256(state))
+    return target.weights_sha256 == weights_digest(state)
 
 
 def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

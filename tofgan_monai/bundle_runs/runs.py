@@ -49,6 +49,9 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
         run(config_file=files, **quiet, **given)
     except Exception as error:  # MONAI wraps whatever happens in its configurations
         cause = _root(error)
+        if isinstance(cause, ImportError):
+            what = f"names something that is not installed here ({cause}); it may be made for another version"
+            raise InputError(f"{bundle}: {what} of tofgan_monai: ask for a newer bundle") from error
         if cause is error:
             raise
         raise cause from error

@@ -1,4 +1,4 @@
-"""A training's weights, taken into a bundle."""
+"""Puts the weights of a training into a bundle."""
 
 from __future__ import annotations
 
@@ -20,30 +20,26 @@ logger = logging.getLogger(__name__)
 
 
 def adopt(
-    run: str | os.PathLike,
-    bundle: Path,
-    *,
-    validation_pairs: str | os.PathLike | None = None,
-    last: bool = False,
+    run: str | os.PathLike, bundle: Path, *, validation_pairs: str | os.PathLike | None = None, last: bool = False
 ) -> tuple[Path, float | None]:
     """Puts a training's weights into a bundle's `models/model.pt`, and a GAN's label threshold into its inference.yaml.
 
-    What the weights have seen, as far as the training's records tell, goes into `docs/data_card.json`.
+    The data that the weights have seen, as far as the training's records tell, goes into `docs/data_card.json`.
     The weights must fit the network that the bundle's own inference.yaml declares.
 
     Args:
         run: output folder of the training.
         bundle: the bundle's folder.
-        validation_pairs: stack of real pairs of validation patients: the threshold is the one at which synthetic
-            labels have their share of vessels. None leaves the bundle's, or takes the share of a private training's
-            `guarantee.json`.
-        last: the last epoch's weights instead of the best's.
+        validation_pairs: stack of real pairs of validation patients. The threshold is then chosen so that synthetic
+            labels have the same share of vessels. With None the bundle keeps its threshold; after a private training
+            the share comes from its `guarantee.json`.
+        last: take the weights of the last epoch instead of the best.
 
     Returns:
         The path of the weights, and the threshold if one was chosen.
 
     Raises:
-        InputError: no such training, weights of another network, or pairs for a bundle that has no threshold.
+        InputError: there is no such training, its weights are another network's, or there is no threshold to choose.
     """
     source = Path(run) / ("checkpoint.pt" if last else "best.pt")
     weights = load_weights(source)

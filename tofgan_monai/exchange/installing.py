@@ -6,31 +6,34 @@ import os
 import shutil
 from pathlib import Path
 
+import safetensors.torch
+
 from tofgan_monai.bundle_runs.paths import bundle_names, installed_dir
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.archive import NAME
+from tofgan_monai.exchange.layout import TENSORS, WEIGHTS
 from tofgan_monai.exchange.verifying import Verified, is_unchanged
 from tofgan_monai.files import require_writable
+from tofgan_monai.training.weights import saved
 
 
 def install(verified: Verified, *, folder: str | os.PathLike | None = None, name: str | None = None) -> Path:
-    """The folder of the installed bundle: exactly the files that were verified, and their manifest.
+    """The folder of the installed bundle: the files that were verified, with the weights in models/model.pt.
 
-    An installed bundle that is still as it was installed gives way to another version.
+    An installed bundle of this name that is unchanged since it was installed is replaced.
 
     Args:
         verified: what `verify` returned.
         folder: where bundles are installed; default: where every verb looks for them by name.
-        name: the bundle's here; default: its own.
+        name: the bundle's name here; default: its own.
 
     Raises:
-        InputError: the name of a bundle that came with the package, or of a folder with changes; a full disk.
+        InputError: the name is that of a bundle that came with the package or of a changed folder, or the disk is full.
     """
     name = name or verified.content.name
     if not NAME.fullmatch(name):
-        raise InputError(
-            f"--name {name}: a bundle's name is of plain letters, digits, _ and -, and no device of Windows"
-        )
+        what = "a bundle's name is of plain letters, digits, _ and -, and no device of Windows"
+        raise InputError(f"--name {name}: {what}; give another")
     if name in bundle_names():
         raise InputError(f"{name}: a bundle of that name came with the package; give another: --name clinic_{name}")
     parent = Path(folder) if folder is not None else installed_dir()
@@ -40,7 +43,7 @@ def install(verified: Verified, *, folder: str | os.PathLike | None = None, name
     require_writable(parent)
     new, old = (parent / f".{name}.{os.getpid()}.{which}" for which in ("new", "old"))
     try:
-        _unpack(verified.content.files, new)
+        unpack(verified.content.files, new)
         if target.exists():
             target.rename(old)
         try:
@@ -57,8 +60,14 @@ def install(verified: Verified, *, folder: str | os.PathLike | None = None, name
     return target
 
 
-def _unpack(files: dict[str, bytes], folder: Path) -> None:
-    for path, data in files.items():
-        target = folder / path
+def unpack(files: dict[str, bytes], folder: Path) -> None:
+    """Writes verified files into a folder; the weights go to models/model.pt, where MONAI Label looks for them."""
+    for name, data in files.items():
+        target = folder / (WEIGHTS if name == TENSORS else name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
+        target.write_bytes(_model(data) if name == TENSORS else data)
+
+
+def _model(tensors: bytes) -> memoryview:
+    """The file models/model.pt of a safetensors file; sorted, as safetensors returns another order at each call."""
+    return saved(dict(sorted(safetensors.torch.load(tensors).items())))

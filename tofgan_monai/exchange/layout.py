@@ -5,52 +5,63 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from tofgan_monai.exchange.inspection.bundle import LOGGING, METADATA
 from tofgan_monai.exchange.inspection.problems import Problem, shown
 
-METADATA, LOGGING, WEIGHTS = "configs/metadata.json", "configs/logging.conf", "models/model.pt"
+WEIGHTS = "models/model.pt"  # in a folder, where MONAI looks for them
+TENSORS = "models/model.safetensors"  # the same weights in an archive
 INFERENCE, CARD, MANIFEST = "configs/inference.yaml", "docs/data_card.json", "manifest.json"
-AUDIT = "docs/audit.json"  # figures of an audit, no more: see privacy/evidence.py
-REQUIRED = (METADATA, INFERENCE, WEIGHTS, CARD, "LICENSE")
+AUDIT = "docs/audit.json"  # the figures of an audit that leave the clinic, see audit/record.py
+REQUIRED = (METADATA, INFERENCE, CARD, "LICENSE")
 
-DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])"  # which no file of Windows can be called
+DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])"  # Windows gives these names to devices, so no file can have them
 _BELONGS = re.compile(
     rf"(?!.*\b{DEVICE}\.)"
-    r"(LICENSE|manifest\.json|models/model\.pt|docs/(data_card|audit)\.json|docs/[A-Za-z0-9_-]+\.(md|txt)"
-    r"|configs/(logging\.conf|metadata\.json|[A-Za-z0-9_-]+\.(ya?ml|json)))"
+    r"(LICENSE|manifest\.json|docs/(data_card|audit)\.json|docs/[A-Za-z0-9_-]+\.(md|txt)"
+    rf"|{re.escape(LOGGING)}|configs/[A-Za-z0-9_-]+\.(ya?ml|json))"
 )
 _STAYS = (
-    (rf"(^|/){DEVICE}\.", "a device of Windows", "could not be written there; rename it"),
-    (r"(^|/)scripts/|\.(py[a-z]?|ipynb|sh|so|dll|exe|bat|pth)$", "code", "would run in the reader's name"),
+    (rf"(^|/){DEVICE}\.", "a device of Windows", "could not be written on Windows; rename the file"),
+    (r"(^|/)scripts/|\.(py[a-z]?|ipynb|sh|so|dll|exe|bat|pth)$", "code", "would run with the reader's rights"),
     (r"\.(ts|torchscript|onnx|engine|plan)$", "a compiled network", "is code; give a state dict in models/model.pt"),
-    (r"events\.out\.tfevents|(^|/)tensorboard/", "a TensorBoard log", "can show patients' patches"),
-    (r"(^|/)(pairs_|real|.*\.np[yz]$)", "a stack of pairs", "can be patients' images"),
-    (r"\.(nii(\.gz)?|dcm|mha|mhd|nrrd)$|(^|/)prepared/", "training data", "is a patient's volume"),
-    (r"(^|/)cohort\.json$|preparation\.json$|participants\.tsv$", "a list of patients", "names them and their paths"),
-    (r"checkpoint[^/]*$", "a checkpoint", "has the optimisers and the critic, which has seen patients"),
-    (r"\.(pt|pth|ckpt|pkl|pickle|bin|safetensors)$", "other weights", "only models/model.pt leaves, the generator's"),
+    (r"events\.out\.tfevents|(^|/)tensorboard/", "a TensorBoard log", "can show patches of patients"),
+    (r"(^|/)(pairs_|real|.*\.np[yz]$)", "a stack of pairs", "can hold images of patients"),
+    (r"\.(nii(\.gz)?|dcm|mha|mhd|nrrd)$|(^|/)prepared/", "training data", "is the volume of a patient"),
+    (r"(^|/)cohort\.json$|preparation\.json$|participants\.tsv$", "a list of patients", "names patients and paths"),
+    (r"checkpoint[^/]*$", "a checkpoint", "holds the optimisers and the critic, which has seen patients"),
+    (
+        rf"^{re.escape(WEIGHTS)}$",
+        "a pickle in place of models/model.safetensors",
+        "could be any code; ask the sender to make the archive with `tofgan pack`",
+    ),
+    (
+        r"\.(pt|pth|ckpt|pkl|pickle|bin|safetensors)$",
+        "other weights",
+        "only the network of inference.yaml leaves, from models/model.pt",
+    ),
     (r"\.(jsonl|csv|html|png|jpe?g|svg|gif|tiff?)$", "a result or a picture", "can show patients or name them"),
 )
 
 
-def check_layout(names: Iterable[str], required: Iterable[str] = REQUIRED) -> list[Problem]:
-    """The files that do not belong into a bundle, by their names, and those that are missing."""
+def check_layout(names: Iterable[str], weights: str, required: Iterable[str] = REQUIRED) -> list[Problem]:
+    """The files that do not belong to a bundle, and the files that it lacks.
+
+    Args:
+        names: paths in the bundle.
+        weights: the file of the weights: `WEIGHTS` in a folder, `TENSORS` in an archive.
+        required: further files that a bundle must have.
+    """
     names = list(names)
-    strangers = [name for name in names if not _BELONGS.fullmatch(name)]
-    missing = [name for name in required if name not in names]
+    strangers = [name for name in names if name != weights and not _BELONGS.fullmatch(name)]
+    missing = [name for name in (*required, weights) if name not in names]
     return [
         *(Problem(shown(name)[1:-1], 0, *_reason(name)) for name in strangers),
-        *(Problem(name, 0, "missing", "without it this is no bundle") for name in missing),
+        *(Problem(name, 0, "missing", "a bundle needs this file") for name in missing),
     ]
 
 
 def _reason(name: str) -> tuple[str, str]:
     for pattern, what, why in _STAYS:
         if re.search(pattern, name, re.IGNORECASE):
-            return f"{what}, no part of a bundle", why
-    return "no part of a bundle", "nobody has looked at what it could be; move it out of the bundle's folder"
-
-
-def config_names(names: Iterable[str]) -> list[str]:
-    """Those that MONAI reads as configurations, sorted."""
-    configs = (name for name in names if name.startswith("configs/") and name not in (METADATA, LOGGING))
-    return sorted(configs)
+            return f"{what}, which is no part of a bundle", why
+    return "no part of a bundle", "could be anything; move it out of the bundle's folder"

@@ -1,4 +1,4 @@
-"""What a bundle's texts tell of the machine and the cohort they come from: paths, subjects, names, dates."""
+"""Searches the texts of a bundle for traces of the sender's machine and cohort: paths, subjects, names, dates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from tofgan_monai.exchange.inspection.problems import Problem, shown
 from tofgan_monai.exchange.inspection.reading import read_document
-from tofgan_monai.exchange.layout import METADATA, WEIGHTS
+from tofgan_monai.exchange.layout import METADATA, TENSORS
 
 _NOT_OF_ANYONE = {"root", "user", "admin", "localhost"}
 _ROOTS = r"data|datasets?|export|home|media|mnt|nas|projects?|scratch|srv|storage|Users|Volumes|work"
@@ -32,20 +32,20 @@ _DATED = {
 
 
 def leaks(name: str, data: bytes) -> Iterator[Problem]:
-    """What of a file tells where it was written, and whose the data is."""
-    if name == WEIGHTS:
+    """Places in a file that tell where it was written, or whose data it is about."""
+    if name == TENSORS:
         return
     marks = {**_MARKS, **_whose()} | ({} if name == "LICENSE" else _DATED)
     for line, text in _texts(name, data):
         path = _EXPRESSION if text.startswith("$") else _TEXT
         for what, pattern in {"path": path, **marks}.items():
             if found := pattern.search(text):
-                could = f"tells the {what} of this machine or cohort; take it out, or put a word for it"
+                could = f"tells the {what} of this machine or cohort; remove it, or write a general word in its place"
                 yield Problem(name, line, shown(found[0]), could)
 
 
 def _texts(name: str, data: bytes) -> Iterator[tuple[int, str]]:
-    """Each line, or each key and value as MONAI reads it, and each comment, with its line's number."""
+    """Line number and text of each key, value and comment of a configuration; of each line of any other file."""
     lines = list(enumerate(data.decode("utf-8", errors="replace").splitlines(), 1))
     document = read_document(name, data)[0] if name.endswith((".json", ".yaml", ".yml")) else None
     if document is None:
@@ -64,7 +64,7 @@ def _texts(name: str, data: bytes) -> Iterator[tuple[int, str]]:
 
 
 def _whose() -> Mapping[str, re.Pattern]:
-    """The names of the user and of the machine."""
+    """Patterns that find the name of the user and of the machine."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name

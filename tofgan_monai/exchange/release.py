@@ -1,4 +1,4 @@
-"""The gate: data and weights that tell of patients leave with an audit that passed, or with a person's reason."""
+"""The gate: data and weights that may tell of patients leave with a passed audit, or with a person's reason."""
 
 from __future__ import annotations
 
@@ -7,16 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tofgan_monai.audit.record import (
-    FIGURES,
-    MAX_REASON,
-    OVERRIDDEN,
-    SUMMARY,
-    Audit,
-    departures,
-    read_audit,
-    summary,
-)
+from tofgan_monai.audit.record import FIGURES, MAX_REASON, OVERRIDDEN, SUMMARY, Audit, departures, read_audit, summary
 from tofgan_monai.audit.verdict import RELEASES, verdicts
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.inspection.problems import Problem, shown
@@ -25,18 +16,18 @@ from tofgan_monai.exchange.layout import AUDIT, CARD
 from tofgan_monai.exchange.leaks import leaks
 
 
-def audit_of_weights(path: str | os.PathLike, sha256: str) -> tuple[Audit, str]:
-    """An audit of these weights, and the release of weights that it is about: generator or network.
+def audit_of_weights(path: str | os.PathLike, digest: str) -> tuple[Audit, str]:
+    """An audit of the weights with this digest, and the release of weights that it judges: generator or network.
 
     Raises:
-        InputError: not readable, of a stack or of other weights, or without a verdict on their release.
+        InputError: the audit cannot be read, is of a stack or of other weights, or has no verdict on their release.
     """
     audit = read_audit(path)
     target = audit.content["target"]
     release = RELEASES[target["kind"]]
-    if release == "data" or target["weights_sha256"] != sha256:
+    if release == "data" or target["weights_sha256"] != digest:
         what = "of a stack" if release == "data" else f"of weights {shown(target['weights_sha256'])}"
-        raise InputError(f"{audit.file}: an audit {what}, not of {sha256}; audit the bundle itself (`tofgan audit`)")
+        raise InputError(f"{audit.file}: an audit {what}, not of {digest}; audit the bundle itself (`tofgan audit`)")
     require_verdict(audit, release)
     return audit, release
 
@@ -50,18 +41,18 @@ def require_verdict(audit: Audit, release: str) -> None:
 def cleared(
     audit: Audit | None, release: str, despite: str | None, *, behind: Sequence[dict[str, Any]], remedy: str
 ) -> dict[str, Any] | None:
-    """What a card or a manifest says of the audit behind a release: its summary, a person's reason, or None.
+    """What a card or manifest must say of the audit behind a release: a summary, a person's reason, or None.
 
     Args:
-        audit: of what is released.
+        audit: of the released weights or pairs.
         release: data, generator or network.
-        despite: the reason of a person who lets it go without an audit that passed.
-        behind: the real patients of whom it may tell, as `patients_behind` lists them: if any, it needs an audit of all
-            of them that passed, or a reason.
-        remedy: what to do where there is neither.
+        despite: the reason of a person who releases them without a passed audit.
+        behind: the real patients of whom they may tell (`patients_behind`). If there are any, the release needs a
+            passed audit of all of them, or a reason.
+        remedy: what to do if there is neither.
 
     Raises:
-        InputError: either is needed and there is neither, or the reason says too much.
+        InputError: the release needs a passed audit or a reason and has neither, or the reason says too much.
     """
     summarised = audit and audit.summary(release)
     if despite is not None:
@@ -75,13 +66,12 @@ def cleared(
 
 
 def others_than(members: dict[str, Any], seen: Sequence[dict[str, Any]]) -> str | None:
-    """In which words the members of an audit are others than the real patients whom weights have seen; None if not.
-
-    Of how many patients a single entry is may be unknown: then nobody can compare.
+    """How the members of an audit differ from the real patients that the weights saw, in words; None if they fit.
 
     Args:
-        members: the cohort, as the audit describes it.
-        seen: entries of a data card. A patient in two of them counts twice.
+        members: the cohort of members, as the audit describes it.
+        seen: entries of a data card. A patient in two entries counts twice. An entry alone with an unknown number of
+            patients fits any audit, as nobody can compare.
     """
     counts = [entry.get("patients") for entry in seen if entry["kind"] == "real"]
     known = [count for count in counts if count is not None]
@@ -99,7 +89,7 @@ def others_than(members: dict[str, Any], seen: Sequence[dict[str, Any]]) -> str 
 
 
 def is_cleared(said: dict[str, Any] | None) -> bool:
-    """Whether what a card says of an audit lets weights go that may tell of patients."""
+    """Whether what a card says of an audit allows the release of weights that may tell of patients."""
     return said is not None and ("overridden" in said or said["outcome"] == "passed")
 
 
@@ -118,24 +108,28 @@ def _check_reason(reason: str) -> None:
         raise InputError(problems)
 
 
+_UNLIKE = "could pass for an audit; pack again with --audit"
+_UNASKED = "could give them away; pack again with an audit of all of them, or with --despite"
+
+
 def check_audit(
-    entry: dict[str, Any], lines: Mapping[Path, int], path: Path, sha256: str, figures: bytes | None
+    entry: dict[str, Any], lines: Mapping[Path, int], path: Path, digest: str, figures: bytes | None
 ) -> list[Problem]:
-    """What is wrong with what a card says of an audit, and whether the figures that came with it say the same.
+    """Everything that is wrong with what a card says of an audit, and with the figures that came with it.
 
     Args:
         entry: of the weights in the card: what they have `seen`, and what stands under `audit`.
-        lines: of the card, by the paths of its items.
-        path: of `audit` in the card.
-        sha256: of the weights.
-        figures: the content of docs/audit.json, None where there is no such file.
+        lines: line numbers of the card by the paths of its items.
+        path: path of `audit` in the card.
+        digest: of the weights.
+        figures: content of docs/audit.json, None if there is no such file.
     """
     said = entry["audit"]
     is_override = isinstance(said, dict) and "overridden" in said
-    found = [] if said is None else departures(said, OVERRIDDEN if is_override else SUMMARY)
+    departing = [] if said is None else departures(said, OVERRIDDEN if is_override else SUMMARY)
     if problems := [
         Problem(CARD, lines.get((*path, *where), lines[path]), f"an audit with {shown(what, 160)[1:-1]}", _UNLIKE)
-        for where, what in found
+        for where, what in departing
     ]:
         return problems
     summarised = said["summary"] if is_override else said
@@ -144,30 +138,25 @@ def check_audit(
     if summarised is None or figures is None:
         what = f"{'figures' if summarised is None else 'the summary'} of an audit alone"
         return [Problem(CARD, lines[path], what, f"the card's summary and {AUDIT} come together, or neither does")]
-    return _check_figures(summarised, [] if is_override else entry["seen"], sha256, figures, lines[path])
-
-
-_UNLIKE = "could pass for an audit; pack again with --audit"
-_UNASKED = "could give them away; pack again with an audit of all of them, or with --despite"
+    return _check_figures(summarised, [] if is_override else entry["seen"], digest, figures, lines[path])
 
 
 def _check_figures(
-    said: dict[str, Any], seen: Sequence[dict[str, Any]], sha256: str, data: bytes, line: int
+    said: dict[str, Any], seen: Sequence[dict[str, Any]], digest: str, data: bytes, line: int
 ) -> list[Problem]:
-    """What is wrong with the figures of an audit, which are judged anew and must be of all patients of `seen`."""
+    """Everything that is wrong with the figures of an audit: they are judged anew, and must ask about all of `seen`."""
     document, problems = read_document(AUDIT, data)
     if document is None:
         return problems
-    figures = document.content
+    figures, release = document.content, said["release"]
     if problems := [
         Problem(AUDIT, document.lines.get(where, 1), shown(what, 160)[1:-1], "is no figure of an audit")
         for where, what in departures(figures, FIGURES)
     ]:
         return problems
-    if figures["target"]["weights_sha256"] != sha256:
-        what = f"is of weights {shown(figures['target']['weights_sha256'])}, not of these ({sha256})"
+    if figures["target"]["weights_sha256"] != digest:
+        what = f"is of weights {shown(figures['target']['weights_sha256'])}, not of these ({digest})"
         return [Problem(AUDIT, document.lines["target",], what, _UNLIKE)]
-    release = said["release"]
     if release == "data":
         return [Problem(CARD, line, "a verdict on the data, and none on the weights", _UNLIKE)]
     if RELEASES[figures["target"]["kind"]] != release or release not in verdicts(figures):
@@ -179,22 +168,21 @@ def _check_figures(
 
 
 def in_words(said: dict[str, Any] | None) -> str:
-    """An audit as a card or a manifest has it, in one line."""
+    """One line on the audit that a card or a manifest names."""
     if said is None:
         return "none"
     if "overridden" in said:
         return f"overridden by a person ({shown(said['reason'], 4 * MAX_REASON)}); audit: {in_words(said['summary'])}"
-    patients, worst, guarantee = said["patients"], said["worst"], said["guarantee"]
-    auc = "{value:.2f} ({low:.2f} to {high:.2f})".format(**worst["auc"])
-    canary = {True: "caught", False: "missed", None: "not tried"}[said["canary_caught"]]
-    words = [
-        f"{said['outcome']} for the {said['release']} by rule {said['rule']}",
-        f"{patients['members']} members, {patients['non_members']} non-members, {patients['references']} references",
-        f"worst {worst['attack']}, AUC {auc} over patients",
-        f"canary {canary}",
-        "no guarantee"
-        if guarantee is None
-        else f"epsilon {guarantee['epsilon']:.3g} at delta {guarantee['delta']:.3g} for each {guarantee['unit']} of "
-        f"{guarantee['n_units']}",
-    ]
-    return "; ".join(words)
+    promised, canary = "no guarantee", {True: "caught", False: "missed", None: "not tried"}[said["canary_caught"]]
+    worst = "worst {attack}, AUC {auc[value]:.2f} ({auc[low]:.2f} to {auc[high]:.2f}) over patients"
+    if said["guarantee"] is not None:
+        promised = "epsilon {epsilon:.3g} at delta {delta:.3g} for each {unit} of {n_units}".format(**said["guarantee"])
+    return "; ".join(
+        [
+            f"{said['outcome']} for the {said['release']} by rule {said['rule']}",
+            "{members} members, {non_members} non-members, {references} references".format(**said["patients"]),
+            worst.format(**said["worst"]),
+            f"canary {canary}",
+            promised,
+        ]
+    )

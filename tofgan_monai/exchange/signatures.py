@@ -1,4 +1,4 @@
-"""Signatures by OpenSSH, as git uses them: a detached ARCHIVE.sig, and a file of allowed signers."""
+"""Signatures by OpenSSH in the way of git: a separate file ARCHIVE.sig, and a file of allowed signers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAMESPACE = "tofgan-bundle"
 
 
 def signature_path(archive: str | os.PathLike) -> Path:
-    """Where the signature of an archive lies."""
+    """The path of the signature that belongs to an archive."""
     return Path(f"{os.fspath(archive)}.sig")
 
 
@@ -20,16 +20,16 @@ def sign(data: bytes, key: str | os.PathLike) -> bytes:
     """The signature of an archive's bytes by a private key of OpenSSH.
 
     Raises:
-        InputError: no ssh-keygen, or no usable key.
+        InputError: ssh-keygen is missing, or cannot use the key.
     """
     return _keygen(["sign", "-f", os.fspath(key)], data, f"{key}: cannot sign")
 
 
 def check_signature(archive: Path, data: bytes, signers: str | os.PathLike, signer: str) -> None:
-    """Returns if `signer` of the allowed signers has signed the archive's bytes.
+    """Checks that `signer`, one of the allowed signers, has signed the bytes of the archive.
 
     Raises:
-        InputError: no ssh-keygen, no signature, or not that signer's.
+        InputError: ssh-keygen or the signature is missing, or the signature is not by that signer.
     """
     signature = signature_path(archive)
     if not signature.is_file():

@@ -1,4 +1,4 @@
-"""Whether an archive from elsewhere holds a bundle and nothing else; nothing of it runs."""
+"""Whether an archive from elsewhere holds a bundle and nothing else; nothing of the archive runs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from tofgan_monai.exchange.archive import MAX_BYTES, Content, read
 from tofgan_monai.exchange.checks import check_files
 from tofgan_monai.exchange.data_card import kinds
 from tofgan_monai.exchange.inspection.problems import Problem, shown
-from tofgan_monai.exchange.layout import CARD, MANIFEST, METADATA, WEIGHTS
+from tofgan_monai.exchange.layout import CARD, MANIFEST, METADATA, TENSORS, WEIGHTS
 from tofgan_monai.exchange.release import in_words
 from tofgan_monai.exchange.signatures import check_signature, signature_path
 from tofgan_monai.files import sha256
+from tofgan_monai.training.weights import weights_file_digest
 
 
 class Verified(NamedTuple):
-    """An archive that was found good: its content, what its card says, who has signed it."""
+    """An archive in which nothing is wrong: its content, its data card, and who has signed it."""
 
     content: Content
     card: dict[str, Any]
@@ -27,7 +28,7 @@ class Verified(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """What a person wants to know of it, line by line."""
+        """The archive in words for the person who receives it, line by line."""
         entry = self.card["weights"][WEIGHTS]
         seen = f"{kinds(entry['seen'])} (known from: {shown(entry['known_from'])})"
         return [
@@ -41,12 +42,12 @@ def verify(archive: str | os.PathLike, signers: str | os.PathLike | None = None,
     """The verified content of an archive.
 
     Args:
-        archive: as `pack` made it.
-        signers: OpenSSH's file of allowed signers; with it the archive must be signed.
-        signer: who of them has signed it.
+        archive: a file that `pack` made.
+        signers: OpenSSH's file of allowed signers; if given, the archive must be signed.
+        signer: name of the one who must have signed it.
 
     Raises:
-        InputError: everything that is wrong, a line each: file:line, what stands there, what it could do.
+        InputError: everything that is wrong, one line each: file and line, what stands there, what it could do.
     """
     if (signers is None) != (signer is None):
         raise InputError("--signers FILE and --signer NAME belong together: give both or neither")
@@ -64,7 +65,7 @@ def verify(archive: str | os.PathLike, signers: str | os.PathLike | None = None,
     if content is not None and not problems:
         said = json.loads(content.files[METADATA])["version"]
         if said != content.version:
-            what = f"version {shown(content.version)}, in {METADATA} {shown(said)}"
+            what = f"version {shown(content.version)}, but {METADATA} has {shown(said)}"
             problems.append(Problem(MANIFEST, 1, what, "could pass for another version"))
     if problems or content is None:
         raise InputError([f"{path.name}: {problem}" for problem in problems])
@@ -74,19 +75,23 @@ def verify(archive: str | os.PathLike, signers: str | os.PathLike | None = None,
 def _bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES + 2**20:
-            raise InputError(f"{path}: {path.stat().st_size} bytes; a bundle has no more than {MAX_BYTES}")
+            what = f"{path.stat().st_size} bytes, where a bundle has at most {MAX_BYTES}"
+            raise InputError(f"{path}: {what}; ask the sender for a bundle alone")
         return path.read_bytes()
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); give the archive that `tofgan pack` made"
-        ) from error
+        what = f"cannot be read ({error.strerror}); give an archive that `tofgan pack` made"
+        raise InputError(f"{path}: {what}") from error
 
 
 def is_unchanged(folder: Path) -> bool:
-    """Whether an installed bundle is still, file by file, what its manifest says."""
+    """Whether every file of an installed bundle is still as its manifest says; the weights by their digest."""
     try:
         sums = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
+        found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+        now = {name: sha256(path) for name, path in found.items() if name != MANIFEST}
+        if TENSORS in sums:  # `install` wrote models/model.pt from it; version 0.1.0 packed models/model.pt itself
+            now[TENSORS] = weights_file_digest(folder / WEIGHTS)
+            del now[WEIGHTS]
     except (OSError, ValueError, KeyError):
         return False
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
-    return {name: sha256(path) for name, path in files.items() if name != MANIFEST} == sums
+    return now == sums

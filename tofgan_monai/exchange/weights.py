@@ -1,141 +1,137 @@
-"""Weights: a state dict and nothing else, which fits the declared network by strict keys and shapes."""
+"""Weights of a bundle from elsewhere: tensors in one plain safetensors file, which fit the declared network.
+
+The reader of safetensors checks offsets and sizes. But of two tensors of one name it takes the last, and it ignores
+metadata, further keys of a tensor, and the kind of blanks behind the header: a text could hide there. So the header
+must be, byte for byte, the one that safetensors writes of these tensors.
+
+Source of the format: github.com/huggingface/safetensors, README, "Format".
+"""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+import math
 from typing import Any
 
+import safetensors.torch
 import torch
-from monai.bundle import ConfigParser, ReferenceResolver
 from torch import nn
-from torch.nn.modules import module as hooks
 
 from tofgan_monai.exchange.inspection.problems import Problem, shown
-from tofgan_monai.exchange.inspection.reading import Document, Path
-from tofgan_monai.exchange.torch_file import NotPlainError, StateDict, check_storages, described
 
-MAX_PARAMETERS, MAX_MODULES, MAX_DEPTH, MAX_NUMBER = 2**28, 10_000, 64, 2**16
-CRITICS = ("tofgan_monai.Critic",)
+MAX_HEADER, MAX_DIMENSIONS = 2**22, 8
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+}  # no bool: a byte of 2 also means true, and would hide a bit
+_METADATA = "__metadata__"
+_HIDES = "could carry texts or images beside the weights; ask the sender to make the archive with `tofgan pack`"
 
-
-class _ArgumentError(ValueError):
-    """What a network may not be given, and where it stands."""
-
-    def __init__(self, where: Path, what: str) -> None:
-        super().__init__(what)
-        self.where = where
-
-
-def declared_network(document: Document) -> tuple[nn.Module | None, list[Problem]]:
-    """The `network_def` of an inference configuration that was found good, without memory for its weights.
-
-    Its arguments are plain values and references to such, so nothing else of the configuration is made for it.
-    """
-    where: Path = ("network_def",)
-    declared = document.content.get("network_def")
-
-    def refused(what: str, could: str) -> tuple[None, list[Problem]]:
-        return None, [Problem(document.file, document.lines.get(where, 0), what, could)]
-
-    if not isinstance(declared, dict) or {key for key in declared if key.startswith("_")} - {"_desc_"} != {"_target_"}:
-        return refused("no network_def that is a component", "cannot be checked against the weights")
-    if declared["_target_"] in CRITICS:
-        where = (*where, "_target_")
-        return refused("the network_def is a critic", "a critic has seen patients and does not leave")
-    try:
-        plain = {key: _plain(item, document.content, (*where, key)) for key, item in declared.items()}
-        with torch.device("meta"), _bounded():
-            return ConfigParser({"network": plain}, globals=False).get_parsed_content("network"), []
-    except Exception as error:  # whatever a constructor makes of arguments that it does not know
-        where = error.where if isinstance(error, _ArgumentError) else where
-        return refused(f"the network cannot be made ({shown(_first(error), 160)})", "could be one without end")
+Described = dict[str, tuple[str, list[int]]]  # by name: safetensors' word for the type, and the shape
 
 
-def _plain(value: Any, config: dict[str, Any], where: Path, depth: int = 0) -> Any:
-    """A network's argument with what it refers to in place."""
-    if depth > MAX_DEPTH or (isinstance(value, dict | list) and len(value) > MAX_DEPTH):
-        raise _ArgumentError(where, f"more than {MAX_DEPTH} levels")
-    if isinstance(value, dict):
-        if "_target_" in value:
-            raise _ArgumentError(where, f"{value['_target_']} within it; a network's arguments are plain values")
-        return {key: _plain(item, config, (*where, key), depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item, config, (*where, index), depth + 1) for index, item in enumerate(value)]
-    if isinstance(value, str) and value.startswith("@"):
-        found: Any = config
-        where = ()
-        for key in ReferenceResolver.split_id(value[1:]):
-            step = int(key) if isinstance(found, list) else key
-            found, where = found[step], (*where, step)
-        return _plain(found, config, where, depth + 1)
-    if isinstance(value, str) and value.startswith("$"):
-        raise _ArgumentError(where, f"{value}; a network's arguments are plain values or references to such")
-    if isinstance(value, int) and abs(value) > MAX_NUMBER:
-        raise _ArgumentError(where, f"the argument {value}")
-    return value
+class _NotPlainError(Exception):
+    """The problem that ends the check of a file of weights."""
 
-
-def _first(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error)
-
-
-@contextmanager
-def _bounded() -> Iterator[None]:
-    """Within the block a network with too many parts raises before it is made."""
-    counts = {"modules": 0, "parameters": 0}
-
-    def count_module(module: nn.Module, name: str, submodule: nn.Module | None) -> None:
-        counts["modules"] += 1
-        if counts["modules"] > MAX_MODULES:
-            raise ValueError(f"more than {MAX_MODULES} layers")
-
-    def count_tensor(module: nn.Module, name: str, tensor: torch.Tensor | None) -> None:
-        counts["parameters"] += 0 if tensor is None else tensor.numel()
-        if counts["parameters"] > MAX_PARAMETERS:
-            raise ValueError(f"more than {MAX_PARAMETERS} parameters")
-
-    handles = [
-        hooks.register_module_module_registration_hook(count_module),
-        hooks.register_module_parameter_registration_hook(count_tensor),
-        hooks.register_module_buffer_registration_hook(count_tensor),
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def __init__(self, what: str, could: str = _HIDES) -> None:
+        self.problem = what, could
 
 
 def check_weights(file: str, data: bytes, network: nn.Module | None) -> list[Problem]:
-    """What is wrong with weights; `network`, if it could be made, is what they must fit."""
+    """Everything that is wrong with the content of a safetensors file; the content may be any bytes.
+
+    Args:
+        file: its name in the messages.
+        data: the whole content.
+        network: the declared network, whose names, shapes and types the tensors must have; None if it cannot be made.
+    """
     try:
-        weights, records = described(data)
-        if network is not None and (odd := _misfit(weights, network)):
-            return [Problem(file, 0, odd, "is another network's, a critic's perhaps")]
-        check_storages(weights, records)
-        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except NotPlainError as error:
+        described = _described(data)
+        if network is not None and (odd := _misfit(described, network)):
+            return [Problem(file, 0, odd, "belongs to another network, perhaps a critic, which has seen patients")]
+        weights = safetensors.torch.load(data)
+    except _NotPlainError as error:
         return [Problem(file, 0, *error.problem)]
-    except Exception as error:  # torch raises a dozen kinds for a broken file
-        return [Problem(file, 0, f"does not load with weights_only=True ({shown(str(error))})", "could be any code")]
-    broken = [name for name, value in loaded.items() if value.is_floating_point() and not value.isfinite().all()]
+    except safetensors.SafetensorError as error:
+        return [Problem(file, 0, f"safetensors cannot read it ({shown(str(error))})", _HIDES)]
     return [
-        Problem(file, 0, f"{shown(name)[1:-1]} is not finite", "would make every prediction NaN") for name in broken
+        Problem(file, 0, f"{shown(name)[1:-1]} is not finite", "would make every prediction NaN")
+        for name, value in weights.items()
+        if value.is_floating_point() and not value.isfinite().all()
     ]
 
 
-def _misfit(weights: StateDict, network: nn.Module) -> str:
-    """What of strict keys, shapes and types does not hold."""
-    expected: Any = network.state_dict()
-    odd = [f"{shown(name)[1:-1]} is missing or one too many" for name in {*expected} ^ {*weights}]
-    odd += [f"a note on {shown(name)} is one too many" for name in {*weights.versions} - {*expected._metadata}]
+def _described(data: bytes) -> Described:
+    """Type and shape of each tensor in a safetensors file that holds nothing else.
+
+    Raises:
+        _NotPlainError: the file holds something else, too, or is none.
+    """
+    size = int.from_bytes(data[:8], "little")
+    header, values = data[8 : 8 + size], len(data) - 8 - size
+    if values < 0:
+        could = "could be a pickle of any code, or a part of a file; ask for the archive again"
+        raise _NotPlainError("no whole safetensors file", could)
+    if size > MAX_HEADER:
+        raise _NotPlainError(f"a header of {size} bytes, where {MAX_HEADER} are enough", "could exhaust the memory")
+    try:
+        entries = json.loads(header, object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError) as error:
+        raise _NotPlainError(f"a header that is no JSON ({shown(str(error))})", "could be any file") from error
+    if not isinstance(entries, dict) or _METADATA in entries:
+        raise _NotPlainError("metadata in the header" if _METADATA in entries else "a header that names no tensors")
+    described = {name: _tensor(name, entry) for name, entry in entries.items()}
+    expected, end = _header(described)
+    if header != expected:
+        raise _NotPlainError("gaps, overlaps, another order, blanks or notes in the header")
+    if values != end:
+        raise _NotPlainError(f"{values} bytes of values, where the tensors have {end}")
+    return described
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _NotPlainError(f"a name twice among {shown([name for name, _ in pairs])}")
+    return found
+
+
+def _tensor(name: str, entry: Any) -> tuple[str, list[int]]:
+    """Type and shape in a tensor's entry of the header."""
+    kind, shape = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
+    if not isinstance(kind, str) or kind not in DTYPES:
+        could = f"is no type of a network's weights; the types are {', '.join(DTYPES)}"
+        raise _NotPlainError(f"{shown(name)} is of the type {shown(kind)}", could)
+    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(type(n) is int and n >= 0 for n in shape):
+        raise _NotPlainError(f"{shown(name)} has the shape {shown(shape)}", "could exhaust the memory")
+    return kind, shape
+
+
+def _header(described: Described) -> tuple[bytes, int]:
+    """The header that safetensors writes of such tensors, and the number of bytes of their values."""
+    end, entries = 0, {}
+    for name, (kind, shape) in sorted(described.items(), key=lambda item: (-DTYPES[item[1][0]].itemsize, item[0])):
+        begin, end = end, end + math.prod(shape) * DTYPES[kind].itemsize
+        entries[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8), end
+
+
+def _misfit(described: Described, network: nn.Module) -> str:
+    """The first name, shape or type that differs from the network's; empty if all agree."""
+    expected = {name: (tensor.dtype, list(tensor.shape)) for name, tensor in network.state_dict().items()}
+    found = {name: (DTYPES[kind], shape) for name, (kind, shape) in described.items()}
+    odd = [f"{shown(name)[1:-1]} is missing or one too many" for name in {*expected} ^ {*found}]
     odd += [
-        f"{name} is {shown(weights[name].shape)} of {weights[name].dtype}, not {tuple(tensor.shape)} of {tensor.dtype}"
-        for name, tensor in expected.items()
-        if name in weights and (tuple(tensor.shape), tensor.dtype) != (weights[name].shape, weights[name].dtype)
+        f"{name} is {shown(found[name][1])} of {found[name][0]}, not {shape} of {dtype}"
+        for name, (dtype, shape) in expected.items()
+        if name in found and found[name] != (dtype, shape)
     ]
     return f"does not fit network_def: {min(odd)}" if odd else ""

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import sha256
 from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.gan.networks import Generator
 from tofgan_monai.pairs.stack import StackWriter, binarise_labels
+from tofgan_monai.training.weights import weights_file_digest
 
 GENERATION_CHUNK = 64  # pairs made at once: a sum's last bits depend on it, so it is fixed
 
@@ -52,7 +52,7 @@ class StackSaver:
         path: the stack's `.npy`.
         n: how many pairs of the evaluator's are kept.
         threshold: of the raw label in [-1, 1].
-        weights: the file whose SHA-256 goes into the manifest.
+        weights: the generator's file, whose `weights_digest` goes into the manifest.
         manifest: what else goes there.
     """
 
@@ -63,7 +63,7 @@ class StackSaver:
         described = {
             "kind": "synthetic",
             **manifest,
-            "weights_sha256": sha256(weights),
+            "weights_sha256": weights_file_digest(weights),
             "label_threshold": threshold,
             "threads": torch.get_num_threads(),
         }

@@ -1,38 +1,76 @@
-"""Networks' weights: saved whole, loaded strictly, and what they have seen."""
+"""Networks' weights: saved whole, loaded strictly, named by one digest, and what they have seen."""
 
 from __future__ import annotations
 
 import ast
+import hashlib
 import io
 import os
+from collections.abc import Mapping
 from typing import Any
 
+import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import sha256, written_whole
 
 
 def save_weights(content: Any, path: str | os.PathLike) -> None:
-    """Saves tensors in torch's format, whole or not at all; a full disk is an InputError."""
+    """Saves tensors in torch's format: the whole file, or no file where the disk is full (then an InputError)."""
     data = saved(content)  # torch.save into a file would turn a full disk into an error of its own
     with written_whole(path) as temporary:
         temporary.write_bytes(data)
 
 
 def saved(content: Any) -> memoryview:
-    """The bytes of the file that `save_weights` makes of it."""
+    """The bytes of the file that `save_weights` writes."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getbuffer()
 
 
-def load_weights(path: str | os.PathLike, network: nn.Module | None = None) -> Any:
-    """What `save_weights` saved, on the CPU; loaded strictly into `network` if one is given.
+def to_safetensors(weights: Mapping[str, Tensor]) -> bytes:
+    """The canonical file of a state dict: safetensors with contiguous tensors in a fixed order and no metadata.
+
+    Equal names, types, shapes and values give equal bytes, in whichever file, order or memory layout they came.
+    """
+    whole = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()}
+    return safetensors.torch.save(whole)
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """The digest that names weights everywhere: SHA-256 of `to_safetensors`, as 64 hexadecimal digits.
+
+    A data card, a stack's manifest and an audit name weights by it. It is also the SHA-256 of the archive's
+    `models/model.safetensors`.
+    """
+    return hashlib.sha256(to_safetensors(weights)).hexdigest()
+
+
+def weights_file_digest(path: str | os.PathLike) -> str:
+    """The `weights_digest` of the state dict in a file; of a checkpoint, which no card names, the file's SHA-256.
 
     Raises:
-        InputError: missing or truncated file, or weights of another network.
+        InputError: see `load_weights`.
+    """
+    content = load_weights(path)
+    return weights_digest(content) if is_state_dict(content) else sha256(path)
+
+
+def is_state_dict(content: Any) -> bool:
+    """Whether content is a mapping of names to tensors and nothing else."""
+    return isinstance(content, Mapping) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
+    )
+
+
+def load_weights(path: str | os.PathLike, network: nn.Module | None = None) -> Any:
+    """The content of a file that `save_weights` wrote, on the CPU; also loaded into `network` if one is given.
+
+    Raises:
+        InputError: the file is missing or truncated, or holds weights of another network.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -46,10 +84,10 @@ def load_weights(path: str | os.PathLike, network: nn.Module | None = None) -> A
 
 
 def fit_weights(network: nn.Module, weights: Any, path: str | os.PathLike) -> None:
-    """Loads a state dict strictly.
+    """Loads a state dict strictly into a network.
 
     Raises:
-        InputError: it is another network's; `path` is where it came from.
+        InputError: the weights belong to another network; `path` is named as their source.
     """
     try:
         network.load_state_dict(weights)
@@ -62,15 +100,15 @@ def fit_weights(network: nn.Module, weights: Any, path: str | os.PathLike) -> No
 
 
 def start_from(network: nn.Module, weights: str | os.PathLike | None, part: str | None = None) -> nn.Module:
-    """The network, with the weights loaded strictly where a file is given.
+    """The network, with the weights in a file loaded strictly if a file is given.
 
     Args:
-        network: takes the weights.
-        weights: a network's, or where `part` is given a training's `checkpoint.pt`.
-        part: which network of the training: `average` (of the generator's weights) or `critic`.
+        network: receives the weights.
+        weights: file of the network's weights, or with `part` the `checkpoint.pt` of a training.
+        part: which network of that training: `average` (of the generator's weights) or `critic`.
 
     Raises:
-        InputError: see `load_weights`; or no checkpoint of a GAN's training.
+        InputError: see `load_weights`; or the file is no checkpoint of a GAN's training.
     """
     if not weights:
         return network

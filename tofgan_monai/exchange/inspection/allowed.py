@@ -1,4 +1,4 @@
-"""The list of what a bundle from elsewhere may name; it stands in allowed.yaml, a line a callable."""
+"""The list of what a bundle from elsewhere may name, read from allowed.yaml: one line for each callable."""
 
 from __future__ import annotations
 
@@ -12,46 +12,38 @@ import yaml
 
 
 class Allowed(NamedTuple):
-    """What allowed.yaml says, by dotted name."""
+    """The content of allowed.yaml: dotted names; calls and methods with their parameters; names of arguments."""
 
     targets: frozenset[str]
     calls: dict[str, tuple[str, ...]]
+    methods: dict[str, tuple[str, ...]]
     values: frozenset[str]
     modules: frozenset[str]
     attributes: frozenset[str]
-    methods: dict[str, tuple[str, ...]]
+    classes: dict[str, frozenset[str]]
     read: frozenset[str]
     written: frozenset[str]
     folders: frozenset[str]
     datasets: frozenset[str]
     file_names: frozenset[str]
     file_keys: frozenset[str]
-    classes: dict[str, frozenset[str]]
     refused: frozenset[str]
 
 
 @cache
 def allowed() -> Allowed:
-    """The list, read once."""
+    """The content of allowed.yaml, read once."""
     content = yaml.safe_load((files(__package__) / "allowed.yaml").read_text("utf-8"))
     targets = {f"{module}.{name}" for module, names in content["targets"].items() for name in names}
     short = {name for module, names in content["targets"].items() if module.startswith("monai.") for name in names}
-    arguments = content["arguments"]
+    classes = {name: frozenset(known) for name, known in content["arguments"].pop("classes").items()}
+    plain = {key: content[key] for key in ("values", "modules", "attributes")} | content["arguments"]
     return Allowed(
-        frozenset(targets | short),
-        dict(map(_signature, content["calls"])),
-        frozenset(content["values"]),
-        frozenset(content["modules"]),
-        frozenset(content["attributes"]),
-        dict(map(_signature, content["methods"])),
-        frozenset(arguments["read"]),
-        frozenset(arguments["written"]),
-        frozenset(arguments["folders"]),
-        frozenset(arguments["datasets"]),
-        frozenset(arguments["file_names"]),
-        frozenset(arguments["file_keys"]),
-        {name: frozenset(classes) for name, classes in arguments["classes"].items()},
-        frozenset(arguments["refused"]),
+        targets=frozenset(targets | short),
+        calls=dict(map(_signature, content["calls"])),
+        methods=dict(map(_signature, content["methods"])),
+        classes=classes,
+        **{key: frozenset(names) for key, names in plain.items()},
     )
 
 
@@ -73,7 +65,9 @@ _HARM = {
 
 
 def harm(name: str) -> str:
-    """What a callable that is not on the list could do, in a few words, for the message."""
+    """The harm that a callable which is not on the list could do, in a few words for the message."""
+    if re.match(r"tofgan_monai\.\w+\.", name):
+        return "is a path of tofgan_monai 0.1.0, or private; the public names are tofgan_monai.NAME"
     for pattern, could in _HARM.items():
         if re.match(pattern, name):
             return f"could {could}"
@@ -81,5 +75,5 @@ def harm(name: str) -> str:
 
 
 def is_builtin(name: str) -> bool:
-    """Whether an expression finds a bare name among Python's builtins."""
+    """Whether a bare name in an expression means one of Python's builtins."""
     return hasattr(builtins, name)

@@ -1,4 +1,4 @@
-"""Every item of a bundle's configurations against the list: targets, arguments, expressions, references, paths."""
+"""Checks every item of a bundle's configurations by the list: targets, arguments, expressions, references, paths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RESERVED = {"_target_", "_disabled_", "_requires_", "_desc_", "_mode_"}
 
 
 def check_configs(documents: Iterable[Document], metadata: Document | None) -> list[Problem]:
-    """What the configurations of a bundle hold beyond the list, whichever of them are merged."""
+    """Everything in the configurations of a bundle that is not on the list, whichever of the files MONAI merges."""
     documents = list(documents)
     scope = Scope(documents, metadata)
     problems = [problem for document in documents for problem in _check_imports(document, scope)]
@@ -30,11 +30,11 @@ def check_configs(documents: Iterable[Document], metadata: Document | None) -> l
         problems += _Check(document, scope).run()
     if metadata is not None:
         problems += _Check(metadata, scope, is_metadata=True).run()
-    return list(dict.fromkeys(problems))  # an item within an argument is looked at as both
+    return list(dict.fromkeys(problems))  # an item within an argument is checked as an item and as an argument
 
 
 def _check_imports(document: Document, scope: Scope) -> Iterator[Problem]:
-    """Notes what names mean. One name means one thing in all files: which of them are merged is not known here."""
+    """Records what each imported name means. It must mean one thing in all files, as any of them may be merged."""
     for key in ("imports", "+imports"):
         statements = document.content.get(key, [])
         for index, statement in enumerate(statements if isinstance(statements, list) else [statements]):
@@ -47,14 +47,16 @@ def _check_imports(document: Document, scope: Scope) -> Iterator[Problem]:
             if not may_import(origin):
                 yield Problem(document.file, line, f"imports {origin}, which is not on the list", harm(f"{origin}."))
             elif is_builtin(name) or name.startswith("_"):
-                yield Problem(document.file, line, f"{name}, a name of Python's own", "could make eval look harmless")
+                yield Problem(
+                    document.file, line, f"{name}, a name of Python's own", "could give a harmless name to eval"
+                )
             elif scope.names.setdefault(name, origin) != origin:
                 what = f"{name} means {origin} here, elsewhere {scope.names[name]}"
-                yield Problem(document.file, line, what, "could call another function than the one that is read")
+                yield Problem(document.file, line, what, "could call another function than a reader sees")
 
 
 class _Check:
-    """The walk through one document."""
+    """The check of one configuration, item by item; collects the problems."""
 
     def __init__(self, document: Document, scope: Scope, *, is_metadata: bool = False) -> None:
         self.document, self.scope, self.is_metadata = document, scope, is_metadata
@@ -65,7 +67,7 @@ class _Check:
             if key in ("imports", "+imports"):
                 continue
             if not self.is_metadata and (not _ID.fullmatch(key) or key.lstrip("+").startswith("_meta_")):
-                self._add((key,), (f"the id {shown(key)}", "could stand for another id than is read"))
+                self._add((key,), (f"the id {shown(key)}", "could stand for another id than a reader sees"))
             self._check_named(re.split("#|::", key)[-1].lstrip("+"), value, (key,))
         return self.problems
 
@@ -74,13 +76,16 @@ class _Check:
         self.problems += [Problem(self.document.file, line, what, could) for what, could in found]
 
     def _check_named(self, name: str, value: Any, path: Path) -> None:
-        """A value that stands at a name: a component's argument, or an id of the configuration."""
+        """Checks a value and its name: an argument of a component, or an id of the configuration."""
         if name.startswith("_") and name.endswith("_") and name not in _RESERVED:
-            self._add(path, (f"{shown(name)}, which is MONAI's own", "could stop the run in a debugger"))
+            self._add(path, (f"{shown(name)}, which MONAI reserves for itself", "could stop the run in a debugger"))
         elif name == "_target_":
             self._add(path, *_target_problems(value), *_path_problems(_owner(path), {name: value}, self.scope))
         elif name == "_mode_" and value != "default":
-            self._add(path, (f"the mode {shown(value)}", "could hand a function on, to be called with other arguments"))
+            self._add(
+                path,
+                (f"the mode {shown(value)}", "could pass a function on, which is then called with other arguments"),
+            )
         elif not self.is_metadata:
             self._add(path, *_argument_problems(name, value, self.scope))
         self._check(name, value, path)
@@ -89,7 +94,7 @@ class _Check:
         if isinstance(value, dict):
             for key, item in value.items():
                 if _UNREADABLE_KEY.search(key):
-                    self._add((*path, key), (f"the key {shown(key)}", "could stand for another id than is read"))
+                    self._add((*path, key), (f"the key {shown(key)}", "could stand for another id than a reader sees"))
                 if not self.is_metadata:
                     self._add((*path, key), *check_constant(key))
                 self._check_named(key, item, (*path, key))
@@ -103,11 +108,11 @@ class _Check:
 
     def _text_problems(self, value: str) -> Iterator[Found]:
         if value.startswith("%"):
-            yield f"the macro {shown(value)}", "takes in whatever file it names, unseen"
+            yield f"the macro {shown(value)}", "brings in any file that it names, unchecked"
         elif value[:1] in ("$", "@") and (not value.isascii() or _RELATIVE.search(value)):
             yield (
                 f"{shown(value)}: a relative id, or letters beyond ASCII",
-                "could be read as another name than is seen",
+                "could mean another name than a reader sees",
             )
         elif value.startswith("$"):
             yield from check_expression(value, self.scope, self._node_problems)
@@ -118,26 +123,26 @@ class _Check:
             yield from check_constant(value)
 
     def _node_problems(self, name: str, node: ast.expr) -> Iterator[Found]:
-        """An argument within an expression, by the same rules as one that stands in a component."""
+        """Checks an argument within an expression by the rules for arguments of components."""
         value = node.value if isinstance(node, ast.Constant) else "$" + as_written(node)
         yield from _argument_problems(name, value, self.scope, called=True)
 
 
 def _owner(path: Path) -> str:
-    """The name of the argument, or id, whose component or list of components an item at a path belongs to."""
+    """The name of the argument, or the id, that holds the component at a path; the component may stand in a list."""
     names = [name for key in path for name in re.split("#|::", str(key)) if not name.isdecimal()]
     return names[-2].lstrip("+") if len(names) > 1 else ""
 
 
 def _target_problems(value: Any) -> Iterator[Found]:
     if not isinstance(value, str):
-        yield f"the target {shown(value)}, no name", "could be any callable"
+        yield f"the target {shown(value)}, which is no name", "could be any callable"
     elif value not in allowed().targets:
         yield f"the target {shown(value)[1:-1]} is not on the list", harm(value)
 
 
 def _path_problems(name: str, value: Any, scope: Scope, *, called: bool = False) -> Iterator[Found]:
-    """What is wrong with an argument that names files; `called` is one of a call, of which none writes."""
+    """Problems of an argument that names files; `called`: it stands in a call, and no call on the list writes files."""
     known = allowed()
     if name in known.written and not called:
         if not scope.is_inside(value, written=True):

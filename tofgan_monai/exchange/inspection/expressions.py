@@ -1,7 +1,7 @@
-"""The grammar of the `$` expressions that a bundle from elsewhere may have.
+"""The grammar of `$` expressions in a bundle from elsewhere.
 
-What is not here is refused: lambda, comprehensions, f-strings, assignments, stars, bytes, powers and shifts, attributes
-beyond a short list. What may be called or named stands in allowed.yaml.
+Everything outside the grammar is refused: lambda, comprehensions, f-strings, assignments, stars, bytes, powers, shifts,
+and attributes beyond a short list. What may be called or named stands in allowed.yaml.
 """
 
 from __future__ import annotations
@@ -22,12 +22,18 @@ _OPERATORS = (
 )
 _NESTED = (ast.BoolOp, ast.Compare, ast.UnaryOp, ast.IfExp, ast.List, ast.Tuple, ast.Dict)
 
-Found = tuple[str, str]  # what, and what it could do
+Found = tuple[str, str]  # what stands there, and what it could do
 CheckArgument = Callable[[str, ast.expr], Iterator[Found]]
 
 
 def check_expression(value: str, scope: Scope, check_argument: CheckArgument) -> Iterator[Found]:
-    """All that is not of the grammar in a `$` expression; `check_argument` looks at each argument by its name."""
+    """Everything in a `$` expression that is outside the grammar.
+
+    Args:
+        value: the expression, from the `$` on.
+        scope: the meaning of its names and references.
+        check_argument: yields the problems of an argument in a call, given its name and its part of the tree.
+    """
     tree = parsed(value)
     if tree is None:
         yield f"{shown(value)} is too long, or Python and MONAI read it differently", "could be any code"
@@ -52,7 +58,7 @@ def _check(node: ast.expr, scope: Scope, check_argument: CheckArgument) -> Itera
         yield from _check_call(node, scope, check_argument, below)
     elif isinstance(node, ast.Subscript):
         if not _is_plain_index(node.slice):
-            yield f"an index {shown(as_written(node.slice))}, no plain number or name", "could be any code"
+            yield f"an index {shown(as_written(node.slice))}, which is no plain number or name", "could be any code"
         yield from below(node.value)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, _OPERATORS):
         is_path = scope.is_inside_node(node)
@@ -63,31 +69,28 @@ def _check(node: ast.expr, scope: Scope, check_argument: CheckArgument) -> Itera
         isinstance(child, (ast.expr, ast.expr_context, *_OPERATORS)) for child in ast.iter_child_nodes(node)
     ):
         if isinstance(node, ast.Dict) and None in node.keys:
-            yield "** in a dictionary", "hides its keys from whoever reads it"
+            yield "** in a dictionary", "hides its keys from the reader"
         yield from below(*(child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)))
     else:
         what = getattr(node, "op", node)
-        yield f"{type(what).__name__} in {shown(as_written(node))}", "could run code of its own or fill the memory"
+        yield f"{type(what).__name__} in {shown(as_written(node))}", "could run code of its own, or fill the memory"
 
 
 def check_constant(value: object) -> Iterator[Found]:
-    """What is wrong with a plain value."""
+    """Problems of a plain value: a path that leads out of the bundle, a huge number, or another type."""
     if isinstance(value, str) and LEAVES_THE_BUNDLE.search(value):
         yield f"{shown(value)} leads out of the bundle", "could read or write any file of whoever runs it, or fetch one"
     elif isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
         yield f"the number {shown(value)}", "could exhaust the memory"
     elif not isinstance(value, str | int | float | None):
-        yield f"{shown(value)}, no plain value", "could be read as something else"
+        yield f"{shown(value)}, which is no plain value", "could be read as something else"
 
 
 def _check_name(node: ast.Name | ast.Attribute, scope: Scope, below: Callable) -> Iterator[Found]:
     name = scope.dotted(node)
     if name is None and isinstance(node, ast.Attribute):
         if node.attr not in allowed().attributes:
-            yield (
-                f"the attribute .{shown(node.attr)[1:-1]} is not on the list",
-                "could reach any object from there",
-            )
+            yield (f"the attribute .{shown(node.attr)[1:-1]} is not on the list", "could reach any object from there")
         yield from below(node.value)
     elif name and name not in allowed().values:
         yield f"{shown(name)[1:-1]} is not on the list", harm(name)
@@ -106,13 +109,13 @@ def _check_call(node: ast.Call, scope: Scope, check_argument: CheckArgument, bel
     elif name is None:
         yield f"a call of {shown(as_written(node.func))}", "could call any function"
     if any(isinstance(argument, ast.Starred) for argument in node.args) or any(k.arg is None for k in node.keywords):
-        yield "* or ** in a call", "hides its arguments from whoever reads it"
+        yield "* or ** in a call", "hides its arguments from the reader"
         return
     named = [*zip(parameters or (), node.args, strict=False), *((k.arg or "", k.value) for k in node.keywords)]
     if parameters is not None and (len(node.args) > len(parameters) or {key for key, _ in named} - {*parameters}):
         yield (
             f"{name or (method and method.attr)} takes {', '.join(parameters) or 'nothing'} here",
-            "other arguments were not looked at",
+            "nobody has checked what other arguments do",
         )
     for key, argument in named:
         yield from check_argument(key, argument)
@@ -122,7 +125,10 @@ def _check_call(node: ast.Call, scope: Scope, check_argument: CheckArgument, bel
 def _check_arithmetic(node: ast.BinOp, scope: Scope) -> Iterator[Found]:
     text = shown(as_written(node))
     if (bits := scope.bits(node)) is None:
-        yield f"{text}, neither of numbers nor a path within the bundle", "could name any file, or fill the memory"
+        yield (
+            f"{text}, which is neither of numbers nor a path within the bundle",
+            "could name any file, or fill the memory",
+        )
     elif bits > MAX_BITS:
         yield f"{text}, whose size has no bound", "could fill the memory"
 

@@ -1,4 +1,4 @@
-"""logging.conf, whose `class` and `args` Python evaluates before anything else of a bundle is looked at."""
+"""Checks logging.conf, whose `class` and `args` Python evaluates before MONAI reads anything else of a bundle."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 
 from tofgan_monai.exchange.inspection.problems import Problem, shown
 
-_FORMAT = r"(?!.*\d{4})[ -~]*"  # no width that fills the memory
-# `%` in the formats alone: elsewhere Python replaces %(key)s by another key's text before it evaluates a value.
+_FORMAT = r"(?!.*\d{4})[ -~]*"  # a width of four digits or more could fill the memory
+# `%` only in formats: elsewhere Python replaces %(key)s by the text of another key, and then evaluates the value.
 _KEYS = {
     r"loggers|handlers|formatters": {"keys": r"[A-Za-z0-9_, ]*"},
     r"logger_\w+": {
@@ -29,17 +29,22 @@ _TWO_WAYS = "could be read in two ways"
 
 
 def check_logging(file: str, data: bytes) -> list[Problem]:
-    """What the file has beyond loggers that write to the terminal."""
+    """Problems of a logging.conf: everything in it except loggers that write to the terminal."""
     try:
         text = data.decode("ascii").replace("\r\n", "\n")
-        if "\r" in text:  # the end of a line to who opens the file, not to who reads its text
+        if "\r" in text:  # some readers end a line there and others do not
             return [Problem(file, text[: text.index("\r")].count("\n") + 1, "a lone carriage return", _TWO_WAYS)]
         parser = configparser.RawConfigParser()
         parser.read_string(text)
     except (UnicodeDecodeError, configparser.Error) as error:
         return [Problem(file, 0, f"not readable as ASCII ({shown(str(error))})", _TWO_WAYS)]
     problems = [
-        Problem(file, _line(text, "DEFAULT", key), f"{shown(key)} for all sections", "could replace what they say")
+        Problem(
+            file,
+            _line(text, "DEFAULT", key),
+            f"{shown(key)} for all sections",
+            "could replace the values of the sections",
+        )
         for key in parser.defaults()
     ]
     for section in parser.sections():
@@ -54,7 +59,7 @@ def check_logging(file: str, data: bytes) -> list[Problem]:
 
 
 def _line(text: str, section: str, key: str) -> int:
-    """Where a key of a section stands."""
+    """The line number of a key in a section; 0 if it is not found."""
     inside = False
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("["):

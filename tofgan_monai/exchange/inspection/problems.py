@@ -1,4 +1,4 @@
-"""What is wrong with a file of a bundle, and where."""
+"""A problem in a file of a bundle: where it is, what stands there, and what it could do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from typing import NamedTuple
 
 
 class Problem(NamedTuple):
-    """A line of a file, what stands there, and what it could do if the bundle were run."""
+    """One problem of a file.
+
+    Attributes:
+        file: path in the bundle.
+        line: line number from 1; 0 for the file as a whole.
+        what: what stands there.
+        could: what it could do if the bundle ran, and the remedy.
+    """
 
     file: str
     line: int
@@ -19,7 +26,7 @@ class Problem(NamedTuple):
 
 
 def shown(value: object, width: int = 80) -> str:
-    """A value in a message: on one line, ASCII, not too long. Names of files and code in it are a stranger's."""
-    is_huge = isinstance(value, int) and value.bit_length() > 10_000  # Python itself refuses to write it
+    """A value, which may be a stranger's, as text for a message: one line of ASCII, at most `width` characters."""
+    is_huge = isinstance(value, int) and value.bit_length() > 10_000  # Python refuses to print it
     text = "beyond ten thousand bits" if is_huge else ascii(value)
     return text if len(text) <= width else f"{text[: width - 3]}..."

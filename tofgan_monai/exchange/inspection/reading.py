@@ -1,7 +1,7 @@
-"""Configurations read as MONAI reads them, by its own loaders, but only where all readers would see the same in them.
+"""Reads configurations by MONAI's own loaders, and refuses files in which two readers could see different things.
 
-YAML has a hundred ways to say one thing. A bundle needs few: ASCII, one document, no tags, anchors, aliases, merge
-keys, duplicate keys or keys that are no strings. Within these MONAI and a person who reads the file see the same.
+YAML has a hundred ways to say one thing. A bundle needs few of them: ASCII, one document, no tags, anchors, aliases,
+merge keys, duplicate keys or keys that are no strings. Then MONAI and a person who reads the file see the same.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Path = tuple[str | int, ...]
 
 
 class Document(NamedTuple):
-    """A configuration file: what MONAI finds in it, and the line of each item by its path of keys and indices."""
+    """A configuration file: its content as MONAI reads it, and the line number of each item by its path of keys."""
 
     file: str
     content: dict[str, Any]
@@ -30,19 +30,19 @@ class Document(NamedTuple):
 
 
 def read_document(file: str, data: bytes) -> tuple[Document | None, list[Problem]]:
-    """The document in a YAML or JSON file, or None with what is wrong."""
+    """The document in a YAML or JSON file with no problems; or None and the problems."""
 
-    def refused(line: int, what: str, could: str = "could hide code from whoever reads the file") -> Any:
+    def refused(line: int, what: str, could: str = "could hide code from a reader of the file") -> Any:
         return None, [Problem(file, line, what, could)]
 
     if len(data) > MAX_BYTES:
-        return refused(0, f"{len(data)} bytes where {MAX_BYTES} are enough", "could exhaust the memory")
+        return refused(0, f"{len(data)} bytes, where {MAX_BYTES} are enough", "could exhaust the memory")
     if not data.isascii():
         line = next(i for i, text in enumerate(data.split(b"\n"), 1) if not text.isascii())
-        return refused(line, "a character that is not ASCII; write it without, in JSON as \\u00fc")
+        return refused(line, "a character that is not ASCII; write ASCII, in JSON for example \\u00fc")
     text = data.decode("ascii").replace("\r\n", "\n").replace("\r", "\n")
     is_json = file.lower().endswith(".json")
-    marked = text.replace("\t", " ") if is_json else text  # JSON's own blanks; YAML allows no tab there
+    marked = text.replace("\t", " ") if is_json else text  # JSON allows tabs where YAML does not
     try:
         if problems := list(_oddities(file, marked)):
             return None, problems
@@ -64,7 +64,7 @@ def read_document(file: str, data: bytes) -> tuple[Document | None, list[Problem
 
 
 def _oddities(file: str, text: str) -> Iterator[Problem]:
-    """What a bundle has no need of, found before anything is built of it."""
+    """Tags, anchors, aliases, further documents and deep nesting, found before anything is built from the text."""
     depth = documents = 0
     for count, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
         line, tag = (event.start_mark.line if event.start_mark else 0) + 1, getattr(event, "tag", None)
@@ -83,7 +83,7 @@ def _oddities(file: str, text: str) -> Iterator[Problem]:
 
 
 def _structure(file: str, node: Any, path: Path, line: int, lines: dict[Path, int]) -> Iterator[Problem]:
-    """Notes the lines of a node and of those below it; what could be read as different things is a problem."""
+    """Records the lines of a node and of the nodes below it in `lines`; yields keys and values with two readings."""
     if node is None:
         return
     lines[path] = line
@@ -94,16 +94,21 @@ def _structure(file: str, node: Any, path: Path, line: int, lines: dict[Path, in
         for key, item in node.value:
             where = key.start_mark.line + 1
             if key.tag != "tag:yaml.org,2002:str":
-                yield Problem(file, where, f"the key {shown(key.value)}, no string", "could merge or replace others")
+                yield Problem(
+                    file, where, f"the key {shown(key.value)}, which is no string", "could merge or replace others"
+                )
             elif (*path, key.value) in lines:
-                yield Problem(file, where, f"a second {shown(key.value)}", "takes the place of the first unseen")
+                yield Problem(file, where, f"a second {shown(key.value)}", "replaces the first one without a notice")
             else:
                 yield from _structure(file, item, (*path, key.value), where, lines)
     elif node.tag not in _PLAIN:
-        yield Problem(file, line, f"{shown(node.value)}, no plain value", "could be read in two ways; put it in quotes")
+        yield Problem(
+            file, line, f"{shown(node.value)}, which is no plain value", "could be read in two ways; put it in quotes"
+        )
 
 
 def _paths(value: Any, path: Path) -> Iterator[Path]:
+    """The paths of a value and of all items in it."""
     yield path
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:

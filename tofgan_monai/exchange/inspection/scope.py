@@ -1,4 +1,4 @@
-"""What names and references of a bundle's configurations can stand for, whichever of them MONAI merges."""
+"""The meaning of names and references in a bundle's configurations, whichever of the files MONAI merges."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from monai.bundle import ReferenceResolver
 from tofgan_monai.exchange.inspection.allowed import allowed, is_builtin
 from tofgan_monai.exchange.inspection.reading import Document
 
-REFERENCES = "__local_refs"  # what MONAI writes for an @id within an expression
-GLOBALS = {"monai": "monai", "torch": "torch", "np": "numpy", "numpy": "numpy"}  # what MONAI gives each expression
+REFERENCES = "__local_refs"  # the name by which MONAI replaces `@` in an expression
+GLOBALS = {
+    "monai": "monai",
+    "torch": "torch",
+    "np": "numpy",
+    "numpy": "numpy",
+}  # names that MONAI defines for each expression
 MAX_BITS, MAX_DEPTH, MAX_LENGTH = 2**12, 50, 500
 _TAIL = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.=-]*)+/?")
 _RUNS_OR_CONFIGURES = re.compile(r"(?i)/configs(/|$)|\.(py[a-z]?|so|pth|dll|dylib|ya?ml|conf|sh|exe|bat)(/|$)")
-_OWN = re.compile(r"(?i)/(models|docs|configs|license|manifest\.json)\.*(/|$)")  # what a bundle came with
+_OWN = re.compile(r"(?i)/(models|docs|configs|license|manifest\.json)\.*(/|$)")  # files that came with the bundle
 _AS_LARGE = {f"builtins.{name}" for name in ("abs", "int", "max", "min", "round")}  # as their arguments
 _SMALL = {
     *("builtins.float", "builtins.len", "math.pi"),
@@ -26,15 +31,19 @@ _SMALL = {
 
 
 class Scope:
-    """Names by what they import, ids by all values that any of the files gives them.
+    """The import behind each name, and all values that any of the files gives to an id.
 
-    Which files are merged, and in which order, is for the user to say: a question about an id is asked of every value.
+    The user decides which files are merged, and in which order. So a question about an id is asked for every value.
+
+    Args:
+        documents: the configurations.
+        metadata: of the bundle, which expressions reach as `_meta_`.
     """
 
     def __init__(self, documents: Iterable[Document], metadata: Document | None) -> None:
         self.names = dict(GLOBALS)
         self._values: dict[str, list[Any]] = {}
-        self._patches: dict[str, list[Any]] = {}  # of single items below an id, by an overlay
+        self._patches: dict[str, list[Any]] = {}  # values that overlays give to single items below an id
         self._grown: set[str] = set()  # lists that an overlay adds to
         self._known: dict[tuple[Any, str], Any] = {}
         for document in documents:
@@ -55,16 +64,16 @@ class Scope:
             self._define(f"{name}::{key}", item)
 
     def values(self, name: str) -> list[Any]:
-        """All that an id may be; empty where that cannot be told."""
+        """All values that an id may have; empty if they cannot be known."""
         found = self._values.get(name, [])
         if any(name[: at.start()] in self._grown for at in re.finditer("::", name)):
-            return []  # the indices of a list that is added to are not those that stand in the file
+            return []  # an overlay adds to the list, so the indices in the files are not the final ones
         if any(isinstance(value, list) for value in found):
             found = found + self._patches.get(name, [])
         return found
 
     def _once(self, question: Callable[[str, int], Any], name: str, depth: int, unknown: Any) -> Any:
-        """The answer about an id, found once; `unknown` where it goes round in a circle or too deep."""
+        """The answer to a question about an id, computed once; `unknown` if references form a circle or go too deep."""
         key = (question.__name__, name)
         if key not in self._known:
             self._known[key] = unknown
@@ -74,7 +83,7 @@ class Scope:
     # ---- names
 
     def dotted(self, node: ast.AST) -> str | None:
-        """The whole name of what a name or a chain of attributes of an import means; None for anything else."""
+        """The full dotted name behind a name or an attribute of an import; None for any other part of an expression."""
         if isinstance(node, ast.Name):
             known = self.names.get(node.id)
             return known or (f"builtins.{node.id}" if is_builtin(node.id) else node.id)
@@ -86,12 +95,12 @@ class Scope:
     # ---- paths
 
     def is_inside(self, value: Any, depth: int = 0, *, written: bool = False) -> bool:
-        """Whether a value is null, or within the bundle, or an object that is no path.
+        """Whether a value is null, a path within the bundle, or an object that is no path.
 
         Args:
             value: as it stands in a file.
-            depth: of the references that led to it.
-            written: whether a file may come to lie there. What the bundle came with is then not enough.
+            depth: number of references that led to it.
+            written: whether a run may write there; then the path must lie beside the files that came with the bundle.
         """
         if value is None or value is False:
             return True
@@ -112,7 +121,9 @@ class Scope:
         return self._once(self._refers_beside if written else self._refers_inside, name, depth, False)
 
     def _refers_inside(self, name: str, depth: int) -> bool:
-        return name == "bundle_root" or self._are_inside(name, depth, written=False)  # "." in every file, or the user's
+        return name == "bundle_root" or self._are_inside(
+            name, depth, written=False
+        )  # it is "." in every file; only the user may give another
 
     def _refers_beside(self, name: str, depth: int) -> bool:
         return self._are_inside(name, depth, written=True)
@@ -134,12 +145,12 @@ class Scope:
         return str(target) in (known.folders if written else known.folders | known.datasets)
 
     def is_inside_node(self, node: ast.AST, depth: int = 0, *, written: bool = False) -> bool:
-        """The same of a part of an expression."""
+        """Whether a part of an expression is null, a path within the bundle, or an object that is no path."""
         if (name := reference(node)) is not None:
             return self._refers(name, depth, written)
         if isinstance(node, ast.Constant):
             return node.value is None or node.value is False
-        if isinstance(node, ast.BinOp):  # only what certainly is a path, or null: '' + '/etc' is no place within
+        if isinstance(node, ast.BinOp):  # the left side must certainly be a path, or null: '' + '/etc' leads out
             if not (isinstance(node.op, ast.Add) and is_tail(node.right)):
                 return False
             if written and reference(node.left) == "bundle_root":
@@ -158,15 +169,15 @@ class Scope:
         return all(self.is_inside_node(part, depth, written=written) for part in parts)
 
     def _is_digest(self, node: ast.AST) -> bool:
-        """Whether an expression gives a digest, as a recipe has of a file or a data set under its name."""
+        """Whether an expression gives a digest: a recipe records files and data sets by their digests."""
         if isinstance(node, ast.Call):
-            return self.dotted(node.func) == "tofgan_monai.sha256"
+            return self.dotted(node.func) in ("tofgan_monai.sha256", "tofgan_monai.weights_file_digest")
         return isinstance(node, ast.Attribute) and node.attr == "digest" and reference(node.value) is not None
 
     # ---- sizes
 
     def bits(self, node: ast.AST, depth: int = 0) -> int | None:
-        """At most so many bits has the number that an expression gives; None where it may be something else."""
+        """Upper bound on the bit length of the number that an expression gives; None if it may be no number."""
         if (name := reference(node)) is not None:
             return self._once(self._bits_of, name, depth, None)
         if isinstance(node, ast.Constant):
@@ -177,7 +188,7 @@ class Scope:
             return self.bits(node.operand, depth)
         if isinstance(node, ast.Call) and self.dotted(node.func) in _AS_LARGE:
             sizes = [self.bits(side, depth) for side in node.args]
-            return None if None in sizes else _sum([*sizes, 1024])  # of the largest float, as an int
+            return None if None in sizes else _sum([*sizes, 1024])  # the largest float has 1024 bits as an int
         if isinstance(node, ast.Call | ast.Attribute):
             return 64 if self.dotted(node.func if isinstance(node, ast.Call) else node) in _SMALL else None
         return None
@@ -207,13 +218,13 @@ def _bits_of_value(value: Any) -> int | None:
 
 
 def expression(value: str) -> tuple[str, dict[str, int]]:
-    """What Python is given of a `$` expression, its references replaced as MONAI does; and how often each occurs."""
+    """The text that MONAI gives to Python for a `$` expression, and how often each reference occurs in it."""
     references = ReferenceResolver.match_refs_pattern(value)
     return ReferenceResolver.update_refs_pattern(value, references)[1:], references
 
 
 def parsed(value: str) -> ast.expr | None:
-    """The tree of a `$` expression; None where Python cannot read it, or would read a reference as something else."""
+    """The syntax tree of a `$` expression; None if Python cannot read it, or reads a reference as something else."""
     if len(value) > MAX_LENGTH:
         return None
     text, references = expression(value)
@@ -227,7 +238,7 @@ def parsed(value: str) -> ast.expr | None:
 
 
 def reference(node: ast.AST) -> str | None:
-    """The id that a part of an expression refers to."""
+    """The id that a part of an expression refers to; None if it is no reference."""
     if (
         isinstance(node, ast.Subscript)
         and isinstance(node.value, ast.Name)
@@ -240,23 +251,23 @@ def reference(node: ast.AST) -> str | None:
 
 
 def as_written(node: ast.AST) -> str:
-    """A part of an expression as it stands in the file, `@id` and all."""
+    """A part of an expression as it stands in the file, with `@id` for a reference."""
     return re.sub(rf"{REFERENCES}\['([\w:]+)'\]", r"@\1", ast.unparse(node))
 
 
 def leaves_the_settings(name: str) -> bool:
-    """Whether an id is not a setting of the configuration: a module that it imports, or the metadata."""
+    """Whether an id names no setting, but an imported module or the metadata."""
     return name.split("::")[0] in ("imports", "_meta_")
 
 
 def is_tail(node: ast.AST) -> bool:
-    """Whether a part of an expression is '/...' below a folder: no way up, no hidden file, nothing that is run."""
+    """Whether a part of an expression is a text '/...' that stays below a folder, and is no hidden or runnable file."""
     text = node.value if isinstance(node, ast.Constant) else None
     return isinstance(text, str) and bool(_TAIL.fullmatch(text)) and not _RUNS_OR_CONFIGURES.search(text)
 
 
 def import_of(value: str) -> tuple[str, str] | None:
-    """The name and the dotted origin of a `$import` statement; None where it is not one plain import."""
+    """The name and the dotted origin of a `$import` statement; None if it is not one plain import."""
     try:
         (statement,) = ast.parse(value[1:]).body
         (alias,) = statement.names  # type: ignore[attr-defined]
@@ -270,6 +281,6 @@ def import_of(value: str) -> tuple[str, str] | None:
 
 
 def may_import(origin: str) -> bool:
-    """Whether an origin is on the list: a module, or what may be called or named."""
+    """Whether the list allows an import: a module, or something that may be called or named."""
     known = allowed()
     return origin in known.modules or origin in known.calls or origin in known.values

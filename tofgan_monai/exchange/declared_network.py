@@ -1,0 +1,110 @@
+"""The network that a bundle from elsewhere declares, made without memory for its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser, ReferenceResolver
+from torch import nn
+from torch.nn.modules import module as hooks
+
+from tofgan_monai.exchange.inspection.problems import Problem, shown
+from tofgan_monai.exchange.inspection.reading import Document, Path
+
+MAX_PARAMETERS, MAX_MODULES, MAX_DEPTH, MAX_NUMBER = 2**28, 10_000, 64, 2**16
+CRITICS = ("tofgan_monai.Critic",)
+
+
+class _ArgumentError(ValueError):
+    """An argument that no network of a stranger may get, and its place in the configuration."""
+
+    def __init__(self, where: Path, what: str) -> None:
+        super().__init__(what)
+        self.where = where
+
+
+def declared_network(document: Document) -> tuple[nn.Module | None, list[Problem]]:
+    """The network of `network_def` in an inference.yaml without problems, on the meta device; None with what is wrong.
+
+    Its arguments must be plain values or references to plain values, so nothing else of the configuration is made.
+    """
+    where: Path = ("network_def",)
+    declared = document.content.get("network_def")
+
+    def refused(what: str, could: str) -> tuple[None, list[Problem]]:
+        return None, [Problem(document.file, document.lines.get(where, 0), what, could)]
+
+    if not isinstance(declared, dict) or {key for key in declared if key.startswith("_")} - {"_desc_"} != {"_target_"}:
+        return refused("no network_def that is a component", "the weights cannot be checked; declare one network there")
+    if declared["_target_"] in CRITICS:
+        where = (*where, "_target_")
+        return refused("the network_def is a critic", "a critic has seen patients and does not leave")
+    try:
+        plain = {key: _plain(item, document.content, (*where, key)) for key, item in declared.items()}
+        with torch.device("meta"), _bounded():
+            return ConfigParser({"network": plain}, globals=False).get_parsed_content("network"), []
+    except Exception as error:  # a constructor may raise anything for arguments that it does not know
+        where = error.where if isinstance(error, _ArgumentError) else where
+        return refused(f"the network cannot be made ({shown(_first(error), 160)})", "could grow without end")
+
+
+def _plain(value: Any, config: dict[str, Any], where: Path, depth: int = 0) -> Any:
+    """An argument of the network, with every reference replaced by the value that it names."""
+    if depth > MAX_DEPTH or (isinstance(value, dict | list) and len(value) > MAX_DEPTH):
+        raise _ArgumentError(where, f"more than {MAX_DEPTH} levels or items")
+    if isinstance(value, dict):
+        if "_target_" in value:
+            raise _ArgumentError(where, f"{value['_target_']} within it; a network's arguments are plain values")
+        return {key: _plain(item, config, (*where, key), depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, config, (*where, index), depth + 1) for index, item in enumerate(value)]
+    if isinstance(value, str) and value.startswith("@"):
+        found: Any = config
+        where = ()
+        for key in ReferenceResolver.split_id(value[1:]):
+            step = int(key) if isinstance(found, list) else key
+            found, where = found[step], (*where, step)
+        return _plain(found, config, where, depth + 1)
+    if isinstance(value, str) and value.startswith("$"):
+        raise _ArgumentError(where, f"{value}; a network's arguments are plain values or references to such")
+    if isinstance(value, int) and abs(value) > MAX_NUMBER:
+        raise _ArgumentError(where, f"the argument {value}, where at most {MAX_NUMBER} is allowed")
+    return value
+
+
+def _first(error: BaseException) -> str:
+    """The message of the error that caused all others."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Within the block, a network with too many layers or parameters raises before it is complete."""
+    counts = {"layers": 0, "parameters": 0}
+
+    def count(what: str, more: int, most: int) -> None:
+        counts[what] += more
+        if counts[what] > most:
+            raise ValueError(f"more than {most} {what}")
+
+    def count_layer(module: nn.Module, name: str, layer: nn.Module | None) -> None:
+        count("layers", 1, MAX_MODULES)
+
+    def count_tensor(module: nn.Module, name: str, tensor: torch.Tensor | None) -> None:
+        count("parameters", 0 if tensor is None else tensor.numel(), MAX_PARAMETERS)
+
+    handles = [
+        hooks.register_module_module_registration_hook(count_layer),
+        hooks.register_module_parameter_registration_hook(count_tensor),
+        hooks.register_module_buffer_registration_hook(count_tensor),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
