@@ -15,7 +15,6 @@ or `real`; what no record says is taken for real. `audit` is null until `tofgan 
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import os
@@ -32,7 +31,7 @@ from tofgan_monai.exchange.layout import AUDIT, CARD, WEIGHTS
 from tofgan_monai.exchange.release import check_audit
 from tofgan_monai.files import write_json
 from tofgan_monai.pairs.stack import KINDS
-from tofgan_monai.training.weights import load_weights
+from tofgan_monai.training.checkpoint import read_checkpoint
 
 RECORDED, DECLARED = "the training's records", "declared by whoever packed it"
 Seen = list[dict[str, Any]]
@@ -66,14 +65,13 @@ def seen_by(run: str | os.PathLike, bundle: Path) -> Seen:
         bundle: the bundle whose card, too, is asked about the weights that it started from.
     """
     try:
-        recipe = load_weights(Path(run) / "checkpoint.pt")["recipe"]
-        seen = list(ast.literal_eval(recipe["data"]))
+        recipe = read_checkpoint(run)[1]["recipe"]
+        seen = list(recipe["pairs"]["provenance"])
         start = recipe["pretrained"]
-        known = ast.literal_eval(recipe.get("pretrained_data", "None"))  # of a checkpoint, which no card knows
-    except (InputError, KeyError, TypeError, ValueError, SyntaxError):
+    except (InputError, KeyError, TypeError):
         return UNKNOWN  # made before such records were kept, or elsewhere
-    if start != "None":
-        seen += known or seen_of(start, bundle)
+    if start:  # a checkpoint tells for itself, as no card knows it
+        seen += start["seen"] or seen_of(start["sha256"], bundle)
     # Real entries say how many patients and not which: two alike may be of other patients.
     return [entry for index, entry in enumerate(seen) if entry["kind"] == "real" or entry not in seen[:index]]
 
