@@ -28,8 +28,9 @@ class Secret:
         seed: a number that replaces the random bits: the training can be repeated, and promises no privacy.
     """
 
+    may_change = frozenset({"seed"})  # when a training goes on: the key comes from the checkpoint
+
     def __init__(self, seed: int | None = None) -> None:
-        self.seed = seed
         self.key = secrets.randbits(128) if seed is None else seed
         self.is_secret = seed is None
 

@@ -116,9 +116,8 @@ def _arguments(part: Any) -> dict[str, Any]:
         return {name: getattr(part, name) for name in _constructor(type(part)) if name not in may_change}
     if isinstance(part, Optimizer):
         return part.defaults
-    values = {
-        name: value for name, value in vars(part).items() if name[0] != "_" and name not in ("training", "device")
-    }
+    left_out = {"training", "device"}
+    values = {name: value for name, value in vars(part).items() if name not in left_out and name[0] != "_"}
     if isinstance(part, nn.Module):
         values |= part.named_children()
     if isinstance(part, Dataset):  # its samples may be anything, paths of files too
