@@ -146,12 +146,12 @@ def test_another_configuration_is_refused_by_what_changed(tmp_path):
         Training(tmp_path, max_epochs=4, seed=5, lr=0.1, parts={"new": 1, "loss": {"weight": 2.0}}).run()
     told = str(caught.value)
     for change in (
-        "loss.sigmoid: True then, absent now",
+        "loss.sigmoid: True then, 'absent' now",
         "loss.weight: 1.0 then, 2.0 now",
-        "new: absent then, 1 now",
+        "new: 'absent' then, 1 now",
         "optimizer.lr: 0.05 then, 0.1 now",
         "seed: 0 then, 5 now",
-        "width: 2 then, absent now",
+        "width: 2 then, 'absent' now",
     ):
         assert change in told
     assert "choose another output_dir" in told and "betas" not in told and files(tmp_path) == before

@@ -35,7 +35,7 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
     """
     from monai.bundle import run
 
-    files = [os.fspath(bundle / "configs" / name) for name in configs]
+    files = _files(bundle, configs)
     given = {"bundle_root": os.fspath(bundle), **{k: v for k, v in overrides.items() if v is not None}}
     if problems := mistyped(given, bundle, configs):
         raise InputError(problems)
@@ -56,11 +56,19 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
 
 def inference_config(bundle: Path) -> ConfigParser:
     """Parser of a bundle's inference.yaml, which returns the content of an id."""
+    return _parsed(bundle, ["inference.yaml"])
+
+
+def _parsed(bundle: Path, configs: Sequence[str]) -> ConfigParser:
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
-    parser.read_config(os.fspath(bundle / "configs" / "inference.yaml"))
+    parser.read_config(_files(bundle, configs))
     return parser
+
+
+def _files(bundle: Path, configs: Sequence[str]) -> list[str]:
+    return [os.fspath(bundle / "configs" / name) for name in configs]
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
@@ -101,10 +109,7 @@ def mistyped(overrides: Mapping[str, Any], bundle: Path, configs: Sequence[str])
         bundle: the bundle's folder.
         configs: names of files in its `configs/`.
     """
-    from monai.bundle import ConfigParser
-
-    parser = ConfigParser()
-    parser.read_config([os.fspath(bundle / "configs" / name) for name in configs])
+    parser = _parsed(bundle, configs)
     known = list(parser.get())  # its settings
     problems = []
     for name, value in overrides.items():

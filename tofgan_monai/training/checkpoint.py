@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,21 +43,14 @@ def refuse_changed(before: Recipe, now: Recipe, path: Path) -> None:
         ChangedTrainingError: settings differ; the message names the checkpoint and the first of these settings.
     """
     old, new = settings(before), settings(now)
-    changes = [
-        f"{key}: {_shown(old, key)} then, {_shown(new, key)} now"
-        for key in sorted({*old, *new})
-        if _shown(old, key) != _shown(new, key)
-    ]
-    if changes:
+    changed = sorted(key for key in {*old, *new} if old.get(key, ...) != new.get(key, ...))
+    if changed:
+        changes = [f"{key}: {old.get(key, 'absent')!r} then, {new.get(key, 'absent')!r} now" for key in changed]
         more = f"; {len(changes) - MOST_SHOWN} more" if len(changes) > MOST_SHOWN else ""
         raise ChangedTrainingError(
             f"{path} is of another configuration ({'; '.join(changes[:MOST_SHOWN])}{more}); "
             "go on with the old configuration or choose another output_dir"
         )
-
-
-def _shown(values: Mapping[str, Any], key: str) -> str:
-    return repr(values[key]) if key in values else "absent"
 
 
 def start_of(pretrained: str | os.PathLike | None) -> dict[str, Any] | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
-from types import BuiltinFunctionType, FunctionType
+from collections.abc import Iterator, Mapping
+from functools import partial
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ from tofgan_monai.ranks import ShareSampler, world_size
 
 Recipe = dict[str, Any]
 _OURS = "tofgan_monai"
-_PARTS = Transform | nn.Module | Optimizer | LRScheduler | Dataset
+_PARTS = Transform | nn.Module | Optimizer | LRScheduler | Dataset | FunctionType
+_PLAIN = str | int | float | list | tuple | dict | None
 
 
 def recipe_of(trainer: Trainer, parts: Mapping[str, Any]) -> Recipe:
@@ -36,10 +37,9 @@ def recipe_of(trainer: Trainer, parts: Mapping[str, Any]) -> Recipe:
         trainer: the trainer, whose loss, precision and data loader are described.
         parts: name -> a network, an optimiser, a step, a data set, or a plain value.
     """
-    names = {id(part): name for name, part in parts.items() if _is_part(part)}
+    names = {id(part): name for name, part in parts.items() if hasattr(part, "__dict__")}
     recipe = {name: described(part, {k: v for k, v in names.items() if k != id(part)}) for name, part in parts.items()}
-    recipe["trainer"] = described(_trainer(trainer), names)
-    return json.loads(json.dumps(recipe))  # tuples become lists, as they come back from a file
+    return {**recipe, "trainer": described(_trainer(trainer), names)}
 
 
 def described(part: Any, names: Mapping[int, str] | None = None) -> Any:
@@ -50,28 +50,10 @@ def described(part: Any, names: Mapping[int, str] | None = None) -> Any:
     the public attributes are taken that are plain values, transforms, modules or data sets.
 
     Args:
-        part: anything that `_target_` can make, a plain value, or lists and mappings of these.
+        part: anything that `_target_` can make, a plain value, or lists and dictionaries of these.
         names: id of an object -> its name in the recipe; the object is replaced by the reference `"@name"`.
     """
-    names = names or {}
-    if id(part) in names:
-        return f"@{names[id(part)]}"
-    if isinstance(part, Enum):
-        return described(part.value, names)
-    if isinstance(part, np.generic):
-        return part.item()
-    if isinstance(part, torch.dtype):
-        return str(part)
-    if part is None or isinstance(part, bool | int | float | str):
-        return part
-    if isinstance(part, Mapping):
-        return {str(key): described(value, names) for key, value in part.items() if _can_be_told(value)}
-    if isinstance(part, list | tuple):
-        return [described(value, names) for value in part if _can_be_told(value)]
-    if isinstance(part, FunctionType | BuiltinFunctionType):
-        return {"_target_": f"{part.__module__}.{part.__qualname__}", "_mode_": "callable"}
-    arguments = {key: described(value, names) for key, value in _arguments(part).items() if _can_be_told(value)}
-    return {"_target_": _address(type(part)), **arguments}
+    return json.loads(json.dumps(part, default=partial(_told, names or {})))
 
 
 def settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,28 +90,39 @@ def _trainer(trainer: Any) -> dict[str, Any]:
     }
 
 
+def _told(names: Mapping[int, str], part: Any) -> Any:
+    """Returns what stands in a recipe for an object that JSON does not know."""
+    if id(part) in names:
+        return f"@{names[id(part)]}"
+    if isinstance(part, np.generic):
+        return part.item()
+    if isinstance(part, torch.dtype):
+        return str(part)
+    return {"_target_": _address(part if isinstance(part, FunctionType) else type(part)), **_arguments(part)}
+
+
 def _arguments(part: Any) -> dict[str, Any]:
     if hasattr(part, "digest") and hasattr(part, "provenance"):  # pairs, whatever paths they were read from
         return {"digest": part.digest, "provenance": part.provenance}
     if _is_ours(part):
         may_change = getattr(part, "may_change", ())
-        return {name: getattr(part, name) for name in _constructor(type(part)) if name not in may_change}
+        return {
+            name: getattr(part, name) for name in inspect.signature(type(part)).parameters if name not in may_change
+        }
     if isinstance(part, Optimizer):
         return part.defaults
-    left_out = {"training", "device"}
-    values = {name: value for name, value in vars(part).items() if name not in left_out and name[0] != "_"}
+    values = dict(getattr(part, "__dict__", {}))
     if isinstance(part, nn.Module):
-        values |= part.named_children()
-    if isinstance(part, Dataset):  # its samples may be anything, paths of files too
-        values = {name: value for name, value in values.items() if _is_part(value)}
-    return values
+        values = {**values, **dict(part.named_children())}
+    plain = () if isinstance(part, Dataset) else _PLAIN  # a data set's samples may be anything, paths of files too
+    return {
+        name: value
+        for name, value in values.items()
+        if name[0] != "_" and name not in ("training", "device") and (isinstance(value, plain) or _is_part(value))
+    }
 
 
-def _constructor(kind: Callable[..., Any]) -> list[str]:
-    return list(inspect.signature(kind).parameters)
-
-
-def _address(kind: type) -> str:
+def _address(kind: Any) -> str:
     """What a configuration calls a class; one of this package by its public name, wherever its module lies."""
     return f"{_OURS}.{kind.__name__}" if kind.__module__.startswith(_OURS) else f"{kind.__module__}.{kind.__qualname__}"
 
@@ -139,12 +132,4 @@ def _is_ours(part: Any) -> bool:
 
 
 def _is_part(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return bool(value) and all(map(_is_part, value))
-    return _is_ours(value) or isinstance(value, _PARTS)
-
-
-def _can_be_told(value: Any) -> bool:
-    """Whether a value is plain or a part: no tensor, random state or device, which the seed or the arguments decide."""
-    plain = str | int | float | Enum | np.generic | torch.dtype | Mapping | list | tuple
-    return value is None or isinstance(value, plain | FunctionType | BuiltinFunctionType) or _is_part(value)
+    return all(isinstance(v, _PARTS) or _is_ours(v) for v in (value if isinstance(value, list | tuple) else [value]))
