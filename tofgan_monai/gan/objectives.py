@@ -28,7 +28,7 @@ def gradient_penalty(critic: torch.nn.Module, reals: Tensor, fakes: Tensor) -> T
     """Gradient penalty, a scalar: the mean of (norm of the critic's gradient - 1)^2 at random mixtures of pairs.
 
     Each sample has its own mixing weight and its own norm. The penalty is not weighted. Under autocast, too, it is
-    computed in float32: in bfloat16 a norm near 1 would be known to two digits only.
+    computed in the reals' precision, float32: in bfloat16 a norm near 1 would be known to two digits only.
 
     Args:
         critic: the critic.
@@ -37,9 +37,9 @@ def gradient_penalty(critic: torch.nn.Module, reals: Tensor, fakes: Tensor) -> T
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028, eq. 3; Kossen et al. 2021, eq. 3.
     """
-    epsilon = own_rows(torch.rand(len(reals) * world_size(), 1, 1, 1, device=reals.device))
+    epsilon = own_rows(torch.rand(len(reals) * world_size(), 1, 1, 1, device=reals.device, dtype=reals.dtype))
     with torch.autocast(reals.device.type, enabled=False):
-        mixtures = (epsilon * reals.detach().float() + (1 - epsilon) * fakes.detach().float()).requires_grad_()
+        mixtures = (epsilon * reals.detach() + (1 - epsilon) * fakes.detach().to(reals.dtype)).requires_grad_()
         (gradients,) = torch.autograd.grad(critic(mixtures).sum(), mixtures, create_graph=True)
     return (gradients.flatten(1).norm(dim=1) - 1).square().mean()
 
