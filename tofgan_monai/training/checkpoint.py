@@ -30,14 +30,14 @@ def read_checkpoint(run: str | os.PathLike) -> tuple[Path, dict[str, Any]]:
         raise InputError(f"{path}: not the checkpoint of a training; name the output folder of `tofgan train`")
     if content.get("format") != FORMAT:
         raise ChangedTrainingError(
-            f"{path}: written by another version of tofgan_monai, whose recipe cannot be compared; train anew into "
-            "another output_dir, with this training's best.pt as pretrained weights if you like"
+            f"{path}: written by another version of tofgan_monai, whose recipe cannot be compared; choose another "
+            "output_dir; this training's best.pt can be the pretrained weights there"
         )
     return path, content
 
 
 def refuse_changed(before: Recipe, now: Recipe, path: Path) -> None:
-    """Passes where two recipes are equal.
+    """Raises an error if the recipe of a checkpoint differs from the recipe of the training that would go on from it.
 
     Raises:
         ChangedTrainingError: settings differ; the message names the checkpoint and the first of these settings.
