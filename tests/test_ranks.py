@@ -234,7 +234,7 @@ DEATH = """
 - $import os
 - $import signal
 - $from ignite.engine import Events
-death: "$lambda: ranks.rank() == 1 and os.kill(os.getpid(), signal.SIGKILL)"
+death: "$lambda: tofgan_monai.rank() == 1 and os.kill(os.getpid(), signal.SIGKILL)"
 +initialize:
 - "$@train#trainer.add_event_handler(Events.ITERATION_COMPLETED(once=5), @death)"
 """

@@ -1,6 +1,7 @@
 # Every public name and the module that holds it. Configurations of bundles say `tofgan_monai.NAME` and nothing deeper.
 # No name is that of a module or package of this folder: pydoc.locate would find the module instead.
 
+from .errors import ChangedTrainingError as ChangedTrainingError
 from .errors import InputError as InputError
 from .errors import TrainingDivergedError as TrainingDivergedError
 from .exchange.adoption import adopt as adopt
@@ -39,7 +40,6 @@ from .metrics.stacks.frechet import frechet_distance as frechet_distance
 from .pairs.extraction import extract as extract
 from .pairs.patches import VesselPatchesd as VesselPatchesd
 from .pairs.sampling import PairSource as PairSource
-from .pairs.sampling import parameters as parameters
 from .pairs.stack import PairDataset as PairDataset
 from .pairs.stack import StackWriter as StackWriter
 from .pairs.stack import open_stack as open_stack
@@ -60,7 +60,6 @@ from .segmentation.networks import HalfUNet as HalfUNet
 from .training.handlers import History as History
 from .training.handlers import KeepBest as KeepBest
 from .training.loop import run_resumable as run_resumable
-from .training.weights import data_seen as data_seen
 from .training.weights import start_from as start_from
 from .training.weights import weights_digest as weights_digest
 from .training.weights import weights_file_digest as weights_file_digest

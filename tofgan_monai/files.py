@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the SHA-256 of a file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from tofgan_monai.errors import InputError
 
 @contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not.
+    """Context with a temporary path beside `path`, which replaces `path` at the end of the block.
 
-    The temporary name ends as `path` does (`.nii.gz`, `.npy`), so that writers which look at the suffix work.
+    If the block raises an error the temporary file is deleted. Its name ends as `path` does (`.nii.gz`, `.npy`), as
+    some writers choose a format by the ending.
 
     Raises:
-        InputError: the folder cannot be written to or the disk is full; an error about another file passes unchanged.
+        InputError: the folder cannot be written to or the disk is full; errors about other files pass unchanged.
     """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -39,10 +40,10 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def require_writable(folder: str | os.PathLike) -> None:
-    """Makes the folder if there is none, and fails now rather than after hours of work.
+    """Makes the folder if it is missing, and checks that a file can be written into it, before hours of work.
 
     Raises:
-        InputError: nothing can be written into it.
+        InputError: no file can be written into the folder.
     """
     folder = Path(folder)
     try:
@@ -59,12 +60,12 @@ def _unwritable(path: str | os.PathLike, error: OSError) -> InputError:
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Writes indented JSON, whole or not at all."""
+    """Writes content as indented JSON, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """The file's SHA-256 as 64 hexadecimal digits."""
+    """SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

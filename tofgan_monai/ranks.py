@@ -1,9 +1,9 @@
-"""One training shared by several processes, one a GPU: each computes a share of every batch, all hold the same weights.
+"""One training shared by several processes (ranks), one for each GPU: each computes its share of every batch.
 
-Of N ranks, rank r has the samples r, r + N, r + 2N, ... of each batch. What a step draws for its batch (latents,
-epsilons, targets, noise) every rank draws for the whole of it, from the seed that all share, and keeps its own rows:
-so a training does not depend on how many ranks share it, but for batch norms and the loss of a whole batch's Dice.
-A process that has joined no others is rank 0 of 1.
+All ranks hold the same weights. With world size N, rank r has the samples r, r + N, r + 2N, ... of each batch. Each
+rank draws the random numbers of a step (latents, mixing weights, targets, noise) for the whole batch, from the same
+seed, and keeps the rows of its own samples. So the result does not depend on the world size, except through batch norms
+and a Dice loss over the whole batch. A process that has joined no others is rank 0 of world size 1.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from torch.utils.data import Sampler
 
 from tofgan_monai.errors import InputError
 
-TIMEOUT = timedelta(minutes=30)  # of a rank that waits, while the first samples pairs, say
+TIMEOUT = timedelta(minutes=30)  # how long a rank waits for another, for example while the first samples pairs
 
 
 def world_size() -> int:
-    """How many processes share the training."""
+    """The number of processes that share the training."""
     return distributed.get_world_size() if _joined() else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0; 0 alone writes and logs."""
+    """The number of this process among those that share the training, from 0; rank 0 alone writes files and logs."""
     return distributed.get_rank() if _joined() else 0
 
 
@@ -40,30 +40,32 @@ def _joined() -> bool:
 
 
 def rank_device() -> torch.device:
-    """This rank's own GPU; the CPU where there is none at all.
+    """The GPU of this rank, or the CPU on a machine without a GPU.
 
     Raises:
-        InputError: more ranks were started on this machine than it has GPUs.
+        InputError: this machine has fewer GPUs than ranks.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
     index, n_gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if index >= n_gpus:
         raise InputError(
-            f"rank {index} of this machine has no GPU of its own: start torchrun --nproc_per_node={n_gpus}"
+            f"rank {index} of this machine has no GPU of its own; start torchrun --nproc_per_node={n_gpus}"
         )
     return torch.device("cuda", index)
 
 
 def join_ranks() -> None:
-    """Joins the processes that torchrun started: by NCCL where they have GPUs, else by gloo. The first alone logs.
+    """Connects this process with the others that torchrun started, by NCCL on GPUs and by gloo without.
+
+    Ranks other than the first stop logging.
 
     Raises:
         InputError: torchrun did not start this process.
     """
     if "LOCAL_RANK" not in os.environ:
         raise InputError(
-            "multi_gpu_train.yaml is for processes that torchrun started: torchrun --nproc_per_node=N -m monai.bundle "
+            "multi_gpu_train.yaml needs processes that torchrun started: torchrun --nproc_per_node=N -m monai.bundle "
             "run ...; for one process leave it out"
         )
     own = rank_device()
@@ -75,15 +77,15 @@ def join_ranks() -> None:
 
 
 def leave_ranks() -> None:
-    """Ends what `join_ranks` began."""
+    """Disconnects this process from the others, after `join_ranks`."""
     distributed.destroy_process_group()
 
 
 def require_joined() -> None:
-    """Fails where torchrun started several processes that do not know of one another: each would write the same files.
+    """Raises an error if torchrun started several processes that are not connected: each would write the same files.
 
     Raises:
-        InputError: so it is.
+        InputError: the processes are not connected.
     """
     n = int(os.environ.get("WORLD_SIZE", 1))
     if n > 1 and world_size() != n:
@@ -94,30 +96,31 @@ def require_joined() -> None:
 
 
 def own_rows(whole: Tensor) -> Tensor:
-    """Of a tensor with a row for each sample of the whole batch, the rows of this rank's samples."""
+    """Returns the rows of this rank's samples, from a tensor with one row for each sample of the whole batch."""
     return whole[rank() :: world_size()]
 
 
 def local_batch_size(batch_size: int) -> int:
-    """How many samples of a batch one rank has.
+    """The number of samples that each rank has of a batch.
 
     Raises:
-        InputError: the batch cannot be shared evenly.
+        InputError: the batch size is not a multiple of the world size.
     """
     if batch_size % world_size():
         raise InputError(
-            f"batch_size {batch_size} is not a multiple of the {world_size()} processes; choose one that is"
+            f"batch_size {batch_size} is not a multiple of the {world_size()} processes; choose a multiple"
         )
     return batch_size // world_size()
 
 
 class ShareSampler(Sampler[int]):
-    """Of the indices that a sampler gives, this rank's; the last few are left out that not every rank would have.
+    """Sampler of this rank's share of the indices of another sampler; the shares of all ranks are equally long.
 
-    Unlike torch's DistributedSampler it shares any sampler's indices, and no sample comes twice.
+    The last indices are left out if they are too few for all ranks. Unlike torch's DistributedSampler it works with any
+    sampler, and no index comes twice.
 
     Args:
-        sampler: draws from torch's global generator, which is seeded alike on all ranks.
+        sampler: a sampler that draws from torch's global generator, which all ranks seed alike.
     """
 
     def __init__(self, sampler: Sampler[int]) -> None:
@@ -132,7 +135,7 @@ class ShareSampler(Sampler[int]):
 
 
 def averaged(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The tensors' means over the ranks, in one message.
+    """Returns the means of tensors over the ranks; all are sent in one message.
 
     Raises:
         RuntimeError: another rank has died.
@@ -144,15 +147,15 @@ def averaged(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         distributed.all_reduce(flat)
     except RuntimeError as error:
         raise RuntimeError(
-            f"rank {rank()} has lost another rank; what ended that one stands in its own message; "
-            "the same command goes on after the last whole epoch"
+            f"rank {rank()} has lost another rank; read that rank's own message; "
+            "the same command goes on after the last complete epoch"
         ) from error
     parts = (flat / world_size()).split([tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def averaged_figures(figures: Mapping[str, float]) -> dict[str, float]:
-    """The means over the ranks of figures that all of them have."""
+    """Returns the means of figures over the ranks; all ranks give figures of the same names."""
     if world_size() == 1:
         return dict(figures)
     (means,) = averaged([torch.tensor(list(figures.values()), dtype=torch.float64, device=rank_device())])
@@ -160,9 +163,9 @@ def averaged_figures(figures: Mapping[str, float]) -> dict[str, float]:
 
 
 def batch_mean(samples: Tensor) -> Tensor:
-    """Mean over the whole batch of samples (B, ...), of which each rank gives its own.
+    """Returns the mean over the samples of the whole batch; each rank gives its own samples (B, ...).
 
-    Its gradient is that of the own samples' mean: averaged over the ranks, this is the gradient of the whole mean.
+    The gradient is that of the mean of a rank's own samples; averaged over the ranks it is that of the whole mean.
     """
     own = samples.mean(0)
     (whole,) = averaged([own])
@@ -170,7 +173,10 @@ def batch_mean(samples: Tensor) -> Tensor:
 
 
 def from_first(content: Any) -> Any:
-    """What the first rank gives, tensors on the CPU; the others' is not looked at."""
+    """Returns the content that the first rank gives, on all ranks, with tensors on the CPU.
+
+    What the other ranks give is ignored.
+    """
     if world_size() == 1:
         return content
     buffer = io.BytesIO()
@@ -183,7 +189,7 @@ def from_first(content: Any) -> Any:
 
 @contextmanager
 def first_goes_ahead() -> Iterator[None]:
-    """A block that the first rank has left before the others enter: it finds or makes the file that they find."""
+    """Context in which the first rank runs before the others, for example to write a file that they read."""
     if rank():
         distributed.barrier()
     yield
@@ -192,5 +198,5 @@ def first_goes_ahead() -> Iterator[None]:
 
 
 def with_batch_norm(network: nn.Module, *, synced: bool) -> nn.Module:
-    """The network; where `synced`, its batch norms see the batches of all ranks, not of their own (CUDA alone)."""
+    """Returns the network; if `synced`, its batch norms take their statistics over all ranks, which needs CUDA."""
     return nn.SyncBatchNorm.convert_sync_batchnorm(network) if synced else network

@@ -16,7 +16,8 @@ from tofgan_monai.attacks.on_gan import critic_score, latent_recovery, run_criti
 from tofgan_monai.errors import InputError
 from tofgan_monai.gan.networks import Critic, Generator, Norm
 from tofgan_monai.segmentation.networks import HalfUNet
-from tofgan_monai.training.checkpoint import read_checkpoint
+from tofgan_monai.training.checkpoint import FORMAT, read_checkpoint
+from tofgan_monai.training.recipe import described, pairs_digest
 from tofgan_monai.training.weights import save_weights
 
 N = 12  # members, and as many others
@@ -126,8 +127,9 @@ def test_minibatch_discrimination_is_left_out(pairs):
 
 
 def save_run(folder, network, role):
-    recipe = {role: str(network), "pairs": "0123456789abcdef"}
-    save_weights({"epoch": 1, "recipe": recipe, "state": {role: network.state_dict()}}, folder / "checkpoint.pt")
+    recipe = {role: described(network), "pairs": {"digest": "0123456789abcdef"}}
+    content = {"format": FORMAT, "epoch": 1, "recipe": recipe, "state": {role: network.state_dict()}}
+    save_weights(content, folder / "checkpoint.pt")
     return folder
 
 
@@ -139,7 +141,7 @@ def test_critic_comes_back_from_its_training(tmp_path, pairs, norm, minibatch):
     back = run_critic(*read_checkpoint(save_run(tmp_path, critic, "critic")))
     assert str(back) == str(critic.eval()) and not back.training
     np.testing.assert_array_equal(critic_score(back, pairs), critic_score(critic, pairs))
-    assert read_checkpoint(tmp_path)[1]["recipe"]["pairs"] == "0123456789abcdef"
+    assert pairs_digest(read_checkpoint(tmp_path)[1]["recipe"]) == "0123456789abcdef"
 
 
 def test_what_is_no_gans_training_is_told(tmp_path):

@@ -81,15 +81,15 @@ def test_canary_is_trained_no_longer(clinic, audited, n_steps, is_taken):  # noq
             read_canaries([canary], *given)
 
 
-@pytest.mark.parametrize(("noise", "is_taken"), [("0.9", False), ("1.0", True), ("1.25", True), ("10.0", True)])
+@pytest.mark.parametrize(("noise", "is_taken"), [(0.9, False), (1.0, True), (1.25, True), (10.0, True)])
 def test_canary_has_no_less_noise(clinic, audited, noise, is_taken):  # noqa: F811
-    given = audited(noise_multiplier="1.0", max_epochs="30")
+    given = audited(budget={"noise_multiplier": 1.0}, lr_scheduler={"T_max": 30})
     stack, run = repeated(clinic)
-    change(run, noise_multiplier=noise, max_epochs="13")
+    change(run, budget={"noise_multiplier": noise}, lr_scheduler={"T_max": 13})
     if is_taken:
         assert len(read_canaries([(stack, run)], *given)) == 1
     else:
-        with pytest.raises(InputError, match=r"not as the audited training \(noise_multiplier\)"):
+        with pytest.raises(InputError, match=r"not as the audited training \(budget.noise_multiplier\)"):
             read_canaries([(stack, run)], *given)
 
 

@@ -25,6 +25,9 @@ from tofgan_monai.gan.networks import Critic, Generator
 from tofgan_monai.pairs.stack import PairDataset, open_stack
 from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.training.weights import save_weights, weights_file_digest
+from tofgan_monai.training.checkpoint import FORMAT
+from tofgan_monai.training.recipe import described
+from tofgan_monai.training.weights import save_weights
 
 DATA_ATTACKS = list(data_attacks())
 GAN, SEGMENTATION = "tof_mra_wgan_gp", "tof_mra_vessel_segmentation"
@@ -66,12 +69,12 @@ def trained(clinic, folder, pairs, weights=None, seed=0, n_steps=100):
     torch.manual_seed(seed)
     critic, generator = Critic(2, "instance"), Generator(width=2)
     average = torch.load(weights, weights_only=True) if weights else generator.state_dict()
-    recipe = {"generator": str(generator), "critic": str(critic), "batch_size": "16", "seed": str(seed)}
-    recipe["pairs"] = PairDataset(pairs).digest
+    recipe = {"generator": described(generator), "critic": described(critic), "trainer": {"batch_size": 16}}
+    recipe |= {"seed": seed, "pairs": described(PairDataset(pairs))}
     state = {"generator": generator.state_dict(), "average": average, "critic": critic.state_dict()}
     state["history"] = {"epochs": [{"epoch": 1, "iteration": n_steps}]}
     folder.mkdir()
-    save_weights({"epoch": 1, "recipe": recipe, "state": state}, folder / "checkpoint.pt")
+    save_weights({"format": FORMAT, "epoch": 1, "recipe": recipe, "state": state}, folder / "checkpoint.pt")
     save_weights(average, folder / "best.pt")
     return folder
 
@@ -262,8 +265,9 @@ def shadow(folder, seed=0, pairs=None):
     torch.manual_seed(seed)
     state = HalfUNet(2).state_dict()
     if pairs:
-        recipe = {"network": "", "pairs": PairDataset(pairs).digest}
-        save_weights({"epoch": 1, "recipe": recipe, "state": {"network": state}}, folder / "checkpoint.pt")
+        recipe = {"pairs": described(PairDataset(pairs))}
+        content = {"format": FORMAT, "epoch": 1, "recipe": recipe, "state": {"network": state}}
+        save_weights(content, folder / "checkpoint.pt")
     save_weights(state, folder / "best.pt")
     return folder / "best.pt"
 
@@ -330,8 +334,8 @@ def test_another_training_is_refused(clinic):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"batch_size": "8"}, "not as the audited training (batch_size)"),
-        ({"pairs": "0"}, "its training was on other pairs than"),
+        ({"trainer": {"batch_size": 8}}, "not as the audited training (trainer.batch_size)"),
+        ({"pairs": {"digest": "0"}}, "its training was on other pairs than"),
     ],
 )
 def test_canary_of_another_training_is_refused(clinic, run, change, told):

@@ -73,7 +73,7 @@ def test_training_killed_in_mid_epoch_ends_with_the_same_weights_bit_for_bit(bun
     before = files(tmp_path / "whole")
     train(bundle, pairs, tmp_path / "whole", **sizes)  # finished
     assert files(tmp_path / "whole") == before
-    with pytest.raises(InputError, match=r"of another configuration .*width|of another configuration .*2, "):
+    with pytest.raises(InputError, match=r"of another configuration .*width: 2 then, 3 now"):
         train(bundle, pairs, tmp_path / "whole", **{**sizes, "width": 3})
     assert files(tmp_path / "whole") == before
 
@@ -102,7 +102,7 @@ def test_segmentation_whose_loss_is_no_number_stops(pairs, tmp_path):
 @pytest.mark.parametrize("bundle", [GAN, UNET])
 def test_other_pairs_are_another_training(bundle, pairs, write_pairs, tmp_path):
     train(bundle, pairs, tmp_path / "out", max_epochs=1)
-    with pytest.raises(InputError, match=r"another configuration.*pairs: "):
+    with pytest.raises(InputError, match=r"another configuration.*pairs.digest: "):
         train(bundle, write_pairs(tmp_path / "others.npy", seed=9), tmp_path / "out", max_epochs=1)
 
 
@@ -117,13 +117,13 @@ def test_other_pairs_are_another_training(bundle, pairs, write_pairs, tmp_path):
 )
 def test_other_augmentation_or_loss_is_another_training(name, overrides, pairs, tmp_path):
     train(UNET, pairs, tmp_path, max_epochs=1)
-    with pytest.raises(InputError, match=f"another configuration.*{name}: "):
+    with pytest.raises(InputError, match=f"another configuration.*{name}"):
         train(UNET, pairs, tmp_path, max_epochs=1, **overrides)
 
 
 def test_longer_segmentation_training_is_another_as_its_rate_falls_otherwise(pairs, tmp_path):
     train(UNET, pairs, tmp_path, max_epochs=1)
-    with pytest.raises(InputError, match="max_epochs: '1' then, '2' now"):
+    with pytest.raises(InputError, match=r"lr_scheduler.T_max: \d+ then, \d+ now"):
         train(UNET, pairs, tmp_path, max_epochs=2)
 
 

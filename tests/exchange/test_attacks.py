@@ -275,9 +275,7 @@ PATHS = {
     "own root": Attack(INFER, replaced("$@bundle_root + '/output'", "@bundle_root"), "output_dir '@bundle_root'"),
     "within a call": expression("$tofgan_monai.sha256('/etc/passwd')", "path '/etc/passwd'", runs=False),
     "of an imported call": Attack(
-        TRAIN,
-        replaced("$@pretrained and weights_file_digest(@pretrained)", "$weights_file_digest('/etc/passwd')"),
-        "path '/etc",
+        TRAIN, replaced("(@network_def, @pretrained)", "(@network_def, '/etc/passwd')"), "weights '/etc"
     ),
 }
 

@@ -33,6 +33,7 @@ from tofgan_monai.pairs.stack import PairDataset, open_stack
 from tofgan_monai.phantom.cohorts import write_head
 from tofgan_monai.phantom.head import Head
 from tofgan_monai.training.weights import load_weights, save_weights, weights_file_digest
+from tofgan_monai.training.checkpoint import FORMAT
 from tofgan_monai.volumes.cohort import check_cohort
 from tofgan_monai.volumes.preparation import prepare
 
@@ -301,16 +302,25 @@ def test_adopted_weights_bring_what_they_have_seen(clinic, tmp_path, write_pairs
 
 
 def test_patients_of_two_trainings_are_not_taken_for_the_same(clinic, tmp_path):
-    data = str([{"kind": "real", "patients": 41}, {"kind": "simulated", "patients": 9}])
-    recipe = {"data": data, "pretrained": "ab", "pretrained_data": data}
-    save_weights({"state": {}, "recipe": recipe}, tmp_path / "run" / "checkpoint.pt")
+    data = [{"kind": "real", "patients": 41}, {"kind": "simulated", "patients": 9}]
+    recipe = {"pairs": {"provenance": data}, "pretrained": {"sha256": "ab", "seen": data}}
+    save_weights({"format": FORMAT, "state": {}, "recipe": recipe}, tmp_path / "run" / "checkpoint.pt")
     assert [entry["patients"] for entry in seen_by(tmp_path / "run", clinic)] == [41, 9, 41]
 
 
-def test_training_without_records_counts_as_real(clinic, tmp_path):
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"pairs": {"digest": "0123"}},
+        {"pairs": {"provenance": [{"kind": "simulated", "patients": 9}]}},  # and what it started from?
+        {"data": "[{'kind': 'simulated', 'patients': 9}]", "pretrained": "None"},  # an earlier version's
+    ],
+)
+def test_training_whose_records_do_not_tell_counts_as_real(clinic, tmp_path, recipe):
     run = tmp_path / "run"
     save_weights(Generator(width=2).state_dict(), run / "best.pt")
-    save_weights({"state": {}, "recipe": {"pairs": "0123"}}, run / "checkpoint.pt")
+    number = {} if "data" in recipe else {"format": FORMAT}
+    save_weights({**number, "state": {}, "recipe": recipe}, run / "checkpoint.pt")
     assert seen_by(run, clinic) == seen_by(tmp_path, clinic) == [{"kind": "real", "patients": None}]
     adoption.adopt(run, clinic)
     assert "has seen real (" in verify(pack(clinic, tmp_path / "a.zip", despite="a test")).lines[1]

@@ -156,7 +156,7 @@ def test_adopted_weights_fit_the_bundle_and_bring_their_threshold(bundle, traini
     parser.read_config(str(config))
     assert -1 < threshold < 1 and parser["label_threshold"] == pytest.approx(threshold, abs=5e-4)
     changed = [line for line in config.read_text().splitlines() if line not in before.splitlines()]
-    assert len(changed) == 1 and "# of the raw label" in changed[0]
+    assert len(changed) == 1 and "# a raw label" in changed[0]
     pairs = generate(tmp_path / "synthetic.npy", target, 64, label_threshold=threshold)
     share = (open_stack(pairs)[0][:, 1] > 0).mean()
     assert share == pytest.approx(8 / 96, abs=0.03)  # the real pairs' share of vessels

@@ -36,9 +36,8 @@ def reals(tmp_path_factory, write_pairs):
 def test_grid_has_each_image_above_its_label():
     pairs = np.stack([np.stack([np.full((4, 4), i / 10), np.full((4, 4), -1)]) for i in range(3)])
     grid = pair_grid(pairs, columns=2)
-    assert grid.dtype == np.uint8 and grid.shape == (2 * 2 * 6, 2 * 6)
-    tiles = grid.reshape(4, 6, 2, 6)[:, 2, :, 2]  # a voxel of each tile
-    assert tiles.tolist() == [[127, 140], [0, 0], [153, 64], [0, 64]]
+    assert grid.dtype == np.uint8 and grid.shape == (2 * (4 + 1 + 4 + 1) + 1, 2 * (4 + 1) + 1)
+    assert grid[2::5, 2::5].tolist() == [[127, 140], [0, 0], [153, 64], [0, 64]]  # a pixel of each image and label
 
 
 def test_distance_is_zero_for_the_reals_themselves_with_labels_as_a_stack_holds_them(reals, tmp_path):
@@ -56,7 +55,7 @@ def test_monitor_leaves_training_as_it_was_and_draws(reals, tmp_path):
     assert monitor.pairs().shape == (20, 2, 96, 96) and monitor.pairs().equal(monitor.pairs())
     assert monitor.distance() > 0
     monitor(SimpleNamespace(state=SimpleNamespace(epoch=7)))
-    assert Image.open(tmp_path / "previews" / "epoch_0007.png").size == (8 * 98, 4 * 98)
+    assert Image.open(tmp_path / "previews" / "epoch_0007.png").size == (8 * 97 + 1, 4 * 97 + 1)
     assert any((tmp_path / "tensorboard").iterdir())
     assert generator.training and torch.get_rng_state().equal(state)
     assert all(value.equal(before[name]) for name, value in generator.state_dict().items())

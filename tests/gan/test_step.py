@@ -127,6 +127,52 @@ def test_critic_steps_have_fresh_latents_each(critic_steps):
     assert len(torch.cat(drawn).unique(dim=0)) == 4 * (critic_steps + 1)
 
 
+@pytest.fixture
+def bfloat16(monkeypatch):
+    """Makes `AdversarialStep` compute in bfloat16 on the CPU, as it does on a GPU."""
+    autocast = torch.autocast
+    monkeypatch.setattr(
+        "torch.autocast", lambda kind, dtype=None, enabled=True: autocast(kind, dtype, enabled=enabled or bool(dtype))
+    )
+
+
+def test_bfloat16_is_for_the_losses_alone(step, bfloat16, monkeypatch):
+    """Gradients, optimisers and the gradient penalty are computed in float32."""
+    dtypes, updates = [], []
+    backward = torch.autograd.grad
+
+    def watched(outputs, inputs, **options):
+        is_penalty = options.get("create_graph", False)
+        updates.append((is_penalty, torch.is_autocast_enabled("cpu")))
+        dtypes.append((is_penalty, outputs.dtype))
+        return backward(outputs, inputs, **options)
+
+    monkeypatch.setattr(torch.autograd, "grad", watched)
+    optimize = step.critic.optimizer.step
+    step.critic.optimizer.step = lambda: updates.append((False, torch.is_autocast_enabled("cpu"))) or optimize()
+    seen = []
+    step.critic.network.head.register_forward_hook(lambda _, inputs, logits: seen.append(logits.dtype))
+    figures = step(None, reals())
+    assert torch.isfinite(torch.tensor(list(figures.values()))).all()
+    assert not any(on for _, on in updates), "neither a backward pass nor an update runs under autocast"
+    assert seen.count(torch.bfloat16) >= 3, "reals and fakes of the critic's loss, fakes of the generator's"
+    has_penalty = isinstance(step.objective, WassersteinGP)
+    assert seen.count(torch.float32) == has_penalty
+    assert [dtype for is_penalty, dtype in dtypes if is_penalty] == [torch.float32] * has_penalty
+    assert all(parameter.dtype == torch.float32 for parameter in step.critic.parameters)
+
+
+def test_each_loss_in_bfloat16_sees_the_weights_of_the_update_before(bfloat16):
+    """Autocast keeps its copies of the weights as long as a region lasts."""
+    step = make_step("instance", WassersteinGP(weight=0.0), critic_steps=2)
+    x, scores = reals()["reals"], []
+    step.critic.network.register_forward_hook(lambda _, inputs, logits: scores.append(logits.detach().float()))
+    step.critic.optimizer.step = lambda: [parameter.data.zero_() for parameter in step.critic.parameters]
+    step(None, {"reals": x})
+    assert scores[0].abs().max() > 0  # reals, then fakes and mixtures
+    assert all(later.abs().max() == 0 for later in scores[3:]), "the first update has set all weights to 0"
+
+
 @pytest.mark.parametrize("n", [1, 3])
 def test_short_last_batch_works(step, n):
     step(None, reals(4))

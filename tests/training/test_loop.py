@@ -1,4 +1,4 @@
-"""Trainings that go on: the same weights as without the interruption; what is refused, kept and told."""
+"""Trainings: an interrupted one ends with the same weights; which input is refused, what is kept and what is told."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from monai.transforms import RandScaleIntensityd
 from torch import nn
 
 from tests.helpers.checkpoints import same
-from tofgan_monai.errors import InputError, TrainingDivergedError
+from tofgan_monai.errors import ChangedTrainingError, InputError, TrainingDivergedError
+from tofgan_monai.files import sha256
 from tofgan_monai.segmentation.networks import HalfUNet
+from tofgan_monai.training.checkpoint import FORMAT, start_of
 from tofgan_monai.training.handlers import History, KeepBest
 from tofgan_monai.training.loop import run_resumable, seed_epoch
-from tofgan_monai.training.weights import data_seen, load_weights, save_weights, start_from
+from tofgan_monai.training.weights import load_weights, save_weights, start_from
 
 
 class Training:
     """Ten samples in batches of four, a random transform, a shuffle and dropout: all that a seed has to bring back."""
 
-    def __init__(self, output_dir, *, max_epochs=3, recipe=None, seed=0, fail_at=None, nan_at=None, figures=None):
+    def __init__(
+        self, output_dir, *, max_epochs=3, parts=None, seed=0, lr=0.05, fail_at=None, nan_at=None, figures=None
+    ):
         torch.manual_seed(123)  # the weights at the start; the training's seed comes later
         self.network = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.3), nn.Linear(8, 1))
-        self.optimizer = torch.optim.Adam(self.network.parameters(), 0.05)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr)
         self.history = History()
         data = [{"x": torch.full((3,), float(i))} for i in range(10)]
         self.loader = DataLoader(
@@ -56,7 +60,7 @@ class Training:
             decollate=False,
         )
         self.arguments = (self.trainer, {"network": self.network, "optimizer": self.optimizer}, str(output_dir))
-        self.options = {"history": self.history, "seed": seed, "recipe": recipe or {"lr": 0.05}}
+        self.options = {"history": self.history, "seed": seed, "parts": parts or {"width": 2}}
 
     def step(self, engine, batch):
         if engine.state.iteration == self.fail_at:
@@ -136,19 +140,34 @@ def test_more_epochs_go_on_as_if_asked_for_at_once(tmp_path):
 
 
 def test_another_configuration_is_refused_by_what_changed(tmp_path):
-    Training(tmp_path, recipe={"lr": "Adam\n  rate 0.05\n  betas", "width": 2}).run()
+    Training(tmp_path, parts={"width": 2, "loss": {"weight": 1.0, "sigmoid": True}}).run()
     before = files(tmp_path)
-    with pytest.raises(InputError) as caught:
-        Training(tmp_path, max_epochs=4, seed=5, recipe={"lr": "Adam\n  rate 0.1\n  betas", "new": 1}).run()
+    with pytest.raises(ChangedTrainingError) as caught:
+        Training(tmp_path, max_epochs=4, seed=5, lr=0.1, parts={"new": 1, "loss": {"weight": 2.0}}).run()
     told = str(caught.value)
-    for part in (
-        "'rate 0.05' then, 'rate 0.1' now",
-        "new: 'absent' then, '1' now",
-        "width: '2' then",
-        "seed: '0' then",
+    for change in (
+        "loss.sigmoid: True then, 'absent' now",
+        "loss.weight: 1.0 then, 2.0 now",
+        "new: 'absent' then, 1 now",
+        "optimizer.lr: 0.05 then, 0.1 now",
+        "seed: 0 then, 5 now",
+        "width: 2 then, 'absent' now",
     ):
-        assert part in told
+        assert change in told
     assert "choose another output_dir" in told and "betas" not in told and files(tmp_path) == before
+
+
+def test_checkpoint_of_an_earlier_version_is_refused_and_its_weights_are_a_start(tmp_path):
+    state = Training(tmp_path).run().network.state_dict()
+    texts = {"optimizer": "Adam (lr: 0.05)", "seed": "0", "data": "[{'kind': 'simulated', 'patients': 9}]"}
+    save_weights({"epoch": 1, "recipe": texts, "state": {"average": state}}, tmp_path / "checkpoint.pt")
+    before = files(tmp_path)
+    with pytest.raises(ChangedTrainingError, match=r"checkpoint\.pt: written by another version .* another output_dir"):
+        Training(tmp_path).run()
+    assert files(tmp_path) == before
+    again = start_from(Training(tmp_path / "new").network, tmp_path / "checkpoint.pt", "average")
+    assert same(again.state_dict(), state)
+    assert start_of(tmp_path / "checkpoint.pt")["seen"] is None, "so the data card counts them as real"
 
 
 def test_truncated_checkpoint_is_told(tmp_path):
@@ -278,17 +297,21 @@ def test_part_of_a_training_is_a_start(tmp_path):
         start_from(nn.Linear(2, 1), tmp_path / "bare.pt", "critic")
 
 
+SIMULATED = [{"kind": "simulated", "patients": 60}]
+
+
 @pytest.mark.parametrize(
-    ("recipe", "seen"),
+    ("content", "seen"),
     [
-        (
-            {"data": "[{'kind': 'simulated', 'patients': 60}]", "pretrained": "None"},
-            [{"kind": "simulated", "patients": 60}],
-        ),
-        ({"data": "[{'kind': 'simulated', 'patients': 60}]", "pretrained": "ab12"}, None),
-        ({}, None),
+        ({"format": FORMAT, "recipe": {"pairs": {"provenance": SIMULATED}, "pretrained": None}}, SIMULATED),
+        ({"format": FORMAT, "recipe": {"pairs": {"provenance": SIMULATED}, "pretrained": {"sha256": "ab12"}}}, None),
+        ({"format": FORMAT, "recipe": {"pairs": {"provenance": SIMULATED}}}, None),
+        ({"format": FORMAT, "recipe": {}}, None),
+        ({"recipe": {"data": str(SIMULATED), "pretrained": "None"}}, None),
+        ({"0.weight": torch.zeros(1)}, None),
     ],
 )
-def test_what_the_training_behind_a_start_has_seen(tmp_path, recipe, seen):
-    save_weights({"epoch": 1, "recipe": recipe, "state": {}}, tmp_path / "checkpoint.pt")
-    assert data_seen(tmp_path / "checkpoint.pt") == seen
+def test_start_tells_its_file_and_the_data_behind_it_where_they_are_known(tmp_path, content, seen):
+    save_weights(content, tmp_path / "start.pt")
+    assert start_of(tmp_path / "start.pt") == {"sha256": sha256(tmp_path / "start.pt"), "seen": seen}
+    assert start_of(None) is start_of("") is None

@@ -7,10 +7,8 @@ Every attack gives a score for each query pair, higher = more like a member. Que
 from __future__ import annotations
 
 import copy
-import itertools
-import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +17,7 @@ from tqdm import tqdm
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.gan.latents import GaussianLatents
-from tofgan_monai.gan.networks import Critic, Generator, Norm
+from tofgan_monai.gan.networks import Critic, Generator
 from tofgan_monai.training.weights import fit_weights
 
 N_CANDIDATES = 4096  # random latents, of which the best are optimised
@@ -128,20 +126,11 @@ def run_critic(path: Path, content: dict[str, Any]) -> Critic:
     Raises:
         InputError: not a GAN's.
     """
-    state, text = content["state"].get("critic"), content["recipe"].get("critic")
-    if state is None or text is None:
+    state, told = content["state"].get("critic"), content["recipe"].get("critic")
+    if state is None or told is None:
         raise InputError(f"{path}: has no critic; name the output folder of a GAN's training")
-    # The state alone does not tell an instance norm, which has no weights, from none: the recipe names each layer.
-    layers = _layers(text)
-    width = len(next(iter(state.values()), ()))
-    for norm, minibatch in itertools.product(get_args(Norm), (False, True)):
-        critic = Critic(width, norm, minibatch_discrimination=minibatch)
-        if _layers(str(critic)) == layers:
-            fit_weights(critic, state, path)
-            return critic.eval()
-    raise InputError(f"{path}: its critic is none of tofgan_monai.Critic; attack it by your own code")
-
-
-def _layers(text: str) -> list[str]:
-    """The classes of the modules in a network's text, in their order."""
-    return re.findall(r"\): (\w+)\(", text)
+    if told["_target_"] != "tofgan_monai.Critic":
+        raise InputError(f"{path}: its critic is none of tofgan_monai.Critic; attack it by your own code")
+    critic = Critic(**{name: value for name, value in told.items() if name != "_target_"})
+    fit_weights(critic, state, path)
+    return critic.eval()

@@ -26,6 +26,8 @@ from tofgan_monai.gan.networks import Generator
 from tofgan_monai.pairs.stack import PairDataset, open_stack
 from tofgan_monai.training.checkpoint import read_checkpoint
 from tofgan_monai.training.weights import fit_weights, weights_digest
+from tofgan_monai.training.recipe import pairs_digest
+from tofgan_monai.training.weights import fit_weights
 
 Ranks = dict[str, dict[str, Any]]  # by attack: above_all, rank, of
 N_PLANTED, NOISE = 20, 0.1  # pairs; standard deviation of what is added to an image in [-1, 1]
@@ -102,7 +104,7 @@ class Canary:
             raise InputError(f"{pairs}: no canary of the members' stack; make it by `tofgan canary` of that stack")
         content = read_checkpoint(run)[1]
         recipe, name = content["recipe"], training.state if training else "best"
-        if recipe.get("pairs") != PairDataset(pairs).digest:
+        if pairs_digest(recipe) != PairDataset(pairs).digest:
             raise InputError(f"{run}: its training was on other pairs than {pairs}; train on these")
         if training and (others := training.differing(recipe)):
             raise InputError(f"{run}: not as the audited training ({', '.join(others)}); train with the same settings")

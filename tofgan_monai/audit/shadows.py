@@ -15,6 +15,7 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.training.checkpoint import read_checkpoint
 from tofgan_monai.training.weights import weights_digest
+from tofgan_monai.training.recipe import pairs_digest
 
 _logger = logging.getLogger(__name__)
 
@@ -61,6 +62,6 @@ def _members(files: Sequence[Path], cohorts: Cohorts) -> Iterator[str]:
     seen = {cohorts.members.digest: "members", cohorts.non_members.digest: "non-members"}
     for file in files:
         if (file.parent / "checkpoint.pt").exists():
-            pairs = read_checkpoint(file.parent)[1]["recipe"].get("pairs")
+            pairs = pairs_digest(read_checkpoint(file.parent)[1]["recipe"])
             if pairs in seen:
                 yield f"{file}: was trained on the {seen[pairs]}' pairs; give one of other patients"

@@ -15,9 +15,13 @@ from tofgan_monai.gan.networks import Critic
 from tofgan_monai.gan.privacy_budget import read_guarantee
 from tofgan_monai.training.checkpoint import read_checkpoint
 from tofgan_monai.training.weights import load_weights, weights_digest
+from tofgan_monai.training.recipe import Recipe, pairs_digest, settings
+from tofgan_monai.training.weights import load_weights, saved
 
-# Of a recipe: what may differ where a training is repeated; how long it was is compared by its steps.
-OF_ONE_RUN = {"pairs", "data", "seed", "validation_pairs", "max_epochs"}
+# Parts of a recipe that may differ where a training is repeated; its length, on which the course of the rate depends,
+# is compared by its steps.
+OF_ONE_RUN = {"pairs", "seed", "validation_pairs", "lr_scheduler"}
+NOISE = "budget.noise_multiplier"
 State = dict[str, torch.Tensor]
 
 
@@ -42,10 +46,10 @@ class Training:
 
     def __init__(self, run: Path, target: Target, cohorts: Cohorts) -> None:
         path, content = read_checkpoint(run)
-        self.recipe: dict[str, str] = content["recipe"]
+        self.recipe: Recipe = content["recipe"]
         self.n_steps = n_steps(run, content)
         problems = []
-        if self.recipe.get("pairs") != cohorts.members.digest:
+        if pairs_digest(self.recipe) != cohorts.members.digest:
             problems.append(f"{run}: its training was on other pairs than the members'; give the very stack it was on")
         matching = [name for name, state in states(run, content).items() if _is_audited(state, target)]
         if not matching:
@@ -58,18 +62,16 @@ class Training:
         promised = read_guarantee(run)  # by none, and by a training without noise or with known noise, nothing
         self.guarantee = promised if promised.get("epsilon") is not None else None
 
-    def differing(self, recipe: dict[str, str]) -> list[str]:
+    def differing(self, recipe: Recipe) -> list[str]:
         """In which settings another training's recipe is not this one's, whatever the pairs and the seed.
 
         More noise is no difference: who is seen in spite of it is seen with less, too.
         """
-        keys = sorted({*self.recipe, *recipe} - OF_ONE_RUN)
-        differing = [key for key in keys if self.recipe.get(key) != recipe.get(key)]
-        return [key for key in differing if key != "noise_multiplier" or _noise(recipe) < _noise(self.recipe)]
-
-
-def _noise(recipe: dict[str, str]) -> float:
-    return float(recipe.get("noise_multiplier", 0))
+        own, other = settings(self.recipe), settings(recipe)
+        differing = {key for key in {*own, *other} if own.get(key) != other.get(key)}
+        if NOISE in differing and other.get(NOISE, 0) >= own.get(NOISE, 0):
+            differing.remove(NOISE)
+        return sorted(key for key in differing if key.split(".")[0] not in OF_ONE_RUN)
 
 
 def n_steps(run: Path, content: dict[str, Any]) -> int:

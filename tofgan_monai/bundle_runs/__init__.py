@@ -1,1 +1,1 @@
-"""Where bundles lie and how one is run."""
+"""Where bundles lie, and how a bundle's configuration is run."""

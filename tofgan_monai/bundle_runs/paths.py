@@ -1,4 +1,4 @@
-"""Where the bundles are: in an installed wheel, in the checkout, installed by the user, or wherever the user says."""
+"""The folders of bundles: those shipped with the package, those that the user installed, and any other folder."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from pathlib import Path
 
 from tofgan_monai.errors import InputError
 
-_METADATA = Path("configs/metadata.json")  # what MONAI, too, tells a bundle by
+_METADATA = Path("configs/metadata.json")  # MONAI, too, recognises a bundle by this file
 
 
 def bundles_dir() -> Path:
-    """The folder of the bundles that came with the package: inside it in a wheel, beside it in a checkout."""
+    """The folder of the shipped bundles: inside the package in a wheel, beside the package in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "bundles"
     return installed if installed.is_dir() else package.parent / "bundles"
 
 
 def bundle_names() -> list[str]:
-    """The names of the bundles that came with the package, sorted."""
+    """The names of the shipped bundles, sorted."""
     return _names(bundles_dir())
 
 
 def installed_dir() -> Path:
-    """The folder of the bundles that the user has installed: TOFGAN_BUNDLES, or .tofgan/bundles at home."""
+    """The folder of installed bundles: the environment variable TOFGAN_BUNDLES, or ~/.tofgan/bundles."""
     return Path(os.environ.get("TOFGAN_BUNDLES") or Path.home() / ".tofgan" / "bundles")
 
 
 def known_bundles() -> list[Path]:
-    """The folders of all bundles that have a name here: those that came with the package, then the installed ones."""
+    """The folders of all bundles that can be called by name: the shipped ones, then the installed ones."""
     return [folder / name for folder in (bundles_dir(), installed_dir()) for name in _names(folder)]
 
 
@@ -38,13 +38,14 @@ def _names(folder: Path) -> list[str]:
 
 
 def bundle_path(bundle: str | os.PathLike) -> Path:
-    """The absolute path of a bundle's folder, from its name or from a path to any bundle.
+    """Absolute path of a bundle's folder.
 
-    A bundle that came with the package, or was installed, goes before a folder of its name in the working directory:
-    that one is `./NAME`.
+    Args:
+        bundle: the name of a shipped or installed bundle, or the path of any bundle. A known name has precedence over
+            a folder of that name in the working directory; give such a folder as `./NAME`.
 
     Raises:
-        InputError: neither a known name nor a folder with configs/metadata.json.
+        InputError: the name is not known, and no folder of this path has a configs/metadata.json.
     """
     known = {folder.name: folder for folder in reversed(known_bundles())}
     if os.fspath(bundle) in known:

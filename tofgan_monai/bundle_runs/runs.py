@@ -1,4 +1,4 @@
-"""`python -m monai.bundle run`, with the command shown, mistyped overrides refused and errors unwrapped."""
+"""Runs of bundles as by `python -m monai.bundle run`, with checked overrides and clear errors."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _logger = logging.getLogger(__name__)
 
 
 def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any]) -> None:
-    """Runs configurations of a bundle as MONAI's command would, after logging that command.
+    """Runs configurations of a bundle as MONAI's command does, and logs that command first.
 
     Args:
         bundle: the bundle's folder.
-        configs: names in its `configs/`, the later ones overlay the earlier.
-        overrides: id -> value, as `--id value` on MONAI's command line; None is left out.
+        configs: names of files in the bundle's `configs/`; later files overlay earlier ones.
+        overrides: id -> value, as `--id value` on MONAI's command line; ids with None are left out.
 
     Raises:
-        InputError: an id that the configuration does not have, a value of another kind than its own, or what the run
-            itself found wrong with files.
+        InputError: the configuration does not have such an id, a value is of another kind than the configuration's own,
+            or the run itself found a problem with its input.
         TrainingDivergedError: a loss became NaN.
     """
     from monai.bundle import run
 
-    files = [os.fspath(bundle / "configs" / name) for name in configs]
+    files = _files(bundle, configs)
     given = {"bundle_root": os.fspath(bundle), **{k: v for k, v in overrides.items() if v is not None}}
     if problems := mistyped(given, bundle, configs):
         raise InputError(problems)
     if "output_dir" in given:
         require_writable(given["output_dir"])
     _logger.info(_command(files, given))
-    for name in ("scripts", "workflows"):  # they would list the same again
+    for name in ("scripts", "workflows"):  # they would log the same settings again
         logging.getLogger(f"monai.bundle.{name}").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"logging_file": False}  # the caller has set up logging
     try:
@@ -58,19 +58,29 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
 
 
 def inference_config(bundle: Path) -> ConfigParser:
-    """A bundle's inference.yaml, whose contents can be asked for by their ids."""
+    """Parser of a bundle's inference.yaml, which returns the content of an id."""
+    return _parsed(bundle, ["inference.yaml"])
+
+
+def _parsed(bundle: Path, configs: Sequence[str]) -> ConfigParser:
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
-    parser.read_config(os.fspath(bundle / "configs" / "inference.yaml"))
+    parser.read_config(_files(bundle, configs))
     return parser
 
 
+def _files(bundle: Path, configs: Sequence[str]) -> list[str]:
+    return [os.fspath(bundle / "configs" / name) for name in configs]
+
+
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
-    """`--id value` or `--id=value`, values read as Python literals where they are such.
+    """Overrides, id -> value, from the words `--id value` or `--id=value` of a command line.
+
+    A value that is a Python literal is read as one; any other is text.
 
     Raises:
-        InputError: words that do not come in such pairs.
+        InputError: a word is neither an id nor the value of one.
     """
     words = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
     if len(words) % 2 or not all(word.startswith("--") for word in words[::2]):
@@ -81,7 +91,7 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
 def _literal(text: str) -> Any:
     try:
         value = ast.literal_eval(text)
-        return "$None" if value is None else value  # an expression: a bare None would count as not given
+        return "$None" if value is None else value  # an expression, as a bare None would count as not given
     except (ValueError, SyntaxError):
         return text
 
@@ -95,11 +105,14 @@ def _command(files: Sequence[str], overrides: Mapping[str, Any]) -> str:
 
 
 def mistyped(overrides: Mapping[str, Any], bundle: Path, configs: Sequence[str]) -> list[str]:
-    """What is wrong with overrides of a bundle's configurations: ids that they lack, values of another kind."""
-    from monai.bundle import ConfigParser
+    """The problems of overrides, one line each: an id that the configurations lack, or a value of another kind.
 
-    parser = ConfigParser()
-    parser.read_config([os.fspath(bundle / "configs" / name) for name in configs])
+    Args:
+        overrides: id -> value.
+        bundle: the bundle's folder.
+        configs: names of files in its `configs/`.
+    """
+    parser = _parsed(bundle, configs)
     known = list(parser.get())  # its settings
     problems = []
     for name, value in overrides.items():
@@ -113,7 +126,7 @@ def mistyped(overrides: Mapping[str, Any], bundle: Path, configs: Sequence[str])
 
 
 def _is_of_the_kind(value: Any, default: Any) -> bool:
-    """Whether a number is given where the default is one; MONAI's expressions can be anything."""
+    """Whether a value is a number if the default is one; expressions and other defaults allow any value."""
     if isinstance(value, str) and value[:1] in ("$", "@", "%"):
         return True
     if isinstance(default, bool):
@@ -126,7 +139,7 @@ def _is_of_the_kind(value: Any, default: Any) -> bool:
 
 
 def _root(error: BaseException) -> BaseException:
-    """What a person can mend in the chain of causes, else the error itself."""
+    """Returns the cause of an error that a user can act upon, or the error itself if there is none."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError | TrainingDivergedError):

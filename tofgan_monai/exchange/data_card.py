@@ -19,7 +19,6 @@ that very file is at hand.
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 from collections.abc import Iterable
@@ -34,7 +33,8 @@ from tofgan_monai.exchange.inspection.reading import read_document
 from tofgan_monai.exchange.layout import AUDIT, CARD, WEIGHTS
 from tofgan_monai.exchange.release import check_audit
 from tofgan_monai.files import sha256, write_json
-from tofgan_monai.training.weights import load_weights, weights_file_digest
+from tofgan_monai.training.checkpoint import read_checkpoint
+from tofgan_monai.training.weights import weights_file_digest
 from tofgan_monai.volumes.kinds import KINDS
 
 RECORDED, DECLARED = "the training's records", "declared by whoever packed it"
@@ -106,14 +106,13 @@ def seen_by(run: str | os.PathLike, bundle: Path) -> Seen:
         bundle: also searched for the starting weights' data card.
     """
     try:
-        recipe = load_weights(Path(run) / "checkpoint.pt")["recipe"]
-        seen = list(ast.literal_eval(recipe["data"]))
+        recipe = read_checkpoint(run)[1]["recipe"]
+        seen = list(recipe["pairs"]["provenance"])
         start = recipe["pretrained"]
-        known = ast.literal_eval(recipe.get("pretrained_data", "None"))  # of a checkpoint, which no card knows
-    except (InputError, KeyError, TypeError, ValueError, SyntaxError):
+    except (InputError, KeyError, TypeError):
         return UNKNOWN  # made before such records were kept, or elsewhere
-    if start != "None":
-        seen += known or seen_of(start, bundle)
+    if start:  # a checkpoint tells for itself, as no card knows it
+        seen += start["seen"] or seen_of(start["sha256"], bundle)
     # Real entries tell the number of patients and not which: two equal entries may be of different patients.
     return [entry for index, entry in enumerate(seen) if entry["kind"] == "real" or entry not in seen[:index]]
 

@@ -1,8 +1,9 @@
-"""A moving average of a generator's weights: steadier pairs than those of the last step."""
+"""The moving average of a generator's weights, which makes steadier pairs than the weights of the last step."""
 
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -11,19 +12,19 @@ from torch.optim.swa_utils import update_bn
 
 from tofgan_monai.gan.latents import GaussianLatents
 
-N_BATCHES, BATCH_SIZE = 32, 64  # of latents, for the averaged network's batch statistics
+N_BATCHES, BATCH_SIZE = 32, 64  # of latents, for the batch statistics of the averaged network
 
 
 class GeneratorAverage:
-    """Ignite handler whose `network` is the exponential moving average of a generator's weights over the steps.
+    """Ignite handler whose `network` has the exponential moving average of a generator's weights over the steps.
 
-    After every epoch its batch norms are given the statistics that the averaged weights themselves have: those of the
-    live generator beside averaged weights make blurred pairs. Attach it before the handlers that look at `network`.
+    After every epoch the batch norms of `network` get the batch statistics of the averaged weights: with the statistics
+    of the generator in training the pairs would be blurred. Attach this handler before those that use `network`.
 
     Args:
-        generator: the network that is trained.
+        generator: the network in training.
         latents: the prior.
-        decay: weight of the past at each step, below 1; 0 averages nothing: `network` is the generator itself.
+        decay: the weight of the past at each step, below 1; with 0 nothing is averaged and `network` is the generator.
 
     Source: Karras et al. 2018, arXiv:1710.10196, section 7; Izmailov et al. 2018, arXiv:1803.05407, section 3.2.
     """
@@ -33,14 +34,22 @@ class GeneratorAverage:
         self.network = copy.deepcopy(generator) if decay else generator
 
     def attach(self, trainer: Engine) -> None:
-        """Averages after each step, takes the statistics when an epoch is complete."""
+        """Updates the average after each step, and its batch statistics after each epoch."""
         if self.decay:
             trainer.add_event_handler(Events.ITERATION_COMPLETED, self._update)
             trainer.add_event_handler(Events.EPOCH_COMPLETED, self._take_statistics)
 
+    def state_dict(self) -> dict[str, Any]:
+        """The state of `network`, for the checkpoint."""
+        return self.network.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes the state of `network` from a checkpoint."""
+        self.network.load_state_dict(state)
+
     @torch.no_grad()
     def _update(self, trainer: Engine) -> None:
-        # Early on the average of all steps so far, else the untrained weights would linger for thousands of steps.
+        # Early in a training all steps so far have equal weight: else the untrained weights would linger for long.
         decay = min(self.decay, trainer.state.iteration / (trainer.state.iteration + 9))
         for average, weight in zip(self.network.parameters(), self.generator.parameters(), strict=True):
             average.lerp_(weight, 1 - decay)
@@ -48,7 +57,7 @@ class GeneratorAverage:
     @torch.no_grad()
     def _take_statistics(self, trainer: Engine) -> None:
         device = next(self.network.parameters()).device
-        latents = self.latents.fixed(N_BATCHES * BATCH_SIZE, seed=0)  # fixed: the training's own draws are untouched
+        latents = self.latents.fixed(N_BATCHES * BATCH_SIZE, seed=0)  # draws nothing from torch's generator
         for average, live in zip(self.network.buffers(), self.generator.buffers(), strict=True):
-            average.copy_(live)  # a spectral norm's vectors; batch statistics are taken anew
+            average.copy_(live)  # for the vectors of a spectral norm; batch statistics are computed below
         update_bn(latents.split(BATCH_SIZE), self.network, device=device)

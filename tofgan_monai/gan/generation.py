@@ -1,4 +1,4 @@
-"""From a generator's weights to a stack of synthetic pairs, and back into a bundle."""
+"""Synthetic pairs, made by a generator: as a stack on disk, or in memory."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from tofgan_monai.gan.networks import Generator
 from tofgan_monai.pairs.stack import StackWriter, binarise_labels
 from tofgan_monai.training.weights import weights_file_digest
 
-GENERATION_CHUNK = 64  # pairs made at once: a sum's last bits depend on it, so it is fixed
+GENERATION_CHUNK = 64  # pairs that the network makes at once; fixed, as the last bits of a sum depend on it
 
 
 class LatentDataset(Dataset):
-    """Latents by index, as `{"image": (latent_dim,)}`, filled up to whole chunks of 64.
+    """Data set of latents, `{"image": (latent_dim,)}` each; its length is n rounded up to a multiple of 64.
 
     Args:
         latents: the prior.
-        n: how many pairs are wanted.
-        seed: with the index, all that a latent depends on.
+        n: the number of pairs to make.
+        seed: the seed; a latent depends on the seed and on its index alone.
+
+    Raises:
+        InputError: n is below 1, or the seed is negative.
     """
 
     def __init__(self, latents: GaussianLatents, n: int, seed: int) -> None:
@@ -46,14 +49,14 @@ class LatentDataset(Dataset):
 
 
 class StackSaver:
-    """Ignite handler that streams what an evaluator predicts into a stack with its manifest.
+    """Ignite handler that writes the pairs that an evaluator predicts into a stack, with its manifest.
 
     Args:
         path: the stack's `.npy`.
-        n: how many pairs of the evaluator's are kept.
-        threshold: of the raw label in [-1, 1].
-        weights: the generator's file, whose `weights_digest` goes into the manifest.
-        manifest: what else goes there.
+        n: the number of pairs to write; any further ones are dropped.
+        threshold: the value of the raw label, in [-1, 1], above which a pixel is vessel.
+        weights: the generator's file of weights; its `weights_digest` goes into the manifest.
+        manifest: further entries of the manifest.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class StackSaver:
         self.writer = StackWriter(path, n, described)
 
     def attach(self, evaluator: Engine) -> None:
-        """Opens the stack when the evaluator starts, closes it when it has ended."""
+        """Opens the stack when the evaluator starts, and closes it when the evaluator has ended."""
         evaluator.add_event_handler(Events.STARTED, lambda: self.writer.__enter__() and None)
         evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._append)
         evaluator.add_event_handler(Events.COMPLETED, lambda: self.writer.__exit__(None, None, None))
@@ -83,12 +86,12 @@ class StackSaver:
             self.writer.append(binarise_labels(pairs, self.threshold))
 
     def _drop(self, evaluator: Engine, error: Exception) -> None:
-        self.writer.__exit__(type(error), error, error.__traceback__)  # raises it again
+        self.writer.__exit__(type(error), error, error.__traceback__)  # raises the error again
 
 
 @torch.no_grad()
 def raw_labels(generator: Generator, n: int = 2048) -> np.ndarray:
-    """Labels (n, 96, 96) in [-1, 1], before any threshold, that a generator makes of fixed latents."""
+    """Returns the raw labels (n, 96, 96), in [-1, 1], that a generator makes from n fixed latents."""
     latents = GaussianLatents(generator.latent_dim).fixed(n, seed=0)
     device = next(generator.parameters()).device
     return torch.cat(
@@ -98,7 +101,7 @@ def raw_labels(generator: Generator, n: int = 2048) -> np.ndarray:
 
 @torch.no_grad()
 def make_pairs(generator: Generator, n: int, *, threshold: float, seed: int = 0) -> np.ndarray:
-    """Synthetic pairs (n, 2, 96, 96), float16, in memory; the same that a stack of this seed and threshold holds."""
+    """Returns n synthetic pairs (n, 2, 96, 96), float16; the same pairs as in a stack of this seed and threshold."""
     dataset = LatentDataset(GaussianLatents(generator.latent_dim), n, seed)
     latents = torch.stack([dataset[index]["image"] for index in range(len(dataset))])
     made = torch.cat([generator.eval()(chunk) for chunk in latents.split(GENERATION_CHUNK)])[:n]

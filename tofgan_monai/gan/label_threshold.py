@@ -1,4 +1,4 @@
-"""The threshold above which a generator's raw label is vessel."""
+"""The label threshold: the value above which a pixel of a generator's raw label is vessel."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def choose_label_threshold(
     validation_stack: str | os.PathLike | np.ndarray | Sequence[str | os.PathLike | np.ndarray] | None = None,
     share: float | None = None,
 ) -> float:
-    """The threshold in (-1, 1) that gives generated labels the share of vessels that validation patients' pairs have.
+    """The threshold in (-1, 1) at which generated labels have as large a share of vessel pixels as real pairs have.
 
-    It lies midway between the two neighbouring raw values that part the vessels from the rest, so `raw > threshold`
-    gives that share on any machine. Saturated labels (a tanh that is exactly -1 or +1 almost everywhere) have ties:
-    then the nearer of the two possible shares is taken, and for labels of -1 and +1 alone the threshold is 0. Raw
-    labels that are one constant can be parted nowhere: 0, with a warning.
+    The threshold lies midway between two neighbouring raw values, so `raw > threshold` gives the same pixels on any
+    machine. Labels that are -1 or +1 almost everywhere cannot have every share: the nearest possible share is taken,
+    and the threshold is 0 where no other value occurs. Raw labels with one value everywhere give 0, with a warning.
 
     Args:
-        raw_labels: the generator's label channel (n, H, W) in [-1, 1] before any threshold; a few thousand are plenty.
-        validation_stack: real pairs (n, 2, H, W), label above 0 where there is vessel: an array, a stack's path, or
-            several.
-        share: of vessel pixels, from 0 to 1, where there is no such stack.
+        raw_labels: the generator's label channel (n, H, W) in [-1, 1], without a threshold; a few thousand are enough.
+        validation_stack: real pairs (n, 2, H, W) of validation patients, label above 0 at vessels: an array, the path
+            of a stack, or several of these.
+        share: the share of vessel pixels, from 0 to 1; used if there is no validation stack.
 
     Raises:
-        InputError: no labels, values outside [-1, 1], a share outside [0, 1], or a stack that cannot be read.
+        InputError: there are no labels, a value is outside [-1, 1], the share is outside [0, 1], or a stack cannot be
+            read.
     """
     raw = np.asarray(raw_labels, dtype=np.float32).reshape(-1)
     if not raw.size or not np.abs(raw).max() <= 1:
@@ -43,16 +43,20 @@ def choose_label_threshold(
         raise InputError(f"share of vessels {share}: give one from 0 to 1, or validation pairs")
     n_vessel = round(share * raw.size)
     if not n_vessel:
-        logger.warning("a share of vessels of %s leaves no vessel in any label", share)
+        logger.warning("the share of vessels is %s: no label will have a vessel", share)
     low, high = _neighbours(raw, n_vessel)
     if low == high:
-        logger.warning("the generated labels are %s everywhere: no threshold finds vessels in them", low)
+        logger.warning("all generated labels are %s everywhere: no threshold separates vessels; train longer", low)
         return 0.0
     return (low + high) / 2
 
 
 def vessel_share(stacks: str | os.PathLike | np.ndarray | Sequence[str | os.PathLike | np.ndarray]) -> float:
-    """Vessel pixels over all pixels of the label channel of one stack (n, 2, H, W) or several."""
+    """Share of vessel pixels in the labels of one stack (n, 2, H, W) or of several together, from 0 to 1.
+
+    Raises:
+        InputError: the stacks have no pairs.
+    """
     several = [stacks] if isinstance(stacks, str | os.PathLike | np.ndarray) else list(stacks)
     opened = [stack if isinstance(stack, np.ndarray) else open_stack(stack)[0] for stack in several]
     n_vessel = sum(
@@ -60,12 +64,12 @@ def vessel_share(stacks: str | os.PathLike | np.ndarray | Sequence[str | os.Path
     )
     n = sum(pairs[:, 1].size for pairs in opened)
     if not n:
-        raise InputError("no pairs in the stack: no share of vessels")
+        raise InputError("the stack has no pairs, so no share of vessels; give a stack with pairs")
     return n_vessel / n
 
 
 def _neighbours(raw: np.ndarray, n_vessel: int) -> tuple[float, float]:
-    """The values below and above the cut that leaves as nearly as possible `n_vessel` values above it."""
+    """Returns the two neighbouring values between which a cut leaves as nearly as possible n_vessel values above it."""
     edge = np.partition(raw, raw.size - max(n_vessel, 1))[raw.size - max(n_vessel, 1)]  # the n-th largest
     n_above, n_from = int((raw > edge).sum()), int((raw >= edge).sum())
     cut_above = (float(edge), float(raw[raw > edge].min())) if n_above else None

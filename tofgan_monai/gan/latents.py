@@ -1,4 +1,4 @@
-"""Latents: what a generator makes pairs from."""
+"""Latents: the random vectors from which a generator makes pairs."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from torch import Tensor
 
 
 class GaussianLatents:
-    """Callable that draws latents (n, dim) ~ N(0, 1) from torch's global generator: the prior of all three GANs."""
+    """The prior of all GANs here: a callable that draws latents (n, dim) ~ N(0, 1) from torch's global generator.
+
+    Args:
+        dim: the length of a latent.
+    """
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
 
     def __call__(self, n: int) -> Tensor:
-        """Latents (n, dim)."""
+        """Returns n random latents, (n, dim)."""
         return torch.randn(n, self.dim)
 
     def fixed(self, n: int, *, seed: int, start: int = 0) -> Tensor:
-        """Latents (n, dim) that depend on the seed and on each one's index (from `start`) alone."""
-        # A counter-based generator: the latent of index i is the same in whatever order or chunk it is drawn.
+        """Returns latents (n, dim) that depend on the seed and on their indices, `start` and following, alone."""
+        # A counter-based generator: latent i is the same in whatever order or chunk it is drawn.
         rows = [
             np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, start + i])).standard_normal(self.dim)
             for i in range(n)

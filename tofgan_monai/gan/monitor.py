@@ -1,4 +1,4 @@
-"""What a GAN makes of fixed latents, epoch by epoch: pictures and a quality figure."""
+"""What a generator makes of fixed latents, epoch by epoch: a picture, and a quality figure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from skimage.util import montage
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -20,21 +21,22 @@ from tofgan_monai.ranks import rank
 def pair_grid(pairs: np.ndarray, columns: int = 8) -> np.ndarray:
     """A grey picture (H, W), uint8, of pairs (n, 2, h, w) in [-1, 1]: each image above its label."""
     tiles = np.clip((pairs.astype(np.float32) + 1) * 127.5, 0, 255).astype(np.uint8)
-    tiles = np.pad(tiles, ((0, -len(tiles) % columns), (0, 0), (1, 1), (1, 1)), constant_values=64)
-    rows, height, width = len(tiles) // columns, *tiles.shape[2:]
-    return tiles.reshape(rows, columns, 2, height, width).transpose(0, 2, 3, 1, 4).reshape(rows * 2 * height, -1)
+    tiles = np.concatenate([tiles[:, 0], np.full_like(tiles[:, 0, :1], 64), tiles[:, 1]], axis=1)
+    return montage(tiles, fill=64, grid_shape=(-(-len(tiles) // columns), columns), padding_width=1)
 
 
 class PairMonitor:
-    """Pairs of fixed latents: a quality figure, and after every epoch a grid in TensorBoard and as `previews/*.png`.
+    """The pairs that a generator makes of fixed latents: a quality figure, and a picture after every epoch.
+
+    The picture goes into TensorBoard and to `previews/epoch_NNNN.png`.
 
     Args:
-        generator: the network that is watched.
+        generator: the network to watch.
         latents: the prior.
-        reals: pairs that the quality figure compares with, best of validation patients; None: there is no figure.
-        output_dir: of the training.
-        n: how many pairs the figure is computed on.
-        seed: of the latents.
+        reals: the pairs that the quality figure compares with, best those of validation patients; None: no figure.
+        output_dir: the training's output folder.
+        n: the number of pairs that the figure is computed from.
+        seed: the seed of the latents.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class PairMonitor:
 
     @torch.no_grad()
     def pairs(self, n: int | None = None) -> Tensor:
-        """What the generator makes of the (first n) fixed latents now, (n, 2, 96, 96), its label raw."""
+        """Returns the pairs (n, 2, 96, 96) that the generator makes of the first n fixed latents; labels are raw."""
         training = self.generator.training
         device = next(self.generator.parameters()).device
         made = [self.generator.eval()(chunk.to(device)).cpu() for chunk in self.latents[:n].split(64)]
@@ -64,19 +66,19 @@ class PairMonitor:
         return torch.cat(made)
 
     def distance(self) -> float:
-        """Sliced Wasserstein distance between these and the reals; lower is better."""
+        """Returns the sliced Wasserstein distance between the generator's pairs and the reals; lower is better."""
         fakes = self.pairs()
         threshold = choose_label_threshold(fakes[:, 1].numpy(), self.reals.numpy())  # as for a stack
-        fakes[:, 1] = (fakes[:, 1] > threshold).float() * 2 - 1  # a soft label must not give it away
+        fakes[:, 1] = (fakes[:, 1] > threshold).float() * 2 - 1  # real labels are binary: soft ones would count as far
         return sliced_wasserstein(self.reals, fakes)
 
     def attach(self, trainer: Engine) -> None:
-        """Draws when an epoch is complete, on the first rank."""
+        """Draws the picture after every epoch, on the first rank."""
         if not rank():
             trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, trainer: Engine) -> None:
-        """Draws the grid."""
+        """Draws the picture of 16 pairs."""
         from PIL import Image
         from torch.utils.tensorboard import SummaryWriter
 

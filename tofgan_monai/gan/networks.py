@@ -1,6 +1,6 @@
-"""The paper's networks: generator and critic of 96x96 image-label pairs, and the half U-Net.
+"""The paper's generator and critic of 96x96 image-label pairs.
 
-Source: Kossen et al. 2021; Radford et al. 2016, arXiv:1511.06434; Livne et al. 2019, doi:10.3389/fnins.2019.00097.
+Source: Kossen et al. 2021; Radford et al. 2016, arXiv:1511.06434.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Norm = Literal["batch", "instance", "spectral"]
 _NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
     "instance": nn.InstanceNorm2d,  # without affine weights
-    "spectral": lambda channels: nn.Identity(),  # the weight itself is normalised
+    "spectral": lambda channels: nn.Identity(),  # a parametrization normalises the weights instead
 }
 
 
@@ -33,7 +33,10 @@ def _initialise(module: nn.Module, std: float) -> None:
 
 
 def _finish(network: nn.Module, norm: Norm, std: float) -> None:
-    """Initialises, then wraps all convolutions but the last in spectral norm: the other order initialises nothing."""
+    """Initialises the weights, then puts spectral norm on all convolutions but the last.
+
+    In the other order the initial values would not reach the weights.
+    """
     network.apply(lambda module: _initialise(module, std))
     if norm == "spectral":
         convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
@@ -48,17 +51,20 @@ def _norm(norm: Norm, channels: int) -> nn.Module:
 
 
 class Generator(nn.Sequential):
-    """Pairs (B, 2, 96, 96) in [-1, 1] from latents (B, latent_dim) or (B, latent_dim, 1, 1): image, then label.
+    """Generator of pairs (B, 2, 96, 96) in [-1, 1], image then label, from latents (B, latent_dim[, 1, 1]).
 
     Six transposed convolutions, kernel 5, without bias: 1 -> 3 -> 6 -> 12 -> 24 -> 48 -> 96 pixels, 16w to 2 channels.
 
     Args:
-        latent_dim: length of the latent.
+        latent_dim: length of a latent.
         width: channels of the last hidden layer, w; 96 in the paper.
-        norm: `batch` (the paper's), `instance` or `spectral`.
+        norm: the layers' norm: `batch` (the paper's), `instance` or `spectral`.
         init_std: standard deviation of the initial weights.
-        initial_output: what the untrained output is round about, image and label. Pairs are mostly dark background: a
-            generator that starts there need not unlearn its latents to get there.
+        initial_output: mean output of the untrained network, for image and label. Pairs are mostly dark background: a
+            generator that starts dark does not learn to ignore its latents in order to become dark.
+
+    Raises:
+        InputError: the norm is unknown.
     """
 
     def __init__(
@@ -80,13 +86,14 @@ class Generator(nn.Sequential):
             ]
         last = nn.ConvTranspose2d(width, 2, 5, 2, 2, 1, bias=False)
         super().__init__(*layers, last, nn.Tanh())
-        self.latent_dim = latent_dim
+        self.latent_dim, self.width, self.norm, self.init_std = latent_dim, width, norm, init_std
+        self.initial_output = initial_output
         _finish(self, norm, init_std)
         # Each output pixel sums 25 / 4 taps of each channel; after BatchNorm and ReLU a channel's mean is 0.4.
         last.weight.data += torch.tensor(initial_output).atanh()[:, None, None] / (6.25 * 0.4 * width)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Pairs (B, 2, 96, 96) of the latents (B, latent_dim[, 1, 1])."""
+        """Returns pairs (B, 2, 96, 96) for latents (B, latent_dim[, 1, 1])."""
         x = latents.reshape(latents.shape[0], -1, 1, 1)
         for layer in self:  # not super().forward, which TorchScript cannot compile
             x = layer(x)
@@ -94,7 +101,7 @@ class Generator(nn.Sequential):
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Logits (B, 1) that grow with each sample's closeness to the rest of its batch, from features (B, C, H, W).
+    """Layer from features (B, C, H, W) to logits (B, 1), which grow with a sample's closeness to the rest of its batch.
 
     Source: Salimans et al. 2016, arXiv:1606.03498, section 3.2.
     """
@@ -106,23 +113,28 @@ class MinibatchDiscrimination(nn.Module):
         self.kernel_dim = kernel_dim
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, C, H, W) to logits (B, 1)."""
+        """Returns logits (B, 1) for features (B, C, H, W)."""
         rows = self.project(features.mean((2, 3))).unflatten(1, (-1, self.kernel_dim))  # (B, n_closeness, kernel_dim)
         closeness = torch.cdist(rows.transpose(0, 1), rows.transpose(0, 1), p=1).neg().exp()  # (n_closeness, B, B)
-        return self.head(closeness.sum(-1).T - 1)  # less the sample itself
+        return self.head(closeness.sum(-1).T - 1)  # without the sample's closeness to itself
 
 
 class Critic(nn.Module):
-    """Logits (B, 1) of pairs (B, 2, 96, 96); in the DCGAN the critic is the discriminator.
+    """Critic: logits (B, 1) for pairs (B, 2, 96, 96); in the DCGAN the critic is the discriminator.
 
     Six convolutions, kernel 5, stride 2, without bias: 96 -> 48 -> 24 -> 12 -> 6 -> 3 -> 1 pixels, w to 16w channels,
     then 1. No sigmoid at the end: the DCGAN's loss works on logits.
 
     Args:
         width: channels of the first layer, w; 96 in the paper.
-        norm: `batch` (DCGAN), `instance` (WGAN-GP) or `spectral` (WGAN-GP-SN: on all convolutions but the last).
+        norm: the layers' norm: `batch` (DCGAN), `instance` (WGAN-GP) or `spectral` (WGAN-GP-SN: on all convolutions but
+            the last).
         init_std: standard deviation of the initial weights.
-        minibatch_discrimination: whether samples see how close they are to their batch (an option of the DCGAN).
+        minibatch_discrimination: whether a sample's logit depends on its closeness to its batch; an option of the
+            DCGAN.
+
+    Raises:
+        InputError: the norm is unknown.
     """
 
     def __init__(
@@ -133,6 +145,8 @@ class Critic(nn.Module):
         minibatch_discrimination: bool = False,
     ) -> None:
         super().__init__()
+        self.width, self.norm, self.init_std = width, norm, init_std
+        self.minibatch_discrimination = minibatch_discrimination
         channels = [2, width, 2 * width, 4 * width, 8 * width, 16 * width]
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(channels):
@@ -147,14 +161,14 @@ class Critic(nn.Module):
         self.minibatch = MinibatchDiscrimination(16 * width) if minibatch_discrimination else None
 
     def features(self, pairs: Tensor) -> Tensor:
-        """What the last hidden layer makes of the pairs, (B, 16w, 3, 3): for feature matching."""
+        """Returns the last hidden layer's features (B, 16w, 3, 3) of pairs (B, 2, 96, 96), for feature matching."""
         return self.body(pairs)
 
     def forward(self, pairs: Tensor) -> Tensor:
-        """Logits (B, 1) of the pairs (B, 2, 96, 96)."""
+        """Returns logits (B, 1) for pairs (B, 2, 96, 96)."""
         return self.judge(self.features(pairs))
 
     def judge(self, features: Tensor) -> Tensor:
-        """Logits (B, 1) of what `features` returned."""
+        """Returns logits (B, 1) for what `features` returned."""
         logits = self.head(features).flatten(1)
         return logits if self.minibatch is None else logits + self.minibatch(features)

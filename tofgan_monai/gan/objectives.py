@@ -1,4 +1,4 @@
-"""What critic and generator want: the DCGAN's non-saturating loss, the Wasserstein loss with gradient penalty."""
+"""The losses of critic and generator: the DCGAN's non-saturating loss, the Wasserstein loss with gradient penalty."""
 
 from __future__ import annotations
 
@@ -15,25 +15,32 @@ from tofgan_monai.ranks import batch_mean, own_rows, world_size
 
 
 class Objective(Protocol):
-    """The two losses of a GAN; each sees the critic itself, so it may penalise gradients or match features."""
+    """The two losses of a GAN. They get the critic itself, to penalise its gradients or match features."""
 
     def critic_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The critic's loss (a scalar) on pairs (B, 2, 96, 96), and figures worth logging."""
+        """Returns the critic's loss (a scalar) on pairs (B, 2, 96, 96), and figures to log."""
 
     def generator_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The generator's loss (a scalar) on the same, and figures worth logging."""
+        """Returns the generator's loss (a scalar) on pairs (B, 2, 96, 96), and figures to log."""
 
 
 def gradient_penalty(critic: torch.nn.Module, reals: Tensor, fakes: Tensor) -> Tensor:
-    """Mean over the batch of (norm of the critic's gradient - 1)^2 at random mixtures of pairs; unweighted, a scalar.
+    """Gradient penalty, a scalar: the mean of (norm of the critic's gradient - 1)^2 at random mixtures of pairs.
 
-    One epsilon and one norm per sample. Both inputs (B, 2, H, W).
+    Each sample has its own mixing weight and its own norm. The penalty is not weighted. Under autocast, too, it is
+    computed in the reals' precision, float32: in bfloat16 a norm near 1 would be known to two digits only.
+
+    Args:
+        critic: the critic.
+        reals: real pairs (B, 2, H, W).
+        fakes: generated pairs (B, 2, H, W).
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028, eq. 3; Kossen et al. 2021, eq. 3.
     """
     epsilon = own_rows(torch.rand(len(reals) * world_size(), 1, 1, 1, device=reals.device, dtype=reals.dtype))
-    mixtures = (epsilon * reals.detach() + (1 - epsilon) * fakes.detach()).requires_grad_()
-    (gradients,) = torch.autograd.grad(critic(mixtures).sum(), mixtures, create_graph=True)
+    with torch.autocast(reals.device.type, enabled=False):
+        mixtures = (epsilon * reals.detach() + (1 - epsilon) * fakes.detach().to(reals.dtype)).requires_grad_()
+        (gradients,) = torch.autograd.grad(critic(mixtures).sum(), mixtures, create_graph=True)
     return (gradients.flatten(1).norm(dim=1) - 1).square().mean()
 
 
@@ -42,8 +49,9 @@ class WassersteinGP:
     """Wasserstein loss with gradient penalty: critic D(fake) - D(real) + weight x penalty, generator -D(fake).
 
     Args:
-        weight: of the penalty; 10 in the paper.
-        penalty_interval: the penalty is paid at every k-th critic step, k times as heavy; 1 in the paper.
+        weight: weight of the gradient penalty; 10 in the paper.
+        penalty_interval: k: the penalty is computed at every k-th critic step only, with k times the weight; 1 in the
+            paper.
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028; the lazy penalty: Karras et al. 2020, arXiv:1912.04958, appendix B.
     """
@@ -68,9 +76,16 @@ class WassersteinGP:
         return -critic(fakes).mean(), {}
 
     def unit_loss(self, critic: Callable[[Tensor], Tensor], reals: Tensor, fakes: Tensor, epsilons: Tensor) -> Tensor:
-        """The critic's loss on some pairs (k, 2, H, W), the penalty at mixtures by `epsilons` (k, 1, 1, 1) included.
+        """Returns the critic's loss, with the gradient penalty, as a pure function of its arguments.
 
-        `critic_loss` as a pure function of its arguments, as `torch.func` needs it for gradients of single units.
+        Unlike `critic_loss` it draws nothing and keeps no state, as `torch.func` requires for gradients of single
+        units.
+
+        Args:
+            critic: pairs -> logits.
+            reals: real pairs (k, 2, H, W).
+            fakes: generated pairs (k, 2, H, W).
+            epsilons: the mixing weights of the penalty, (k, 1, 1, 1).
         """
 
         def score(pairs: Tensor) -> Tensor:
@@ -81,22 +96,24 @@ class WassersteinGP:
         return critic(fakes).mean() - critic(reals).mean() + self.weight * penalty
 
     def state_dict(self) -> dict[str, int]:
-        """Where in the rhythm of the penalty the training stands."""
+        """The number of critic steps so far, on which the next penalty depends; for the checkpoint."""
         return {"steps": self._steps}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Takes up the rhythm again."""
+        """Takes the number of critic steps from a checkpoint."""
         self._steps = state["steps"]
 
 
 @dataclass
 class NonSaturating:
-    """The DCGAN's loss on logits: BCE with smoothed labels; the generator's also matches the critic's features.
+    """The DCGAN's losses: cross-entropy of the critic's logits with smoothed targets, and feature matching.
 
     Args:
-        adversarial_weight: of the generator's BCE against "real".
-        matching_weight: of the L1 distance between the mean features of reals and fakes.
-        real_targets: uniform range of the targets of reals; the fakes' is `fake_targets`.
+        adversarial_weight: weight of the generator's cross-entropy with the target "real".
+        matching_weight: weight, in the generator's loss, of the L1 distance between the mean features of reals and
+            fakes.
+        real_targets: the range from which the critic's targets for reals are drawn uniformly.
+        fake_targets: the range from which its targets for fakes are drawn uniformly.
 
     Source: Radford et al. 2016, arXiv:1511.06434; Salimans et al. 2016, arXiv:1606.03498, sections 3.1 and 3.4.
     """
@@ -127,6 +144,6 @@ class NonSaturating:
 
 
 def _cross_entropy(logits: Tensor, targets: tuple[float, float]) -> Tensor:
-    """BCE against targets drawn uniformly from a range; on logits, targets above 1 are legal."""
+    """Returns the cross-entropy of logits with targets drawn uniformly from a range, which may reach above 1."""
     drawn = logits.new_empty(len(logits) * world_size(), *logits.shape[1:]).uniform_(*targets)
     return F.binary_cross_entropy_with_logits(logits, own_rows(drawn))

@@ -1,4 +1,4 @@
-"""What a private training costs: epsilon of its steps, by Opacus's accountants; how many steps a budget pays for."""
+"""The privacy budget of a training: the epsilon of its steps, by Opacus's accountants, and the steps it can afford."""
 
 from __future__ import annotations
 
@@ -17,21 +17,31 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.gan.private_draws import UnitDraws
 
 AccountantName = Literal["prv", "rdp"]
-GUARANTEE = "guarantee.json"  # in a private training's folder: what holds for its `best.pt`
-LARGEST_SHARE = 0.2  # of a unit's pixels that count as vessel at most, so that no unit says more than noise hides
-NOISY_SHARE = 0.01  # noise above which a share of vessels, usually 0.02 to 0.05, is of little use
+GUARANTEE = "guarantee.json"  # in a private training's output folder: the guarantee of its `best.pt`
+LARGEST_SHARE = 0.2  # a unit's share of vessel pixels counts as this at most: what noise has to hide
+NOISY_SHARE = 0.01  # with more noise a share of vessels, usually 0.02 to 0.05, is of little use
 _logger = logging.getLogger(__name__)
 
 
 def epsilon_of(
     steps: int, *, noise_multiplier: float, sampling_rate: float, delta: float, accountant: AccountantName = "prv"
 ) -> float:
-    """Epsilon at `delta` of so many steps of the Poisson-subsampled Gaussian mechanism; infinite without noise.
+    """Epsilon of a number of steps of the Poisson-subsampled Gaussian mechanism; infinite without noise.
 
-    Two data sets are neighbours when they have as many units, and in one of them one unit is empty: it adds nothing.
+    Two data sets are neighbours if they differ in one unit, which is empty in one of them and adds nothing.
+
+    Args:
+        steps: the number of steps.
+        noise_multiplier: standard deviation of the noise over the clipping norm.
+        sampling_rate: the probability that a unit is in a step.
+        delta: the probability with which epsilon may not hold.
+        accountant: `prv`, the tighter bound, or `rdp`.
+
+    Raises:
+        InputError: Opacus is not installed.
 
     Source: Abadi et al. 2016, arXiv:1607.00133; RDP: Mironov et al. 2019, arXiv:1908.10530; PRV: Gopi et al. 2021,
-    arXiv:2106.02848; both as Opacus has them.
+    arXiv:2106.02848; both as implemented in Opacus.
     """
     if not steps:
         return 0.0
@@ -40,14 +50,14 @@ def epsilon_of(
     account = _accountants().create_accountant(mechanism=accountant)
     account.history = [(noise_multiplier, sampling_rate, steps)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # RDP's on which of its orders is the best: the bound holds
+        warnings.simplefilter("ignore")  # RDP warns that its best order is the last one it tried; the bound holds
         return float(account.get_epsilon(delta=delta))
 
 
 def noise_for(
     target_epsilon: float, steps: int, *, sampling_rate: float, delta: float, accountant: AccountantName = "prv"
 ) -> float:
-    """The smallest noise multiplier, to 0.01 in epsilon, with which so many steps cost at most `target_epsilon`."""
+    """The smallest noise multiplier, to 0.01 in epsilon, with which the steps cost at most `target_epsilon`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _accountants().utils.get_noise_multiplier(
@@ -60,10 +70,10 @@ def noise_for(
 
 
 def private_share(draws: UnitDraws, epsilon: float) -> float | None:
-    """The mean share of vessels in the units' labels, each counted as `LARGEST_SHARE` at most, with Laplace noise.
+    """The units' mean share of vessel pixels with Laplace noise, 0 to 0.2; None if epsilon is 0.
 
-    An empty unit in the place of another moves the sum by that much at most: the figure is epsilon-private. None where
-    no epsilon is spent on it.
+    Each unit's share counts as `LARGEST_SHARE` at most. So an empty unit in the place of another changes the sum by
+    that at most, and the figure is epsilon-private.
 
     Source: Dwork et al. 2006, doi:10.1007/11681878_14.
     """
@@ -76,44 +86,49 @@ def private_share(draws: UnitDraws, epsilon: float) -> float | None:
 
 
 def read_guarantee(run: str | os.PathLike) -> dict[str, Any]:
-    """What a private training's `guarantee.json` says; empty of another training.
+    """The content of a private training's `guarantee.json`; empty if the training has none.
+
+    Args:
+        run: output folder of the training.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     path = Path(run) / GUARANTEE
     try:
         return json.loads(path.read_text("utf-8")) if path.exists() else {}
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); train on, each epoch writes it") from error
+        raise InputError(f"{path}: cannot be read ({error}); train on, each epoch writes this file") from error
 
 
 def told_share(run: str | os.PathLike) -> float | None:
-    """The private share of vessels of a training, for its label threshold; None of a training that tells none."""
+    """The private share of vessel pixels of a training, for its label threshold; None if the training has none."""
     return read_guarantee(run).get("vessel_share")
 
 
 class PrivacyBudget:
-    """How much noise a training needs for its epsilon, or how many epochs its noise can afford.
+    """Computes the noise that a training needs for its epsilon, or the number of epochs that its noise can afford.
 
-    `noise_multiplier` is the noise's standard deviation in units of the clipping norm; `epochs` is how many of
-    `max_epochs` the budget pays for: the training ends there, before a step that would cost more.
+    `noise_multiplier` is the standard deviation of the noise over the clipping norm. `epochs` is the number of epochs
+    after which the training ends: at most `max_epochs`, and no step that would exceed the target.
 
     Args:
         draws: the units and how they are drawn.
-        delta: the probability with which epsilon may not hold; below one in the number of units.
-        target_epsilon: never to be exceeded; None: whatever the noise gives.
-        noise_multiplier: None: as little as `max_epochs` need for the target; 0, for comparison: nothing is promised,
-            and the target is not looked at.
-        max_epochs: epochs that are wanted.
-        share_epsilon: what of the epsilon is spent on `private_share`, from which the label threshold comes; 0 where
-            that is chosen on public pairs.
-        accountant: `prv`, the tighter, or `rdp`.
+        delta: the probability with which epsilon may not hold; below 1 / the number of units.
+        target_epsilon: the epsilon that is never exceeded; None: the noise alone decides.
+        noise_multiplier: None: as little noise as `max_epochs` need for the target. 0, for comparison: nothing is
+            promised, and the target is ignored.
+        max_epochs: the number of epochs to train.
+        share_epsilon: the part of epsilon that is spent on `private_share`, from which the label threshold is chosen; 0
+            if the threshold is chosen on public pairs.
+        accountant: `prv`, the tighter bound, or `rdp`.
 
     Raises:
-        InputError: neither target nor noise, noise below 0, a delta too large, too little noise for one epoch, or
-            nothing left for the training.
+        InputError: neither a target nor noise is given, the noise is negative, delta is too large, the noise is too
+            small for one epoch, or no epsilon is left for the training.
     """
+
+    may_change = frozenset({"max_epochs", "target_epsilon"})  # when a training goes on; the noise may not
 
     def __init__(
         self,
@@ -130,7 +145,7 @@ class PrivacyBudget:
         if not 0 < delta < 1 / draws.n_units:
             raise InputError(f"delta {delta}: choose one above 0 and below 1 / {draws.n_units}, the number of units")
         if noise_multiplier is not None and noise_multiplier < 0:
-            raise InputError(f"noise_multiplier {noise_multiplier}: give 0 for none, more, or none to have it computed")
+            raise InputError(f"noise_multiplier {noise_multiplier}: give 0 or more, or null to have it computed")
         if share_epsilon < 0 or (noise_multiplier != 0 and share_epsilon >= (target_epsilon or math.inf)):
             raise InputError(
                 f"share_epsilon {share_epsilon}: part of target_epsilon {target_epsilon}; choose less than that, or 0"
@@ -146,12 +161,12 @@ class PrivacyBudget:
         if not self.epochs:
             raise InputError(
                 f"noise_multiplier {noise_multiplier}: one epoch alone costs epsilon {self.epsilon(len(draws)):.2f}, "
-                f"above target_epsilon {target_epsilon}; give more noise, or none to have it computed"
+                f"above target_epsilon {target_epsilon}; give more noise, or null to have it computed"
             )
         if share_epsilon and (scale := LARGEST_SHARE / share_epsilon / draws.n_units) > NOISY_SHARE:
             _logger.warning(
-                f"of {draws.n_units} units the share of vessels has noise of {scale:.3f}, as much as such shares are: "
-                "choose the label threshold on public pairs (--validation-pairs), and share_epsilon 0 or larger"
+                f"with {draws.n_units} units the share of vessels has noise of {scale:.3f}, as large as itself: "
+                "choose the label threshold on public pairs (--validation-pairs) with share_epsilon 0, or a larger one"
             )
         _logger.info(
             f"{draws.n_units} units ({draws.unit}), noise multiplier {self.noise_multiplier:.3f}, {self.epochs} epochs "
@@ -163,11 +178,11 @@ class PrivacyBudget:
         return {"sampling_rate": self.draws.sampling_rate, "delta": self.delta, "accountant": self.accountant}
 
     def epsilon(self, steps: int) -> float:
-        """What so many steps and the share of vessels cost."""
+        """Epsilon of a number of steps and of the share of vessels together."""
         return self.share_epsilon + epsilon_of(steps, noise_multiplier=self.noise_multiplier, **self._mechanism)
 
     def guarantee(self, steps: int) -> dict[str, Any]:
-        """What holds after so many steps, for `guarantee.json`; epsilon is None where nothing is promised."""
+        """The guarantee after a number of steps, for `guarantee.json`; epsilon is None where nothing is promised."""
         epsilon = self.epsilon(steps) if self.draws.secret.is_secret else math.inf
         return {
             "epsilon": round(epsilon, 4) if math.isfinite(epsilon) else None,

@@ -1,4 +1,4 @@
-"""Whose data is protected: a patch, or a patient with all of his or hers; and which are drawn for a step."""
+"""The units that differential privacy protects, patches or patients, and the secret random draws of a step."""
 
 from __future__ import annotations
 
@@ -18,80 +18,86 @@ Unit = Literal["patch", "patient"]
 
 
 class Secret:
-    """128 bits of the operating system, on which all noise and all draws of a private training depend.
+    """The secret key of a private training: 128 random bits of the operating system.
 
-    Who knows which units were drawn, or can compute the noise, is not bound by any epsilon, and a training's seed is
-    no secret. The state belongs into the checkpoint, for a training that goes on, and must stay there.
+    All noise and all draws depend on it. Epsilon does not bind anyone who knows which units were drawn or who can
+    compute the noise, and a training's seed is not secret. The state goes into the checkpoint, so that a training can
+    go on, and must not leave it.
 
     Args:
-        seed: instead of these bits: a training that can be repeated, and guarantees nothing.
+        seed: a number that replaces the random bits: the training can be repeated, and promises no privacy.
     """
+
+    may_change = frozenset({"seed"})  # when a training goes on: the key comes from the checkpoint
 
     def __init__(self, seed: int | None = None) -> None:
         self.key = secrets.randbits(128) if seed is None else seed
         self.is_secret = seed is None
 
     def generator(self) -> np.random.Generator:
-        """A fresh generator, of the secret and one number of torch's, which need not be secret."""
+        """Returns a new generator, seeded by the secret key and by a number that torch's generator draws."""
         return np.random.default_rng([self.key, int(torch.randint(2**62, ()))])
 
     def lasting_generator(self) -> np.random.Generator:
-        """The same generator each time, and none that `generator` gives: noise drawn once, whenever it is asked for."""
+        """Returns a generator that starts anew at each call, for noise that must be the same each time."""
         return np.random.default_rng([self.key, 2**62])
 
     def state_dict(self) -> dict[str, str | bool]:
-        """For the checkpoint."""
+        """The key as hexadecimal text, and whether it is secret; for the checkpoint."""
         return {"key": f"{self.key:x}", "is_secret": self.is_secret}
 
     def load_state_dict(self, state: dict[str, str | bool]) -> None:
-        """From the checkpoint."""
+        """Takes the key from a checkpoint."""
         self.key, self.is_secret = int(str(state["key"]), 16), bool(state["is_secret"])
 
 
 class UnitDraws(Dataset):
-    """The draws of an epoch: in each, every unit is in or out by itself, with the same probability (Poisson sampling).
+    """Data set of the draws of an epoch; each unit is in a draw independently, with the same probability.
 
-    A draw is `{"reals": (n, k, 2, 96, 96)}`: k patches of each of the n units that are in; n differs and may be 0. An
-    epoch has as many draws as it takes to see each unit once, on average. How much is taken from torch's global
-    generator does not depend on what was drawn.
+    This is Poisson sampling. A draw is `{"reals": (n, k, 2, 96, 96)}`: k patches of each of the n drawn units; n varies
+    and may be 0. The number of draws is such that an epoch draws each unit once on average. The state of torch's global
+    generator after a draw does not depend on what was drawn.
 
     Args:
-        pairs: of one stack, or several where the unit is the patch.
-        unit: `patch`: each pair is a record of its own, and a patient's many are not protected together; `patient`: all
-            pairs of a patient are one.
-        expected_units: how many units a draw has on average.
-        patches_per_unit: k, chosen anew for each draw, of a patient's; a patch has itself alone.
-        secret: of the draws.
+        pairs: the pairs of one stack; of several stacks only if the unit is the patch.
+        unit: `patch`: each pair is protected alone, the many pairs of a patient are not protected together; `patient`:
+            all pairs of a patient are protected together.
+        expected_units: the mean number of units in a draw.
+        patches_per_unit: k: how many of a patient's patches a draw takes, chosen anew each time; 1 if the unit is the
+            patch, whatever is given.
+        secret: the secret key of the draws.
 
     Raises:
-        InputError: fewer units than a draw shall have, another unit, or pairs whose patients are not known.
+        InputError: there are fewer units than `expected_units`, the unit is unknown, or the pairs do not tell their
+            patients.
     """
 
     def __init__(
         self, pairs: PairDataset, *, unit: Unit, expected_units: int, patches_per_unit: int, secret: Secret
     ) -> None:
         self.pairs, self.unit, self.secret, self.expected_units = pairs, unit, secret, expected_units
+        self.patches_per_unit = patches_per_unit
         self._units = _units_of(pairs, unit)
         self._k = patches_per_unit if unit == "patient" else 1
         if not 0 < expected_units <= self.n_units:
             raise InputError(
-                f"batch_size {expected_units}: how many of the {self.n_units} units ({unit}) a step sees on average; "
-                f"choose 1 to {self.n_units}"
+                f"batch_size {expected_units}: the mean number of units in a step; there are {self.n_units} units "
+                f"({unit}), so choose 1 to {self.n_units}"
             )
 
     @property
     def n_units(self) -> int:
-        """How many units there are; not protected."""
+        """The number of units, which is public."""
         return len(self._units)
 
     @property
     def sampling_rate(self) -> float:
-        """The probability with which a unit is in a draw."""
+        """The probability that a unit is in a draw."""
         return self.expected_units / self.n_units
 
     @cached_property
     def vessel_shares(self) -> np.ndarray:
-        """Vessel pixels over all pixels of each unit's labels, (n_units,); private."""
+        """The share of vessel pixels in each unit's labels, (n_units,); private."""
         blocks = (stack[i : i + 1024, 1] > 0 for stack in self.pairs.stacks for i in range(0, len(stack), 1024))
         shares = np.concatenate([block.mean(axis=(1, 2)) for block in blocks])
         return np.array([shares[rows].mean() for rows in self._units])
@@ -113,12 +119,12 @@ class UnitDraws(Dataset):
 
 
 def _units_of(pairs: PairDataset, unit: Unit) -> list[np.ndarray]:
-    """The indices of each unit's pairs."""
+    """Returns the indices of each unit's pairs."""
     if unit == "patch":
         return list(np.arange(len(pairs))[:, None])
     if unit != "patient":
-        raise InputError(f"unit {unit!r}: choose patch or patient")
+        raise InputError(f"unit {unit!r}: unknown; choose patch or patient")
     if len(pairs.paths) > 1:
-        raise InputError("unit patient: give one stack; whether two stacks have a patient in common is not known")
+        raise InputError("unit patient: two stacks may have a patient in common; give one stack")
     patients = patients_of_pairs(pairs.paths[0], open_stack(pairs.paths[0])[1])
     return [np.flatnonzero(patients == patient) for patient in np.unique(patients)]

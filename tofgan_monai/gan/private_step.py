@@ -1,4 +1,4 @@
-"""A critic's step that no single unit, a patch or a patient, can move by more than the noise hides (DP-SGD)."""
+"""The private critic step (DP-SGD): its noise hides how far one unit, a patch or a patient, moves the critic."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ UnitLoss = Callable[..., Tensor]
 
 
 class PrivatePlayer(Player[Critic]):
-    """A critic whose update is the sum of the units' gradients, each clipped by itself, plus Gaussian noise.
+    """A critic that learns from the sum of its units' gradients, each clipped separately, plus Gaussian noise.
 
-    The sum is divided by the expected number of units: the number drawn is private, too.
+    The sum is divided by the expected number of units, as the number of drawn units is private, too.
 
     Args:
-        network: without batch statistics, so that a unit's gradient depends on itself alone.
-        optimizer: of its parameters.
-        budget: of the training; has the noise.
-        max_grad_norm: C, to which the norm of each unit's gradient is clipped.
-        trains: names of the layers that move, the rest stays as it is; None: all. Noise grows with the
-            number of weights, and a network that has learned in public need not move them all.
-        micro_batch: units whose gradients are in memory at once.
+        network: a critic without batch statistics, so that a unit's gradient depends on that unit alone.
+        optimizer: an optimiser of the critic's parameters.
+        budget: the training's privacy budget, which knows the noise.
+        max_grad_norm: C, the norm to which each unit's gradient is clipped.
+        trains: names of the layers that learn; None: all layers. Noise grows with the number of weights, and a network
+            that has learned on public data need not change all of them.
+        micro_batch: the number of units whose gradients are in memory at once.
 
     Raises:
-        InputError: a network in which units see one another or leave traces.
+        InputError: units would affect one another in the network, or leave traces in it; or it has no such layer.
 
     Source: Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
     """
@@ -61,14 +61,17 @@ class PrivatePlayer(Player[Critic]):
         _refuse_what_joins_units(network)
         _freeze_all_but(network, trains)
         super().__init__(network, optimizer)
-        self.budget, self.max_grad_norm, self.micro_batch = budget, max_grad_norm, micro_batch
+        self.budget, self.max_grad_norm, self.trains, self.micro_batch = budget, max_grad_norm, trains, micro_batch
 
-    def descend(self, loss: UnitLoss, *units: Tensor) -> Tensor:  # type: ignore[override]  # a scalar hides whose it is
-        """One private step down the mean of the units' losses; returns the noised gradient's norm.
+    def descend(self, loss: UnitLoss, *units: Tensor) -> Tensor:  # type: ignore[override]
+        """Takes one private step down the mean of the units' losses; returns the norm of the noisy gradient.
+
+        It gets the loss as a function, not as a scalar, which would not tell the units apart.
 
         Args:
-            loss: (critic, *one unit's rows of `units`) -> a scalar; see `WassersteinGP.unit_loss`.
-            units: tensors with a row for each unit, perhaps none.
+            loss: called with the critic and one unit's row of each tensor in `units`; returns a scalar. See
+                `WassersteinGP.unit_loss`.
+            units: tensors with one row for each unit; there may be no rows.
         """
         total = self.clipped_sum(loss, *units)
         random = self.budget.draws.secret.generator()
@@ -78,7 +81,7 @@ class PrivatePlayer(Player[Critic]):
         return self.follow([part / self.budget.draws.expected_units for part in total])
 
     def clipped_sum(self, loss: UnitLoss, *units: Tensor) -> list[Tensor]:
-        """The sum of the units' clipped gradients: with one unit more or less it is another by at most C."""
+        """Returns the sum of the units' clipped gradients; one unit more or less changes it by at most C."""
         weights = {name: part.detach() for name, part in self.network.named_parameters() if part.requires_grad}
         total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
 
@@ -90,7 +93,7 @@ class PrivatePlayer(Player[Critic]):
             gradients = gradients_of(weights, *(part[start : start + self.micro_batch] for part in units))
             norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients.values()]).norm(dim=0)
             factors = (self.max_grad_norm / norms).clamp_max(1)
-            known = norms.isfinite() & (norms > 0)  # else nothing: an error would tell that such a unit is there
+            known = norms.isfinite() & (norms > 0)  # others count as 0: an error would reveal that such a unit is there
             for name, gradient in gradients.items():
                 total[name] += torch.tensordot(factors[known], gradient[known], 1)
         return list(total.values())
@@ -99,7 +102,7 @@ class PrivatePlayer(Player[Critic]):
 def _freeze_all_but(network: nn.Module, trains: Sequence[str] | None) -> None:
     names = {name.rsplit(".", 1)[0] for name, _ in network.named_parameters()}
     if trains is not None and (unknown := [name for name in trains if name not in names]):
-        raise InputError(f"the critic has no layer {', '.join(unknown)}; it has {', '.join(sorted(names))}")
+        raise InputError(f"the critic has no layer {', '.join(unknown)}; choose from {', '.join(sorted(names))}")
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(trains is None or name.rsplit(".", 1)[0] in trains)
 
@@ -109,26 +112,29 @@ def _refuse_what_joins_units(network: nn.Module) -> None:
         if isinstance(module, _BatchNorm | MinibatchDiscrimination) or is_parametrized(module):
             kind = "spectral norm" if is_parametrized(module) else type(module).__name__
             raise InputError(
-                f"the critic's {name} ({kind}): through it samples see one another, or real pairs leave traces that no "
+                f"the critic's {name} ({kind}): it joins the samples of a batch, or keeps traces of real pairs that no "
                 "noise covers; choose critic_norm instance"
             )
 
 
 @dataclass
 class PrivateStep:
-    """What `monai.engines.Trainer(iteration_update=...)` runs on each draw of `UnitDraws`: one private critic step.
+    """The `iteration_update` of a private GAN's trainer: one private critic step for each draw of `UnitDraws`.
 
-    All else that the step does knows no real pair, nor how many were drawn: fakes come in batches of fixed size, of
-    which each unit picks its own by itself, and the generator follows the critic alone. So whatever is made of the
-    critic, the generator and its batch statistics too, is under the critic's guarantee (post-processing).
+    Nothing else in the step depends on a real pair or on the number of drawn units: fakes are made in batches of fixed
+    size, from which each unit picks its own independently, and the generator learns from the critic alone. So the
+    critic's guarantee also covers the generator and its batch statistics (post-processing).
 
     Args:
-        generator: makes pairs of latents.
-        critic: judges them.
-        objective: Wasserstein with gradient penalty, the penalty at each step.
+        generator: the player that makes pairs from latents.
+        critic: the private player that judges them.
+        objective: the Wasserstein loss with the gradient penalty at each step.
         latents: n -> latents (n, latent_dim).
-        n_fakes: fakes that a critic step has to pick from; the generator's batch.
+        n_fakes: the number of fakes that a critic step picks from, and the generator's batch size.
         critic_steps: critic updates for one generator update.
+
+    Raises:
+        InputError: several ranks share the training, or the objective does not pay its penalty at each step.
     """
 
     generator: Player
@@ -140,16 +146,18 @@ class PrivateStep:
 
     def __post_init__(self) -> None:
         if world_size() > 1:
-            raise InputError("a private GAN trains in one process: leave torchrun and multi_gpu_train.yaml out")
+            raise InputError("a private GAN trains in one process; leave torchrun and multi_gpu_train.yaml out")
         if self.objective.penalty_interval != 1:
             raise InputError(
-                f"objective penalty_interval {self.objective.penalty_interval}: the private penalty is paid at each step; give 1"
+                f"objective penalty_interval {self.objective.penalty_interval}: a private training needs the gradient "
+                "penalty at each step; give 1"
             )
 
     def __call__(self, engine: Engine, batch: dict[str, Tensor]) -> dict[str, Any]:
-        """Updates the critic on `batch["reals"]` (1, n, k, 2, 96, 96), the generator after the last of its steps.
+        """Updates the critic on `batch["reals"]` (1, n, k, 2, 96, 96), and the generator every `critic_steps` steps.
 
-        Returns figures that are under the guarantee, too.
+        Returns:
+            Figures that the guarantee covers, too.
         """
         generator, critic = self.generator.network.train(), self.critic.network.train()
         device = self.generator.parameters[0].device
@@ -165,37 +173,37 @@ class PrivateStep:
         return {name: float(value) for name, value in figures.items()}
 
     def _units(self, reals: Tensor, fakes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each unit its reals, fakes and epsilons, drawn by itself."""
-        random = self.critic.budget.draws.secret.generator()  # torch's own would go on by how many units there are
+        """Returns the units' reals, fakes and mixing weights; each unit draws its own independently."""
+        random = self.critic.budget.draws.secret.generator()  # torch's would advance by the number of units
         picked = torch.from_numpy(random.integers(self.n_fakes, size=reals.shape[:2]))
         epsilons = torch.from_numpy(random.random((*reals.shape[:2], 1, 1, 1), "float32"))
         return reals, fakes[picked.to(fakes.device)], epsilons.to(reals.device)
 
 
 class GuaranteedWeights:
-    """Ignite handler: after each epoch keeps the weights in `best.pt`, and in `guarantee.json` what holds for them.
+    """Ignite handler that writes `best.pt`, the last weights, and `guarantee.json`, their guarantee, after each epoch.
 
-    The last are kept whatever they are worth: to choose the best by real pairs would tell of these, outside the
-    guarantee.
+    The last weights are kept, whatever their quality: choosing the best by real pairs would reveal something of these
+    that the guarantee does not cover.
 
     Args:
-        network: whose weights these are.
-        history: takes the epsilon; attached before this handler.
-        budget: of the training.
-        output_dir: of the training.
+        network: the network whose weights are kept.
+        history: gets the epsilon; attach it before this handler.
+        budget: the training's privacy budget.
+        output_dir: the training's output folder.
     """
 
     def __init__(self, network: nn.Module, history: History, *, budget: PrivacyBudget, output_dir: str) -> None:
         self.network, self.history, self.budget, self.folder = network, history, budget, Path(output_dir)
 
     def attach(self, trainer: Engine) -> None:
-        """Runs when an epoch is complete."""
+        """Writes both files when an epoch is complete."""
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, trainer: Engine) -> None:
-        """Keeps both."""
+        """Writes the guarantee, then the weights."""
         guarantee = self.budget.guarantee(trainer.state.iteration)
         if guarantee["epsilon"] is not None:
             self.history.add("epsilon", guarantee["epsilon"])
-        write_json(self.folder / GUARANTEE, guarantee)  # first: weights must never lie beside less than they cost
+        write_json(self.folder / GUARANTEE, guarantee)  # first: no weights may lie beside a guarantee of fewer steps
         save_weights(self.network.state_dict(), self.folder / "best.pt")

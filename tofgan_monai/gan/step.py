@@ -1,4 +1,4 @@
-"""The GAN step: some critic updates, then one generator update, for every GAN alike."""
+"""The step of adversarial training: some critic updates, then one generator update; the same for every GAN."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Player(Generic[Network]):
-    """A network and the optimiser that moves it, and nothing else, down a loss.
+    """A network and the optimiser that moves its weights.
 
-    Where several ranks share the training, each gives the loss of its own samples, and all move down the mean.
+    Where several ranks share the training, each gives the loss of its own samples, and all take the same step down the
+    mean of these losses.
+
+    Args:
+        network: the network.
+        optimizer: an optimiser of the network's parameters.
     """
 
     def __init__(self, network: Network, optimizer: torch.optim.Optimizer) -> None:
@@ -31,25 +36,25 @@ class Player(Generic[Network]):
         self._name = type(network).__name__.lower()
 
     def descend(self, loss: Tensor) -> Tensor:
-        """One optimiser step down `loss`; returns the gradient's norm.
+        """Takes one optimiser step down the loss, which moves this network alone; returns the norm of the gradient.
 
         Raises:
-            TrainingDivergedError: the loss or its gradient is NaN or infinite; nothing has moved.
+            TrainingDivergedError: the loss or its gradient is NaN or infinite; no weight has changed.
         """
         if not torch.isfinite(loss):
             raise TrainingDivergedError(f"the loss of the {self._name} became {loss.item()}")
-        # By hand: DistributedDataParallel does not know the inner torch.autograd.grad of a gradient penalty.
+        # Not by DistributedDataParallel, which cannot handle the inner torch.autograd.grad of a gradient penalty.
         return self.follow(averaged(torch.autograd.grad(loss, self.parameters)))
 
     def follow(self, gradients: Sequence[Tensor]) -> Tensor:
-        """One optimiser step down gradients, one for each parameter; returns their norm.
+        """Takes one optimiser step with the given gradients, one for each parameter; returns their norm.
 
         Raises:
-            TrainingDivergedError: it is NaN or infinite; nothing has moved.
+            TrainingDivergedError: the norm is NaN or infinite; no weight has changed.
         """
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        norm = nn.utils.clip_grad_norm_(self.parameters, float("inf"))  # measures, clips nothing
+        norm = nn.utils.clip_grad_norm_(self.parameters, float("inf"))  # measures the norm and clips nothing
         if not torch.isfinite(norm):
             raise TrainingDivergedError(f"the gradient of the {self._name} became {norm.item()}")
         self.optimizer.step()
@@ -58,22 +63,22 @@ class Player(Generic[Network]):
 
 @dataclass
 class AdversarialStep:
-    """What `monai.engines.Trainer(iteration_update=...)` runs on each batch.
+    """The `iteration_update` of a GAN's `monai.engines.Trainer`: some critic updates, then one generator update.
 
-    All critic updates of a step use its one batch of reals, each with fresh latents; the fakes they see carry no graph
-    into the generator.
-
-    Source: Kossen et al. 2021; instance noise: Sønderby et al. 2017, arXiv:1610.04490, section 3.
+    All critic updates of a step use the same batch of reals, each with fresh latents. No gradient of a critic's loss
+    reaches the generator.
 
     Args:
-        generator: makes pairs (B, 2, 96, 96) of latents.
-        critic: judges them.
+        generator: the player that makes pairs (B, 2, 96, 96) from latents.
+        critic: the player that judges them.
         objective: the losses of both.
         latents: n -> latents (n, latent_dim).
         critic_steps: critic updates for one generator update; 5 in the paper's WGANs.
-        instance_noise: standard deviation of the Gaussian noise on all pairs that the critic sees. It hides
-            what gives fakes away too easily, and a critic's batch norm no longer hides how bright a whole batch is.
-        amp: whether forward passes run in bfloat16 on a GPU; the CPU stays in float32.
+        instance_noise: standard deviation of Gaussian noise that is added to all pairs before the critic sees them. It
+            hides what gives fakes away too easily, and how bright a whole batch is, which a batch norm would not show.
+        amp: whether the losses are computed in bfloat16 on a GPU; on the CPU they stay in float32.
+
+    Source: Kossen et al. 2021; instance noise: Sønderby et al. 2017, arXiv:1610.04490, section 3.
     """
 
     generator: Player
@@ -90,20 +95,26 @@ class AdversarialStep:
         device = self.generator.parameters[0].device
         reals = batch["reals"].to(device, memory_format=torch.channels_last, non_blocking=True)
         figures: dict[str, Tensor] = {}
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.amp and device.type == "cuda"):
-            for _ in range(self.critic_steps):
+        for _ in range(self.critic_steps):
+            with self._precision(device):
                 with torch.no_grad():
                     fakes = generator(self._latents(reals))
                 critic_loss, critic_figures = self.objective.critic_loss(critic, self._seen(reals), self._seen(fakes))
-                figures["critic_gradient"] = self.critic.descend(critic_loss)
-                figures.update(critic_figures)
+            figures["critic_gradient"] = self.critic.descend(critic_loss)
+            figures.update(critic_figures)
+        with self._precision(device):
             fakes = generator(self._latents(reals))
             generator_loss, generator_figures = self.objective.generator_loss(
                 critic, self._seen(reals), self._seen(fakes)
             )
-            figures["generator_gradient"] = self.generator.descend(generator_loss)
+        figures["generator_gradient"] = self.generator.descend(generator_loss)
         figures.update(generator_figures, critic_loss=critic_loss.detach(), generator_loss=generator_loss.detach())
         return {name: float(value) for name, value in figures.items()}
+
+    def _precision(self, device: torch.device) -> torch.autocast:
+        # One region for each loss: within a region autocast keeps bfloat16 copies of the weights, so a loss after an
+        # update in the same region would be computed with the weights before it.
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.amp and device.type == "cuda")
 
     def _latents(self, reals: Tensor) -> Tensor:
         return own_rows(self.latents(len(reals) * world_size())).to(reals.device)

@@ -36,6 +36,7 @@ class HalfUNet(nn.Module):
 
     def __init__(self, width: int = 32, dropout: float = 0.0, activation: nn.Module | None = None) -> None:
         super().__init__()
+        self.width, self.dropout = width, dropout
         channels = [width * 2**level for level in range(5)]
         self.normalise = nn.InstanceNorm2d(1)
         self.down = nn.ModuleList(_ConvBlock(n_in, n_out, dropout) for n_in, n_out in pairwise([1, *channels]))

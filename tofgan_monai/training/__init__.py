@@ -1,1 +1,1 @@
-"""The loop of a training and what it writes: history, weights, checkpoints."""
+"""The loop of a training, and the files that it writes: checkpoint with its recipe, weights, history."""

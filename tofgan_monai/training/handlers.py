@@ -1,4 +1,4 @@
-"""Ignite handlers of a training: its history of figures, and its best weights."""
+"""Ignite handlers of a training: the history of its figures, and the file of its best weights."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tofgan_monai.training.weights import save_weights
 
 
 class History:
-    """Ignite handler that keeps the means of an epoch's iteration outputs, one dictionary of figures per epoch.
+    """Ignite handler that collects the figures of a training: for each epoch, the means of what its iterations return.
 
-    Where several ranks share the training the means are over all of them. Attach it before the handlers that add
-    figures of their own. Its state belongs into the checkpoint.
+    The means are over all ranks. Attach this handler before those that add figures of their own. Its state belongs into
+    the checkpoint.
 
     Raises:
         TrainingDivergedError: a figure became NaN or infinite.
@@ -33,7 +33,7 @@ class History:
         self._sums: dict[str, list[float]] = {}
 
     def attach(self, trainer: Engine) -> None:
-        """Collects whatever floats the iterations return."""
+        """Collects all floats and scalar tensors that the iterations return."""
         trainer.add_event_handler(Events.EPOCH_STARTED, self._begin)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
@@ -49,7 +49,8 @@ class History:
                 figure = float(value)
                 if not math.isfinite(figure):
                     raise TrainingDivergedError(f"the {name} became {figure}")
-                self._sums.setdefault(str(name), []).append(figure)  # MONAI's keys are enums: no weights_only load
+                # MONAI's keys are enums, which torch.load(weights_only=True) refuses.
+                self._sums.setdefault(str(name), []).append(figure)
 
     def _finish(self, trainer: Engine) -> None:
         means = averaged_figures({name: float(np.mean(values)) for name, values in self._sums.items()})
@@ -59,33 +60,33 @@ class History:
         )
 
     def add(self, name: str, value: float) -> None:
-        """Joins a figure to the last epoch's."""
+        """Adds a figure to those of the last epoch."""
         self.epochs[-1][name] = float(value)
 
     def values(self, name: str) -> list[float]:
-        """The figure's values so far, for the epochs that have it."""
+        """The values of a figure so far, one for each epoch that has it."""
         return [epoch[name] for epoch in self.epochs if name in epoch]
 
     def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """The figures of all epochs so far, for the checkpoint."""
         return {"epochs": self.epochs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """From the checkpoint."""
+        """Takes the figures of the epochs so far from a checkpoint."""
         self.epochs = state["epochs"]
 
 
 class KeepBest:
-    """Ignite handler: every k epochs and after the last measures a figure and keeps the weights with the best one.
+    """Ignite handler that measures a quality figure and keeps the weights with the best value in `best.pt`.
 
     Args:
-        network: whose weights are kept in `output_dir/best.pt`.
-        history: takes the figure; attached before this handler.
-        figure: its name there and in TensorBoard.
+        network: the network whose weights are kept.
+        history: gets the figure; attach it before this handler.
+        figure: the figure's name in the history and in TensorBoard.
         measure: returns the figure.
-        output_dir: of the training.
+        output_dir: the training's output folder.
         higher_is_better: False for a distance.
-        every: epochs between two measurements.
+        every: the figure is measured every so many epochs, and after the last epoch.
     """
 
     def __init__(
@@ -104,12 +105,12 @@ class KeepBest:
         self.path = Path(output_dir) / "best.pt"
 
     def attach(self, trainer: Engine) -> None:
-        """Runs when an epoch is complete, on the first rank."""
+        """Measures after the epochs, on the first rank."""
         if not rank():
             trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, trainer: Engine) -> None:
-        """Measures and keeps."""
+        """Measures the figure if it is due, and writes the weights if no earlier value was as good."""
         if trainer.state.epoch % self.every and trainer.state.epoch != trainer.state.max_epochs:
             return
         before = [self.sign * value for value in self.history.values(self.figure)]

@@ -1,16 +1,16 @@
-"""Trainings that show their progress, can be killed at any moment and go on to the same weights, bit-equal on the CPU.
+"""Trainings that show their progress and can be killed at any moment: they go on to the same weights, bit-equal on CPU.
 
 A training writes into its output folder: `checkpoint.pt` (the whole state, after every epoch), `best.pt` (the weights
-with the best quality figure), `losses.jsonl` (a line an epoch) and TensorBoard's files. All randomness of an epoch
-comes from the seed and the epoch's number, so a checkpoint needs no generator states.
+with the best quality figure), `losses.jsonl` (one line for each epoch) and TensorBoard's files. All randomness of an
+epoch comes from the seed and the epoch's number, so a checkpoint needs no states of random generators.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,21 @@ from monai.data.utils import set_rnd
 from monai.engines import Trainer
 from tqdm import tqdm
 
-from tofgan_monai.errors import InputError, TrainingDivergedError
+from tofgan_monai.errors import TrainingDivergedError
 from tofgan_monai.files import written_whole
 from tofgan_monai.ranks import from_first, rank, require_joined, world_size
+from tofgan_monai.training.checkpoint import FORMAT, read_checkpoint, refuse_changed, start_of
 from tofgan_monai.training.handlers import History
-from tofgan_monai.training.weights import load_weights, save_weights
+from tofgan_monai.training.recipe import recipe_of
+from tofgan_monai.training.weights import save_weights
 
 _logger = logging.getLogger(__name__)
 
 
 def seed_epoch(seed: int, epoch: int, loader: DataLoader) -> None:
-    """Seeds torch, NumPy and the loader's random transforms from the seed and the epoch's number.
+    """Seeds torch, NumPy and the loader's random transforms from the training's seed and the epoch's number.
 
-    Several ranks have torch and NumPy seeded alike, and their transforms each in its own way.
+    All ranks seed torch and NumPy alike; each rank seeds its transforms differently.
     """
     number = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
     torch.manual_seed(number)
@@ -49,41 +51,48 @@ def run_resumable(
     *,
     history: History,
     seed: int,
-    recipe: Mapping[str, Any],
+    parts: Mapping[str, Any],
+    pretrained: str | os.PathLike | None = None,
     save_first: bool = False,
 ) -> None:
     """Runs the trainer to its `max_epochs`, from the checkpoint in `output_dir` if there is one.
 
+    The checkpoint holds the recipe of the training: `state`, `parts`, the batches, the loss and the seed, described by
+    their constructor arguments. A training goes on only with the recipe that it was begun with.
+
     Args:
         trainer: a MONAI trainer, with `history` among its handlers.
-        state: name -> networks, optimisers, objective: whatever has a `state_dict` is kept in the checkpoint.
-        output_dir: where checkpoints and the history go.
-        history: the trainer's.
-        seed: of all randomness.
-        recipe: name -> whatever may not change when the training goes on; compared by its text.
-        save_first: a checkpoint before the first step, too: for a state whose beginning the seed does not give.
+        state: name -> a network, an optimiser ...; its `state_dict`, where it has one, is kept in the checkpoint.
+        output_dir: the folder for the checkpoint and the history.
+        history: the trainer's history.
+        seed: the seed of all randomness.
+        parts: name -> whatever else decides the weights: the step, the pairs; see `recipe_of`.
+        pretrained: the file of weights that the training starts from.
+        save_first: whether a checkpoint is written before the first step, too; needed for a state that the seed does
+            not determine.
 
     Raises:
-        InputError: the checkpoint is of another configuration or truncated, or the folder cannot be written to.
+        InputError: the checkpoint is truncated, or the folder cannot be written to.
+        ChangedTrainingError: the checkpoint has another recipe, or an earlier version wrote it.
         TrainingDivergedError: a loss became NaN.
     """
     folder = Path(output_dir)
     checkpoint = folder / "checkpoint.pt"
     saved = {name: value for name, value in {**state, "history": history}.items() if hasattr(value, "state_dict")}
-    texts = {name: str(value) for name, value in {**recipe, "seed": seed}.items()}
+    require_joined()
+    recipe = recipe_of(trainer, {**state, **parts, "seed": seed, "pretrained": start_of(pretrained)})
     loader: Any = trainer.data_loader
     max_epochs = trainer.state.max_epochs or 0
 
     def now() -> dict[str, Any]:
         states = {name: value.state_dict() for name, value in saved.items()}
-        return {"epoch": trainer.state.epoch, "recipe": texts, "state": states}
+        return {"format": FORMAT, "epoch": trainer.state.epoch, "recipe": recipe, "state": states}
 
-    require_joined()
-    content = load_weights(checkpoint) if not rank() and checkpoint.exists() else None
-    if world_size() > 1:  # all begin with the first one's weights, on the same pairs
+    content = read_checkpoint(folder)[1] if not rank() and checkpoint.exists() else None
+    if world_size() > 1:  # all ranks begin with the first rank's weights, on the same pairs
         content = from_first(content or now())
     if content:
-        _refuse_another_recipe(content["recipe"], texts, checkpoint)
+        refuse_changed(content["recipe"], recipe, checkpoint)
         for name, value in saved.items():
             value.load_state_dict(content["state"][name])
         trainer.state.epoch, trainer.state.iteration = content["epoch"], content["epoch"] * len(loader)
@@ -103,35 +112,20 @@ def run_resumable(
     trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine: seed_epoch(seed, engine.state.epoch, loader))
     if not rank():
         trainer.add_event_handler(Events.EPOCH_COMPLETED, save)
-    total = max_epochs * len(loader)
-    quiet = rank() > 0
-    with tqdm(
-        total=total, initial=trainer.state.iteration, desc=folder.name, unit="step", mininterval=1, disable=quiet
-    ) as bar:
-        trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: bar.update() and None)
-        try:
+    bar = tqdm(
+        total=max_epochs * len(loader),
+        initial=trainer.state.iteration,
+        desc=folder.name,
+        unit="step",
+        mininterval=1,
+        disable=rank() > 0,
+    )
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: bar.update() and None)
+    try:
+        with bar:
             trainer.run()
-        except TrainingDivergedError as error:
-            kept = f"the last good checkpoint is {checkpoint}" if history.epochs else "no epoch was complete"
-            raise TrainingDivergedError(
-                f"{error} in iteration {trainer.state.iteration}; {kept}; train anew with lower learning rates"
-            ) from error
-
-
-def _refuse_another_recipe(before: Mapping[str, str], now: Mapping[str, str], checkpoint: Path) -> None:
-    changed = [
-        f"{name}: {_first_difference(before.get(name, 'absent'), now.get(name, 'absent'))}"
-        for name in sorted({*before, *now})
-        if before.get(name) != now.get(name)
-    ]
-    if changed:
-        raise InputError(
-            f"{checkpoint} is of another configuration ({'; '.join(changed)}); "
-            "go on with the old configuration or choose another output_dir"
-        )
-
-
-def _first_difference(before: str, now: str) -> str:
-    lines = zip_longest(before.splitlines(), now.splitlines(), fillvalue="nothing")
-    old, new = next((old, new) for old, new in lines if old != new)
-    return f"{old.strip()!r} then, {new.strip()!r} now"
+    except TrainingDivergedError as error:
+        kept = f"the last good checkpoint is {checkpoint}" if history.epochs else "no epoch was complete"
+        raise TrainingDivergedError(
+            f"{error} in iteration {trainer.state.iteration}; {kept}; train again with lower learning rates"
+        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import io
 import os
@@ -119,12 +118,3 @@ def start_from(network: nn.Module, weights: str | os.PathLike | None, part: str 
         content = content["state"][part]
     fit_weights(network, content, weights)
     return network
-
-
-def data_seen(pretrained: str | os.PathLike) -> Any:
-    """What the training that a `checkpoint.pt` is of was trained on, as its recipe tells; None where it does not.
-
-    A training that had itself started from other weights does not tell.
-    """
-    recipe = load_weights(pretrained).get("recipe", {})
-    return ast.literal_eval(recipe["data"]) if recipe.get("pretrained") == "None" and "data" in recipe else None
