@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from tofgan_monai.attacks.on_gan import critic_score, run_critic
-from tofgan_monai.audit.assessment import data_scores
+from tofgan_monai.attacks.on_pairs import match_table, pair_scores
 from tofgan_monai.audit.cohorts import read_cohorts
 from tofgan_monai.cli import app
 from tofgan_monai.files import write_json
@@ -186,7 +186,7 @@ def distance(pairs: np.ndarray) -> float:
 def attack(point: Point, pairs: np.ndarray) -> None:
     """Scores of all attacks, for all 40 + 40 patients' pairs."""
     cohorts = read_cohorts("attacked.npy", "others.npy", "references.npy", pairs_per_patient=10)
-    scores = data_scores(cohorts.queries, pairs, cohorts.references.pairs)
+    scores = pair_scores(match_table(cohorts.queries, pairs, cohorts.references.pairs))
     critic = {"private": point.folder / "gan", "start": Path("PUBLIC")}.get(point.pairs)
     if critic:
         scores["LOGAN"] = critic_score(run_critic(*read_checkpoint(critic)), cohorts.queries)
