@@ -40,6 +40,7 @@ def _cheap(monkeypatch):
     monkeypatch.setattr(stages, "load_extractor", lambda weights: MeanFeatures())
     monkeypatch.setattr("tofgan_monai.attacks.on_gan.N_CANDIDATES", 64)
     monkeypatch.setattr("tofgan_monai.audit.assessment.N_RECOVERED", 6)
+    monkeypatch.setattr("tofgan_monai.metrics.stacks.quality.N_COMPARISONS", 10)
 
 
 def made(clinic, target=GAN, output="audit", **more):

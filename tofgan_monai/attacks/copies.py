@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import ndimage, stats
 
 from tofgan_monai.attacks.similarity import FLIPS, Matches
 from tofgan_monai.errors import InputError
@@ -71,7 +71,7 @@ def near_copies(to_members: Matches, to_non_members: Matches, patients: Patients
 def _closest_of(matches: Matches, patients: np.ndarray) -> np.ndarray:
     """The highest similarity of each patient to whom at least one synthetic pair is most similar."""
     found = patients[matches.item[:, 0]]
-    return np.array([matches.similarity[found == patient, 0].max() for patient in np.unique(found)])
+    return np.asarray(ndimage.maximum(matches.similarity[:, 0], found, np.unique(found)))
 
 
 def _by_chance(ours: np.ndarray, others: np.ndarray, k: int, patients: Patients) -> float:

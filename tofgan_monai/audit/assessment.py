@@ -79,7 +79,7 @@ def attack_entry(
 
 
 def copy_search(neighbours: Neighbours, cohorts: Cohorts) -> dict[str, Any]:
-    """The results of `attacks.copies`, with the non-member's pair closest to each closest pair, and the authenticity."""
+    """The results of `attacks.copies` with the authenticity, and the non-member's pair nearest to each closest pair."""
     to_members, to_others = neighbours.stack_in_members, neighbours.stack_in_non_members
     found = copies(to_members, to_others, (cohorts.members.patients, cohorts.non_members.patients))
     for entry in found["closest"]:

@@ -67,8 +67,8 @@ def read_training(run: Path, target: Target, cohorts: Cohorts) -> Training:
     if not matching:
         whose = "that the stack's manifest names" if isinstance(target, StackTarget) else f"in {target.bundle}"
         problems.append(
-            f"{run}: this training did not make the weights {whose}; adopt its weights and make the pairs again, or give "
-            "the training that made them"
+            f"{run}: this training did not make the weights {whose}; adopt its weights and make the pairs again, or "
+            "give the training that made them"
         )
     steps = n_steps(run, content)
     if problems:
