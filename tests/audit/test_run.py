@@ -90,7 +90,7 @@ def test_stopped_audit_goes_on(clinic, monkeypatch):
     monkeypatch.setattr("tofgan_monai.audit.neighbours.nearest", stop)  # searched before it was stopped
     stopped = made(clinic)
     for name in ("run.quality", "run.planted", "assessment.latent_recovery"):
-        monkeypatch.setattr(f"tofgan_monai.audit.{name}", None)
+        monkeypatch.setattr(f"tofgan_monai.audit.{name}", stop)
     assert made(clinic) == stopped  # nothing is computed twice
     monkeypatch.setattr(MeanFeatures, "sha256", "1" * 64)
     monkeypatch.setattr(stages, "quality", lambda *_: {"n": 1, "mifid": {}})

@@ -10,14 +10,14 @@ import numpy as np
 from torch import nn
 
 from tofgan_monai.attacks.copies import authenticity_pct, copies
-from tofgan_monai.attacks.on_gan import critic_score, latent_recovery
+from tofgan_monai.attacks.on_gan import latent_recovery
 from tofgan_monai.attacks.on_pairs import Scores, pair_scores
 from tofgan_monai.attacks.on_segmentation import confidence_score, lira_score, loss_score
 from tofgan_monai.attacks.risk import assess, excess, member_only, roc
 from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.neighbours import Neighbours
 from tofgan_monai.audit.parts import Parts
-from tofgan_monai.gan.networks import Critic, Generator
+from tofgan_monai.gan.networks import Generator
 
 N_RECOVERED = 320  # patches, about, that latent recovery is run on; each costs hundreds of steps of the generator
 Attack = dict[str, Any]  # an attack's entry in audit.json
@@ -36,16 +36,11 @@ def on_data(neighbours: Neighbours, cohorts: Cohorts) -> list[Attack]:
     ]
 
 
-def on_generator(generator: Generator, cohorts: Cohorts, parts: Parts) -> list[Attack]:
+def on_generator(generator: Generator, cohorts: Cohorts, parts: Parts) -> Attack:
     """Latent recovery on a few patches of each patient."""
     few = cohorts.fewer(max(1, N_RECOVERED // len(np.unique(cohorts.patients))))
     scores = parts.arrays("latent recovery", lambda: {"scores": latent_recovery(generator, few.queries)})
-    return [attack_entry("latent recovery", "generator", scores["scores"], few)]
-
-
-def on_critic(critic: Critic, cohorts: Cohorts) -> list[Attack]:
-    """LOGAN, which shows why a critic must never be released."""
-    return [attack_entry("LOGAN", "critic", critic_score(critic, cohorts.queries), cohorts)]
+    return attack_entry("latent recovery", "generator", scores["scores"], few)
 
 
 def on_segmentation(network: nn.Module, shadows: Sequence[nn.Module], cohorts: Cohorts, parts: Parts) -> list[Attack]:

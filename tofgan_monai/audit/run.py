@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from tofgan_monai.attacks.on_gan import critic_score
 from tofgan_monai.attacks.on_pairs import MIN_PAIRS
 from tofgan_monai.attacks.power import detectable_auc
-from tofgan_monai.audit.assessment import Attack, copy_search, on_critic, on_data, on_generator, on_segmentation
+from tofgan_monai.audit.assessment import Attack, attack_entry, copy_search, on_data, on_generator, on_segmentation
 from tofgan_monai.audit.cohorts import Cohorts, read_cohorts
 from tofgan_monai.audit.controls import Canary, judged, planted, read_canaries
 from tofgan_monai.audit.neighbours import find_neighbours
@@ -119,11 +120,7 @@ def audit(
 
 
 def _of_network(
-    target: SegmentationTarget,
-    shadows: Sequence[nn.Module],
-    canaries: Sequence[Canary],
-    cohorts: Cohorts,
-    parts: Parts,
+    target: SegmentationTarget, shadows: Sequence[nn.Module], canaries: Sequence[Canary], cohorts: Cohorts, parts: Parts
 ) -> dict[str, Any]:
     """The entries of audit.json about a segmentation network."""
     ranks = [canary.ranks_by_network(cohorts, shadows) for canary in canaries]
@@ -145,22 +142,17 @@ def _of_pairs(
     neighbours = find_neighbours(stack, cohorts, parts)
     table = neighbours.audited
     attacks = on_data(neighbours, cohorts)
-    copies = parts.result("planted copies", lambda: planted(stack, cohorts, table))
+    copies = parts.result("planted copies", partial(planted, stack, cohorts, table))
     if isinstance(target, GeneratorTarget):
-        attacks += on_generator(target.network, cohorts, parts)
-    if training and training.critic:
-        attacks += on_critic(training.critic, cohorts)
-    ranks = [
-        parts.result(
-            f"canary {canary.weights_sha256[:12]}",
-            partial(canary.ranks_by_pairs, cohorts, references, len(stack), table),
-        )
-        for canary in canaries
-    ]
-    figures = parts.result(
-        f"quality {extractor.sha256[:12]}",
-        lambda: quality(stack, cohorts.members.pairs, cohorts.non_members.pairs, extractor),
-    )
+        attacks.append(on_generator(target.network, cohorts, parts))
+    if training and training.critic:  # attacked to show why a critic must never be released
+        attacks.append(attack_entry("LOGAN", "critic", critic_score(training.critic, cohorts.queries), cohorts))
+    ranks = []
+    for canary in canaries:
+        find = partial(canary.ranks_by_pairs, cohorts, references, len(stack), table)
+        ranks.append(parts.result(f"canary {canary.weights_sha256[:12]}", find))
+    measured = partial(quality, stack, cohorts.members.pairs, cohorts.non_members.pairs, extractor)
+    figures = parts.result(f"quality {extractor.sha256[:12]}", measured)
     return {
         "attacks": attacks,
         "planted": copies,

@@ -76,15 +76,14 @@ def _canary_chance(audit: Audit) -> float:
 
 def _verdict(audit: Audit, release: str) -> dict[str, Any]:
     attacks = attacks_on(audit, release)
-    bears_on_data = "data" in BEARING[release]
-    findings = [*_told_apart(attacks), *(_copies(audit) if bears_on_data else ())]
+    is_of_pairs, is_of_network = "data" in BEARING[release], release == "network"
+    findings = [*_told_apart(attacks), *(_copies(audit) if is_of_pairs else ())]
     doubts = [
-        *_unchecked(audit),
-        *_too_few(audit["cohorts"]),
-        *(_too_few_pairs(audit) if bears_on_data else ()),
-        *(_uncontrolled(attacks) if release == "network" else ()),
+        *_too_little(audit, {"members": MIN_PATIENTS, "non_members": MIN_PATIENTS, "references": MIN_REFERENCES}),
+        *(_too_few_pairs(audit) if is_of_pairs else ()),
+        *(_uncontrolled(attacks) if is_of_network else ()),
         *_failed_controls(attacks),
-        *(_planted(audit, attacks) if bears_on_data else ()),
+        *(_planted(audit, attacks) if is_of_pairs else ()),
         *_canary(audit),
         *(() if findings else _not_excluded(attacks)),
     ]
@@ -119,16 +118,13 @@ def _copies(audit: Audit) -> Iterator[str]:
         yield f"{_counted(copies)} (p {copies['p']:.2g})"
 
 
-def _unchecked(audit: Audit) -> Iterator[str]:
+def _too_little(audit: Audit, least: dict[str, int]) -> Iterator[str]:
     if not audit["training_checked"]:
         yield "the members were not checked against the training: give its output folder (`--run`)"
-
-
-def _too_few(cohorts: dict[str, Any]) -> Iterator[str]:
-    for cohort, least in {"members": MIN_PATIENTS, "non_members": MIN_PATIENTS, "references": MIN_REFERENCES}.items():
-        if (n := cohorts[cohort]["patients"]) < least:
+    for cohort, n_least in least.items():
+        if (n := audit["cohorts"][cohort]["patients"]) < n_least:
             yield (
-                f"{n} {cohort.replace('_', '-')}, where {least} patients are needed: "
+                f"{n} {cohort.replace('_', '-')}, where {n_least} patients are needed: "
                 "so few cannot show that nothing is given away"
             )
 
