@@ -54,8 +54,8 @@ def test_quiet_audit_of_enough_patients_passes_for_what_it_tried(kind, releases)
         (("planted",), None, "inconclusive", "could not have found anything"),
         (("planted", "attacks"), {}, "inconclusive", "could not have found anything"),
         (("planted", "attacks", "nearest image", "caught"), False, "passed", "no attack"),  # the other one has
-        (("canary",), None, "inconclusive", "nobody knows"),
-        (("canary", "repeats"), [], "inconclusive", "nobody knows"),
+        (("canary",), None, "inconclusive", "it is not known"),
+        (("canary", "repeats"), [], "inconclusive", "it is not known"),
         (
             ("canary", "repeats", 1, "above_all"),
             False,

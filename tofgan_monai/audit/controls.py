@@ -75,18 +75,21 @@ def recognised(before: Scores, after: Scores, cohorts: Cohorts, patient: int) ->
         patient: index of the member.
     """
     rows = cohorts.with_held_out(patient)
-    patients, is_member = cohorts.patients[rows], cohorts.is_member[rows]
-
-    def is_first(scores: np.ndarray) -> bool:
-        return canary_rank(scores, patients, is_member, patient)["above_all"]
-
+    ranks_before, ranks_after = (_ranks(scores, cohorts, patient) for scores in (before, after))
     return {
         name: {
-            "auc": asdict(assess(scores, patients, is_member)["patient"].auc),
-            "caught": is_first(scores) and not is_first(before[name]),
+            "auc": asdict(assess(scores, cohorts.patients[rows], cohorts.is_member[rows])["patient"].auc),
+            "caught": ranks_after[name]["above_all"] and not ranks_before[name]["above_all"],
         }
         for name, scores in after.items()
     }
+
+
+def _ranks(scores: Scores, cohorts: Cohorts, patient: int) -> Ranks:
+    """A member's rank among the non-members by each attack, from the scores of their queries."""
+    rows = cohorts.with_held_out(patient)
+    patients, is_member = cohorts.patients[rows], cohorts.is_member[rows]
+    return {name: canary_rank(of, patients, is_member, patient) for name, of in scores.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,17 +124,13 @@ class Canary:
         queries = cohorts.queries[rows]
         in_references = table.of(rows).in_references
         projected = components(queries, stack, cohorts.references.pairs)
-        return self._ranks(pair_scores(MatchTable(search(queries, stack), in_references, *projected)), cohorts)
+        table = MatchTable(search(queries, stack), in_references, *projected)
+        return _ranks(pair_scores(table), cohorts, self.patient)
 
     def ranks_by_network(self, cohorts: Cohorts, shadows: Sequence[nn.Module]) -> Ranks:
         """The repeated patient's rank among the non-members by each attack on the canary's segmentation network."""
         queries = cohorts.queries[cohorts.with_held_out(self.patient)]
-        return self._ranks(network_scores(self.network, shadows, queries), cohorts)
-
-    def _ranks(self, scores: Scores, cohorts: Cohorts) -> Ranks:
-        rows = cohorts.with_held_out(self.patient)
-        patients, is_member = cohorts.patients[rows], cohorts.is_member[rows]
-        return {name: canary_rank(of, patients, is_member, self.patient) for name, of in scores.items()}
+        return _ranks(network_scores(self.network, shadows, queries), cohorts, self.patient)
 
 
 def read_canaries(

@@ -161,7 +161,7 @@ def _planted(audit: Audit, attacks: list[dict[str, Any]]) -> Iterator[str]:
 def _canary(audit: Audit) -> Iterator[str]:
     caught = canary_caught(audit)
     if caught is None:
-        yield "no training with a repeated patient (canary): nobody knows whether these attacks see what it memorises"
+        yield "no training with a repeated patient (canary): it is not known whether these attacks can see memorisation"
         return
     repeats, times = audit["canary"]["repeats"], audit["canary"]["times"]
     if times > MAX_TIMES:
