@@ -141,44 +141,37 @@ def test_pairs_in_two_stacks_are_refused(clinic):
     assert not (clinic / "audit").exists()
 
 
-def of_patients(path, write_pairs, sizes, **more):
-    """A real stack of patients with so many pairs each."""
+def of_patients(path, write_pairs, sizes, kind="real", **more):
+    """A stack of patients with so many pairs each."""
     volumes = [{"patient": i, "n_vessel": n, "n_random": 0, **more} for i, n in enumerate(sizes)]
-    return write_pairs(path, sum(sizes), 9, kind="real", volumes=volumes)
+    return write_pairs(path, sum(sizes), 9, kind=kind, volumes=volumes)
 
 
-@pytest.mark.parametrize("other", ["non_members", "references"])
-def test_other_patches_of_the_members_are_refused(clinic, write_pairs, other):
-    path = of_patients(clinic / "again.npy", write_pairs, [30] * 2, voxels="members 1")
-    with pytest.raises(InputError, match=r"members.npy and .*again.npy: 1 volume in both; .*--split test"):
-        read_cohorts(**{**stacks(clinic), other: path}, pairs_per_patient=50)
+SHARED = {"voxels": "members 1"}  # other patches of a member's scan
+
+
+@pytest.mark.parametrize(
+    ("group", "sizes", "more", "told"),
+    [
+        ("non_members", [30, 30], SHARED, r"members.npy and .*given.npy: 1 volume in both; .*--split test"),
+        ("references", [30, 30], SHARED, r"members.npy and .*given.npy: 1 volume in both; .*--split test"),
+        ("references", [15, 15], {}, "30 pairs, 15 of them in one half of the patients; give 52 or more"),
+        ("references", [50, 50, 2], {}, "102 pairs, .* of them in one half"),
+        ("members", [3, 3], {}, "6 pairs .members.; give 7 pairs or more"),
+        ("non_members", [3, 3], {}, "6 pairs .non-members.; give 7 pairs or more"),
+        ("members", [15, 15], {"kind": "synthetic"}, "holds synthetic pairs"),
+    ],
+)
+def test_cohorts_that_cannot_be_compared_are_refused(clinic, write_pairs, group, sizes, more, told):
+    given = {**stacks(clinic), group: of_patients(clinic / "given.npy", write_pairs, sizes, **more)}
+    with pytest.raises(InputError, match=told):
+        read_cohorts(**given, pairs_per_patient=50)
 
 
 def test_whether_volumes_were_compared_is_told(clinic, write_pairs):
     assert read_cohorts(**stacks(clinic), pairs_per_patient=50).volumes_compared
     of_patients(clinic / "references.npy", write_pairs, [30] * 2)  # made before manifests named volumes
     assert made(clinic, SEGMENTATION)["volumes_compared"] is False
-
-
-@pytest.mark.parametrize(
-    ("group", "sizes", "told"),
-    [
-        ("references", [15, 15], "30 pairs, 15 of them in one half of the patients; give 52 or more"),
-        ("references", [50, 50, 2], "102 pairs, .* of them in one half"),
-        ("members", [3, 3], "6 pairs .members.; give 7 pairs or more"),
-        ("non_members", [3, 3], "6 pairs .non-members.; give 7 pairs or more"),
-    ],
-)
-def test_too_few_pairs_are_refused_before_any_work(clinic, write_pairs, group, sizes, told):
-    given = {**stacks(clinic), group: of_patients(clinic / "few.npy", write_pairs, sizes)}
-    with pytest.raises(InputError, match=told):
-        read_cohorts(**given, pairs_per_patient=50)
-
-
-def test_synthetic_pairs_in_the_members_place_are_refused(clinic, write_pairs):
-    write_pairs(clinic / "members.npy", 30, kind="synthetic")
-    with pytest.raises(InputError, match="holds synthetic pairs"):
-        made(clinic)
 
 
 def test_collapsed_stack_has_a_verdict(clinic, write_pairs):
