@@ -60,7 +60,7 @@ def plant_canary(members: Path, output: Path, *, times: int = 50, seed: int = 0)
 
 
 def canary_rank(scores: np.ndarray, patients: np.ndarray, is_member: np.ndarray, canary: int) -> dict[str, Any]:
-    """The rank of the canary among the held-out patients by an attack: `{"above_all": bool, "rank": int, "of": int}`.
+    """The canary's rank among held-out patients by an attack's scores, `{"above_all": bool, "rank": int, "of": int}`.
 
     A patient's score is the mean of the highest quarter of the patches' scores, of at least one patch, as for every
     attack. Rank 1 is the highest. `of` also counts the canary. Among equal scores the canary comes last.

@@ -43,7 +43,7 @@ class NearCopies:
 
 
 def near_copies(to_members: Matches, to_non_members: Matches, patients: Patients, *, rate: float = RATE) -> NearCopies:
-    """The near-copies of one channel, above the similarity to non-members that a share `rate` of the stack reaches.
+    """The synthetic pairs more similar to a member than all but a share `rate` of the stack are to any non-member.
 
     Args:
         to_members: matches of the stack in the members' pairs.
@@ -75,7 +75,7 @@ def _closest_of(matches: Matches, patients: np.ndarray) -> np.ndarray:
 
 
 def _by_chance(ours: np.ndarray, others: np.ndarray, k: int, patients: Patients) -> float:
-    """The p of `near_copies`, for the larger of the members' share of pairs and of patients."""
+    """The p of `NearCopies`; members' share is that of pairs or of patients, whichever is larger."""
     k = min(k, len(others))
     n_above = int((ours > np.sort(others)[-k]).sum())
     groups = (tuple(map(len, patients)), tuple(len(np.unique(of)) for of in patients))

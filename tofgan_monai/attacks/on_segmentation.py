@@ -112,7 +112,7 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _training_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """The `loss` of the segmentation bundle, for batches of one patch."""
+    """The training loss of the segmentation bundle, (B,), as for batches of one patch."""
     found = logits.sigmoid()
     both, sizes = (found * labels).sum((1, 2, 3)), (found + labels).sum((1, 2, 3))
     return 1 - (2 * both + 1) / (sizes + 1) + _cross_entropy(logits, labels)

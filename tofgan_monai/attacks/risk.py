@@ -93,7 +93,7 @@ def assess(
     n_resamples: int = N_RESAMPLES,
     confidence: float = 0.95,
 ) -> dict[str, Risk]:
-    """The Risk of an attack by unit, {"patch": ..., "patient": ...}.
+    """The Risk of an attack over patches and over patients, {"patch": Risk, "patient": Risk}.
 
     A patient's score is the mean of the highest quarter of the patches' scores, of at least one patch.
 
@@ -156,10 +156,10 @@ def excess(
 def member_only(
     scores: ArrayLike, patients: ArrayLike, is_member: ArrayLike, seed: int = 0, *, confidence: float = 0.95
 ) -> dict[str, Risk]:
-    """The Risk of an attack on two random halves of the members, one of them called members: nothing can be found.
+    """The Risk of an attack among members alone, with a random half of them called non-members.
 
-    This is a control: its AUC interval excludes 0.5 in a share 1 - confidence of all splits. Arguments and result are
-    those of `assess`.
+    This is a control, because between the halves there is nothing to find: the AUC interval excludes 0.5 in a share
+    1 - confidence of all splits. Arguments and result are those of `assess`.
 
     Raises:
         InputError: as `assess`; or there are fewer than two members.
@@ -242,7 +242,7 @@ def _weights(curves: _Curves, seed: int, n_resamples: int) -> Weights:
 
 
 def _interval(values: np.ndarray, curves: _Curves, alpha: float) -> Interval:
-    """The first value with the interval of the others, which are resampled."""
+    """The figure values[0] with the interval of its resamples values[1:]."""
     low, high = np.quantile(values[1:], (alpha / 2, 1 - alpha / 2))
     return Interval(float(values[0]), float(low), float(high), sum(curves.n_patients))
 

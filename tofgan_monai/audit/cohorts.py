@@ -91,7 +91,7 @@ class Cohorts:
         return np.arange(len(self.patients)) < len(self.members.pairs)
 
     def with_held_out(self, patient: int) -> np.ndarray:
-        """Indices of the queries of one member and of all non-members."""
+        """Indices of the queries that belong to one member or to any non-member."""
         return np.flatnonzero(~self.is_member | (self.patients == patient))
 
     def fewer(self, pairs_per_patient: int) -> Cohorts:
@@ -104,7 +104,7 @@ class Cohorts:
 
     @property
     def volumes_compared(self) -> bool:
-        """Whether all volumes are known and none is in two cohorts; otherwise only pairs were compared."""
+        """Whether the cohorts were compared by their volumes; False if a manifest does not name all of them."""
         return all(cohort.volumes for cohort in self._all.values())
 
     @property

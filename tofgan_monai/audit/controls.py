@@ -139,7 +139,7 @@ def read_canaries(
     training: Training | None,
     cohorts: Cohorts,
 ) -> list[Canary]:
-    """The canaries of stacks made by `tofgan canary` and the output folders of the trainings on them.
+    """The canaries, read from stacks made by `tofgan canary` and from the output folders of trainings on them.
 
     Args:
         given: stack and output folder of each canary.
@@ -190,7 +190,7 @@ def _read_canary(pairs: Path, run: Path, target: Target, training: Training | No
 
 
 def judged(canaries: Sequence[Canary], ranks: Sequence[Ranks]) -> dict[str, Any] | None:
-    """The entry of audit.json about the canaries; None without canaries.
+    """The canaries' entry in audit.json; None without canaries.
 
     It gives the ranks by the one attack that recognises all repeated patients best, and the other attacks' ranks beside
     them. The verdict corrects for this choice.

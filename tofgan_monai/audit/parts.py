@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Parts:
-    """Arrays and results by name in a folder; each is computed once for the same inputs.
+    """Parts of an audit, stored by name in a folder and computed once for the same inputs.
 
     Args:
         folder: where the parts are kept.
@@ -31,7 +31,7 @@ class Parts:
         self.key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
 
     def arrays(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The arrays of that name, from disk or else from `make`."""
+        """The arrays stored under a name; if there are none, those that `make` returns, which are then stored."""
         path = self.folder / f"{name.replace(' ', '_')}_{self.key}.npz"
         if not path.exists():
             began = time.monotonic()
@@ -44,10 +44,10 @@ class Parts:
             return dict(content)
 
     def result(self, name: str, make: Callable[[], Any]) -> Any:
-        """The JSON value of that name, from disk or else from `make`."""
+        """The JSON value stored under a name; if there is none, the value that `make` returns, which is then stored."""
         text = self.arrays(name, lambda: {"json": np.array(json.dumps(make()))})
         return json.loads(str(text["json"]))
 
     def matches(self, name: str, find: Callable[[], Matches]) -> Matches:
-        """The matches of that name, from disk or else from `find`."""
+        """The matches stored under a name; if there are none, those that `find` returns, which are then stored."""
         return Matches(**self.arrays(name, lambda: vars(find())))
