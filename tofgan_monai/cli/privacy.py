@@ -14,9 +14,7 @@ from tofgan_monai.errors import InputError
 @app.command()
 def canary(
     members: Annotated[Path, typer.Argument(help="stack of the real pairs that the training used")],
-    output: Annotated[
-        Path, typer.Argument(help="path of the new stack, a .npy; train on it in place of the members' stack")
-    ],
+    output: Annotated[Path, typer.Argument(help="new stack (.npy), to train on in place of the members' stack")],
     times: Annotated[int, typer.Option(min=2, help="how often each pair of the canary occurs")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="seed of the random choice of the patient")] = 0,
 ) -> None:
@@ -24,35 +22,29 @@ def canary(
     from tofgan_monai.attacks.canary import plant_canary
 
     manifest = plant_canary(members, output, times=times, seed=seed)
-    typer.echo(
-        f"{output}: {manifest['n']} pairs; each pair of patient {manifest['canary']['patient']} occurs {times} times"
-    )
+    n, patient = manifest["n"], manifest["canary"]["patient"]
+    typer.echo(f"{output}: {n} pairs; each pair of patient {patient} occurs {times} times")
 
 
 @app.command()
 def audit(
     target: Annotated[str, typer.Argument(help="a synthetic stack's .npy, or a bundle's name or folder")],
-    output: Annotated[
-        Path, typer.Argument(help="folder for audit.json and the pages; the same command continues a stopped audit")
-    ],
+    output: Annotated[Path, typer.Argument(help="folder for the results; the same command continues a stopped audit")],
     members: Annotated[Path, typer.Option(help="stack of the training patients' pairs (members)")],
     non_members: Annotated[Path, typer.Option(help="stack of held-out patients of the same site (non-members)")],
     references: Annotated[Path, typer.Option(help="stack of further patients, who are neither")],
     run: Annotated[Path | None, typer.Option(help="output folder of the training; its critic is attacked, too")] = None,
     canary: Annotated[list[Path] | None, typer.Option(help="stack made by `tofgan canary`; may be repeated")] = None,
     canary_run: Annotated[
-        list[Path] | None, typer.Option(help="output folder of the same training on that stack; one for each --canary")
+        list[Path] | None, typer.Option(help="output folder of the training on that stack; one for each --canary")
     ] = None,
     shadow: Annotated[
-        list[Path] | None,
-        typer.Option(help="weights of a shadow model: a segmentation trained on other patients; may be repeated"),
+        list[Path] | None, typer.Option(help="weights of a segmentation trained on other patients; may be repeated")
     ] = None,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="number of pairs that a generator makes")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="seed of the pairs' latents")] = 0,
     pairs_per_patient: Annotated[int, typer.Option(min=1, help="the most pairs of each patient that are used")] = 50,
-    inception_weights: Annotated[
-        Path | None, typer.Option(help="weights of the original FID; without them EfficientNet-Lite0 is used")
-    ] = None,
+    inception_weights: Annotated[Path | None, typer.Option(help="weights for the original FID; optional")] = None,
 ) -> None:
     """Measure the quality of synthetic pairs, and what they or a network give away about patients."""
     from tofgan_monai.audit import audit
