@@ -1,10 +1,10 @@
-"""What the release gate says of audits in which there is nothing to find (docs/decisions/0003-release-gate.md).
+"""The release gate's verdicts on audits in which there is nothing to find (docs/decisions/0003-release-gate.md).
 
     python scripts/measure_gate.py      # about 2 minutes
 
-Seven attacks on a generator guess, by its pairs but for one; their controls guess, too. Half of a score's variance is
-the patient's and half the patch's, and any two scores of a patch are correlated by 0.5, as they look at the same patch.
-Copies, planted copies and canaries are as they should be: only what is drawn at random decides.
+Seven attacks on a generator guess: six on its pairs and one on the generator. Their controls guess, too. The patient
+and the patch each contribute half of a score's variance. Any two scores of one patch have a correlation of 0.5, because
+they look at the same patch. Copies, planted copies and canaries are as they should be, so only chance decides.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 from tofgan_monai.attacks.risk import assess, excess
 from tofgan_monai.audit.verdict import MIN_PAIRS, MIN_PATIENTS, MIN_REFERENCES, N_ATTACKS, verdicts
 
-N_AUDITS, N_PATCHES, N_RESAMPLES = 200, 4, 400  # patches of a patient; an audit resamples more often
-CAUSES = {"control": "it measures something else", "open": "cannot be excluded"}  # by what their reasons say
+N_AUDITS, N_PATCHES, N_RESAMPLES = 200, 4, 400  # 4 patches a patient; real audits resample more
+CAUSES = {"control": "it measures something else", "open": "cannot be excluded"}  # words of a verdict's reasons
 
 
 def main() -> None:
-    """Prints a row for each number of patients."""
+    """Prints a table row for each number of patients."""
     print("patients  failed  a control fails  0.75 or 0.25 not excluded  passed")
     for n in (MIN_PATIENTS, 40, 60):
         found: Counter[str] = Counter()
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def audit(n: int, rng: np.random.Generator) -> dict[str, Any]:
-    """An audit of n members and n non-members whose attacks guess."""
+    """The content of an audit of n members and n non-members in which all attacks guess."""
 
     def noise() -> np.ndarray:
         return (rng.normal(size=(2 * n, 1)) + rng.normal(size=(2 * n, N_PATCHES))).ravel()
@@ -64,7 +64,7 @@ def audit(n: int, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def found(n: int, scores: np.ndarray, strangers: np.ndarray | None) -> dict[str, Any]:
-    """What an attack and its controls find."""
+    """The figures of an attack and of its controls."""
     patients = np.repeat(np.arange(2 * n), N_PATCHES)
     is_member, is_half = patients < n, patients < n // 2
 

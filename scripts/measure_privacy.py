@@ -1,13 +1,14 @@
-"""What differential privacy costs and buys, on simulated patients: DSC and attacks against epsilon.
+"""Cost and benefit of differential privacy on simulated patients: DSC and attack AUC against epsilon.
 
-    python scripts/measure_privacy.py FOLDER    # hours; start it twice for two processes, again after a stop
-    python scripts/draw_privacy.py FOLDER       # a table and pictures of what is there
+    python scripts/measure_privacy.py FOLDER    # hours; start it twice for two processes, and again after a stop
+    python scripts/draw_privacy.py FOLDER       # a table and pictures of the results so far
 
-Private GANs are trained on ten pairs each of 1,000 simulated patients of site A: per patch and per patient, from a
-public start (simulation C) and from nothing. Of each training: 2,000 pairs, their label threshold by the private share
-of vessels; a half U-Net of width 8 on them, scored on ten test patients; the attacks on the data, 40 members against 40
-others, and on the critic. Outside every epsilon: the settings, and which of a U-Net's three epochs is the best, by 20
-validation patients. A folder holds what one version of this script has made: take a new one after a change.
+Private GANs are trained on ten pairs of each of 1,000 simulated patients of site A: per patch and per patient, from a
+public start (simulation C) and from nothing. Each training makes 2,000 pairs, whose label threshold is set by the
+private share of vessels. A half U-Net of width 8 is trained on them and scored on ten test patients. The pairs and the
+critic are attacked, with 40 members against 40 non-members. The epsilons do not cover the settings, nor the choice of
+the best of a U-Net's three epochs on 20 validation patients. A folder belongs to one version of this script; use a new
+folder after a change.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 import torch
 
 from tofgan_monai.attacks.on_gan import critic_score, run_critic
-from tofgan_monai.audit.assessment import data_scores
+from tofgan_monai.attacks.on_pairs import match_table, pair_scores
 from tofgan_monai.audit.cohorts import read_cohorts
 from tofgan_monai.cli import app
 from tofgan_monai.files import write_json
@@ -45,7 +46,7 @@ from tofgan_monai.training.weights import load_weights, save_weights
 GAN, UNET, PUBLIC_GAN = "tof_mra_dp_wgan_gp", "tof_mra_vessel_segmentation", "tof_mra_wgan_gp"
 N_MEMBERS, N_VALIDATION, N_TEST, N_SCORED = 1000, 20, 40, 10
 FEW, SOME, MANY = (["--n-vessel", n, "--n-random", n] for n in (5, 25, 75))
-STACKS: dict[str, list[object]] = {  # what `tofgan extract` is told
+STACKS: dict[str, list[object]] = {  # arguments of `tofgan extract`
     "members": ["A_prep", *FEW],
     "attacked": ["A_prep", *FEW, "--patients", 40],
     "others": ["A_prep", *FEW, "--split", "test"],
@@ -76,8 +77,8 @@ COMPARED = {
 class Point:
     """A training, or pairs that it is compared with.
 
-    These are real, public (C's own), or the public start's: labels with C's share of vessels ("start"), or with the
-    patients' ("counted"), which costs 0.1 of epsilon.
+    The compared pairs are "real", "public" (pairs of simulation C) or made by the public start. Labels of the latter
+    have C's share of vessels ("start") or the patients' share ("counted"), which costs 0.1 of epsilon.
     """
 
     pairs: str
@@ -88,12 +89,12 @@ class Point:
 
     @property
     def folder(self) -> Path:
-        """All that is made of it."""
+        """The folder of all files of this point."""
         return Path("points", "_".join(str(value) for value in asdict(self).values() if value != ""))
 
 
 def points(n_seeds: int) -> Iterator[Point]:
-    """The first seed's first."""
+    """All points, those of the first seed first."""
     for seed in range(n_seeds):
         yield from (Point(pairs, seed) for pairs in COMPARED)
         for start, unit, epsilon in product(STARTS, UNITS, EPSILONS):
@@ -101,13 +102,13 @@ def points(n_seeds: int) -> Iterator[Point]:
 
 
 def run(*words: object) -> None:
-    """A verb of tofgan's."""
+    """Runs a verb of `tofgan` with these words."""
     app([str(word) for word in words], standalone_mode=False)
 
 
 @contextmanager
 def held(name: str, *, wait: bool) -> Iterator[bool]:
-    """Whether this process alone has it; however the process ends, the system lets go."""
+    """Whether this process holds the lock of that name; the system releases it however the process ends."""
     with Path(f".{name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -118,7 +119,7 @@ def held(name: str, *, wait: bool) -> Iterator[bool]:
 
 
 def simulate() -> None:
-    """Heads, their pairs and the public start; what is there stays."""
+    """Simulates heads, extracts their pairs and trains the public start, unless they exist."""
     for site, *split in (("C", 60, 4, 0), ("A", N_MEMBERS, N_VALIDATION, N_TEST)):
         if not Path(f"{site}_prep/cohort.json").exists():
             run("phantom", site, "--site", site, "-n", sum(split), "--small", "--seeds", "weights", "--start", 1000)
@@ -135,7 +136,7 @@ def simulate() -> None:
 
 
 def measure(point: Point) -> dict[str, Any]:
-    """Trains and scores; a line of the table."""
+    """Trains and scores a point; returns its line of the table."""
     folder, stack = point.folder, Path(f"{point.pairs}.npy")
     if point.pairs not in STACKS:
         stack = folder / "synthetic.npy"
@@ -160,7 +161,7 @@ def measure(point: Point) -> dict[str, Any]:
 
 
 def generator(point: Point) -> list[object]:
-    """Options that name its weights and the share of vessels."""
+    """Options of `tofgan generate` for the point's weights and share of vessels; trains a private generator first."""
     if point.pairs == "private":
         gan = point.folder / "gan"
         promise = ["--noise_multiplier", 0.0] if point.epsilon is None else ["--target_epsilon", point.epsilon]
@@ -177,16 +178,16 @@ def generator(point: Point) -> list[object]:
 
 
 def distance(pairs: np.ndarray) -> float:
-    """Sliced Wasserstein distance to pairs of validation patients."""
+    """Sliced Wasserstein distance of pairs to pairs of validation patients."""
     references = np.asarray(open_stack("references.npy")[0])
     n = min(len(references), len(pairs))
     return sliced_wasserstein(*(torch.from_numpy(of[:n].astype(np.float32)) for of in (references, pairs)))
 
 
 def attack(point: Point, pairs: np.ndarray) -> None:
-    """Scores of all attacks, for all 40 + 40 patients' pairs."""
+    """Saves the scores of all attacks on the pairs of 40 members and 40 non-members."""
     cohorts = read_cohorts("attacked.npy", "others.npy", "references.npy", pairs_per_patient=10)
-    scores = data_scores(cohorts.queries, pairs, cohorts.references.pairs)
+    scores = pair_scores(match_table(cohorts.queries, pairs, cohorts.references.pairs))
     critic = {"private": point.folder / "gan", "start": Path("PUBLIC")}.get(point.pairs)
     if critic:
         scores["LOGAN"] = critic_score(run_critic(*read_checkpoint(critic)), cohorts.queries)
@@ -195,7 +196,7 @@ def attack(point: Point, pairs: np.ndarray) -> None:
 
 
 def main(folder: Path, n_seeds: int) -> None:
-    """Whatever nobody has done yet, or is doing."""
+    """Measures all points that no process has measured or is measuring."""
     Path(folder, "points").mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

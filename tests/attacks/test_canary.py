@@ -53,7 +53,7 @@ def test_what_cannot_be_planted_is_told_and_leaves_nothing(members, write_pairs,
         (members, "a.npy", {"times": 1}, "at least 2"),
         (members, "a.npy", {"seed": -1}, "0 or more"),
         (members, "members.npy", {}, "another output"),
-        (tmp_path / "out.npy", "a.npy", {}, "has a canary already"),
+        (tmp_path / "out.npy", "a.npy", {}, "already has a canary"),
         (unknown, "a.npy", {}, "does not tell pairs of two or more patients apart"),
         (members, "a.pt", {}, "ends in .npy"),
     ):
@@ -72,7 +72,7 @@ def test_verb_plants(members, tmp_path):
     done = CliRunner().invoke(app, ["canary", str(members), str(tmp_path / "out.npy"), "--times", "3", "--seed", "1"])
     assert done.exit_code == 0, done.output
     manifest = open_stack(tmp_path / "out.npy")[1]
-    assert f"{manifest['n']} pairs, those of patient {manifest['canary']['patient']} 3 times" in done.output
+    assert f"{manifest['n']} pairs; each pair of patient {manifest['canary']['patient']} occurs 3 times" in done.output
     assert manifest["canary"]["times"] == 3
 
 
@@ -100,7 +100,7 @@ def test_canary_is_ranked_by_the_highest_quarter(of_the_canary, rank):
 
 
 def test_nobody_to_rank_is_told():
-    with pytest.raises(InputError, match="0 held-out patients and 1 of the canary"):
+    with pytest.raises(InputError, match="0 held-out patients and 1 patches of the canary"):
         canary_rank([1.0, 2.0], [0, 1], [True, True], 0)
-    with pytest.raises(InputError, match="1 held-out patients and 0 of the canary"):
+    with pytest.raises(InputError, match="1 held-out patients and 0 patches of the canary"):
         canary_rank([1.0, 2.0], [0, 1], [True, False], 5)

@@ -128,7 +128,7 @@ def test_shadows_that_are_all_the_same_divide_by_nothing(pairs):
 
 @pytest.mark.parametrize("n_shadows", [0, 1])
 def test_fewer_than_two_shadows_are_told(pairs, n_shadows):
-    with pytest.raises(InputError, match=f"{n_shadows} shadow networks; train two or more"):
+    with pytest.raises(InputError, match=f"{n_shadows} shadow models; train two or more"):
         lira_score(HalfUNet(2), [HalfUNet(2)] * n_shadows, pairs)
 
 

@@ -1,4 +1,4 @@
-"""Toy truths: of stacks whose honesty is known, the attacks on the data find the copies and nothing else."""
+"""Toy truths: in stacks that are known to be honest or copied, the attacks find the copies and nothing else."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from tofgan_monai.attacks.copies import copies
-from tofgan_monai.attacks.on_pairs import Searches, data_attacks, search
+from tofgan_monai.attacks.on_pairs import ATTACKS, match_table, pair_scores
 from tofgan_monai.attacks.risk import assess, member_only
-from tofgan_monai.audit.assessment import line
+from tofgan_monai.attacks.similarity import search
+from tofgan_monai.audit.assessment import attack_entry
 from tofgan_monai.audit.cohorts import Cohort, Cohorts
 from tofgan_monai.audit.verdict import MIN_PAIRS, verdicts
 from tofgan_monai.metrics.stacks.frechet import feature_stats, frechet_distance
 from tofgan_monai.pairs.stack import normalise_patch
 
-DATA_ATTACKS = list(data_attacks())
 N_PATIENTS, N_PATCHES = 40, 3
 MANY = 160  # patients of the control whose interval must be narrow
-CONFIDENCE = 1 - 0.05 / len(DATA_ATTACKS)
-SIMILARITY = [name for name in DATA_ATTACKS if "image" in name or "label" in name]
+CONFIDENCE = 1 - 0.05 / len(ATTACKS)
+SIMILARITY = [name for name in ATTACKS if "image" in name or "label" in name]
 
 
 def patient(seed: int) -> np.ndarray:
@@ -71,67 +71,59 @@ def stack(kind: str) -> np.ndarray:
     return STACKS[kind]()
 
 
-@cache
-def queries() -> np.ndarray:
-    return np.concatenate([cohort(0), cohort(100)])  # members, non-members
-
-
 def of_patients(first: int, n: int) -> Cohort:
     return Cohort(cohort(first, n), np.repeat(np.arange(n), N_PATCHES), "simulated", "")
 
 
 COHORTS = Cohorts(of_patients(0, N_PATIENTS), of_patients(100, N_PATIENTS), of_patients(200, 20))
-PATIENTS = np.repeat(np.arange(2 * N_PATIENTS), N_PATCHES)
-IS_MEMBER = PATIENTS < N_PATIENTS
-SEARCHES = Searches()
+PATIENTS, IS_MEMBER = COHORTS.patients, COHORTS.is_member
 
 
 @cache
-def scores(attack: str, kind: str) -> np.ndarray:
-    return data_attacks(SEARCHES)[attack](queries(), stack(kind), cohort(200, 20))
+def scores(kind: str) -> dict[str, np.ndarray]:
+    return pair_scores(match_table(COHORTS.queries, stack(kind), COHORTS.references.pairs))
 
 
 @pytest.mark.parametrize(
     ("kind", "attack"),
-    [(kind, attack) for kind in ("exact", "noisy") for attack in DATA_ATTACKS]
-    + [("moved", name) for name in SIMILARITY],
+    [(kind, attack) for kind in ("exact", "noisy") for attack in ATTACKS] + [("moved", name) for name in SIMILARITY],
 )
 def test_copies_are_caught(kind: str, attack: str) -> None:
-    found = assess(scores(attack, kind), PATIENTS, IS_MEMBER, confidence=CONFIDENCE, n_resamples=1000)
+    found = assess(scores(kind)[attack], PATIENTS, IS_MEMBER, confidence=CONFIDENCE, n_resamples=1000)
     assert found["patient"].auc.low > 0.5 and found["patch"].auc.low > 0.5
     assert attack not in SIMILARITY or found["patient"].epsilon > 1
 
 
-@pytest.mark.parametrize("attack", DATA_ATTACKS)
+@pytest.mark.parametrize("attack", ATTACKS)
 def test_honest_draws_pass(attack: str) -> None:
-    found = assess(scores(attack, "honest"), PATIENTS, IS_MEMBER, confidence=CONFIDENCE, n_resamples=1000)
+    found = assess(scores("honest")[attack], PATIENTS, IS_MEMBER, confidence=CONFIDENCE, n_resamples=1000)
     for risk in found.values():
         assert risk.auc.low < 0.5 < risk.auc.high
         assert risk.epsilon == 0
 
 
 @pytest.mark.parametrize("kind", ["noisy", "honest"])
-@pytest.mark.parametrize("attack", DATA_ATTACKS)
+@pytest.mark.parametrize("attack", ATTACKS)
 def test_among_members_there_is_nothing_to_find(attack: str, kind: str) -> None:
-    auc = member_only(scores(attack, kind), PATIENTS, IS_MEMBER)["patch"].auc
+    auc = member_only(scores(kind)[attack], PATIENTS, IS_MEMBER)["patch"].auc
     assert auc.low < 0.5 < auc.high
 
 
 @cache
-def scores_of_many(attack: str) -> np.ndarray:
-    return data_attacks(SEARCHES)[attack](cohort(2000, MANY + 1), stack("honest"), cohort(200, 20))
+def scores_of_many() -> dict[str, np.ndarray]:
+    return pair_scores(match_table(cohort(2000, MANY + 1), stack("honest"), COHORTS.references.pairs))
 
 
-@pytest.mark.parametrize("attack", DATA_ATTACKS)
+@pytest.mark.parametrize("attack", ATTACKS)
 def test_of_many_members_the_control_says_so_within_fifteen_hundredths(attack: str) -> None:
     patients = np.repeat(np.arange(MANY + 1), N_PATCHES)
-    auc = member_only(scores_of_many(attack), patients, patients < MANY)["patch"].auc
+    auc = member_only(scores_of_many()[attack], patients, patients < MANY)["patch"].auc
     assert auc.low < 0.5 < auc.high  # by patch, over patients
     assert max(0.5 - auc.low, auc.high - 0.5) <= 0.15
 
 
 def test_the_frechet_distance_ranks_copies_best() -> None:
-    # Which is why it cannot stand alone: by it the stack to release would be the one that is a copy.
+    # So it cannot stand alone: by it the best stack to release would be a copy.
     def features(pairs: np.ndarray) -> np.ndarray:
         return pairs[:, 0].reshape(-1, 6, 16, 6, 16).mean(axis=(2, 4)).reshape(len(pairs), 36)
 
@@ -143,11 +135,7 @@ def test_the_frechet_distance_ranks_copies_best() -> None:
 
 @cache
 def copies_in(kind: str) -> dict[str, Any]:
-    to_members, to_others = (
-        {channel: search(stack(kind), reals, channel) for channel in ("image", "label")}
-        for reals in (cohort(0), cohort(100))
-    )
-    return copies(to_members, to_others, (PATIENTS[IS_MEMBER],) * 2)
+    return copies(*(search(stack(kind), reals) for reals in (cohort(0), cohort(100))), (PATIENTS[IS_MEMBER],) * 2)
 
 
 @pytest.mark.parametrize("kind", ["exact", "noisy", "moved"])
@@ -171,19 +159,18 @@ def test_three_copies_in_a_stack_are_found_though_they_raise_no_count() -> None:
 
 
 @cache
-def strangers(attack: str) -> np.ndarray:
-    there, here = (half.pairs for half in COHORTS.references.halves())
-    return data_attacks(SEARCHES)[attack](queries(), there, here)
+def strangers() -> dict[str, np.ndarray]:
+    return pair_scores(match_table(COHORTS.queries, *(half.pairs for half in COHORTS.references.halves())))
 
 
 def verdict(kind: str, found: dict[str, Any]) -> dict[str, Any]:
-    """On releasing the stack, in which these copies were found; the planted ones and the canary are caught."""
+    """The verdict on releasing the stack, in which these copies were found; the controls have found their patients."""
     audit = {
         "target": {"stack": {"n": MIN_PAIRS}},  # said to be as many as the rule asks for
         "training_checked": True,
         "cohorts": COHORTS.described,
-        "attacks": [line(name, "data", scores(name, kind), COHORTS, strangers(name)) for name in DATA_ATTACKS],
-        "planted": {"attacks": {name: {"caught": True} for name in DATA_ATTACKS}},
+        "attacks": [attack_entry(name, "data", scores(kind)[name], COHORTS, strangers()[name]) for name in ATTACKS],
+        "planted": {"attacks": {name: {"caught": True} for name in ATTACKS}},
         "canary": {"times": 50, "repeats": [{"above_all": True, "of": N_PATIENTS + 1}] * 2},
         "copies": found,
     }

@@ -1,4 +1,4 @@
-"""A small audit by hand, in which nothing was found, for the tests of the rule and of the gate."""
+"""A small audit in which nothing was found, written by hand for the tests of the rule and of the gate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The private curve's table and pictures, from points as `scripts/measure_privacy.py` leaves them."""
+"""Table and pictures of the private curve, from points as `scripts/measure_privacy.py` writes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 @pytest.fixture
 def measured(tmp_path, write_pairs):
-    """Two seeds of one training, and the real pairs."""
+    """A folder with two seeds of one training, and the real pairs."""
     rng = np.random.default_rng(0)
     private = {"pairs": "private", "unit": "patch", "start": "public", "epsilon": 7.4}
     write_pairs(tmp_path / "real.npy")

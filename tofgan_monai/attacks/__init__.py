@@ -1,1 +1,1 @@
-"""What an attacker learns about patients from pairs or from networks."""
+"""Membership inference attacks on released pairs and networks, their figures, and the search for copies."""

@@ -1,8 +1,8 @@
-"""Copies in a whole stack: which synthetic pairs are close to a member, and closer than to people who cannot be copied.
+"""Copy search: which synthetic pairs are closer to a training patient's pair than to pairs that cannot be copied.
 
-Distances to the closest record prove nothing alone: stacks that pass them leak to membership attacks, and honest ones
-fail them (Yao et al. 2025, The DCR Delusion, arXiv:2505.01524). Each figure here hence stands beside the same one for
-non-members, and none of them says that a stack is safe.
+Distances to the closest record prove nothing alone: stacks that pass them leak to membership inference attacks, and
+honest stacks fail them (Yao et al. 2025, The DCR Delusion, arXiv:2505.01524). So each figure here stands beside the
+same figure for held-out patients (non-members), and no figure says that a stack is safe.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import ndimage, stats
 
 from tofgan_monai.attacks.similarity import FLIPS, Matches
 from tofgan_monai.errors import InputError
@@ -21,19 +21,19 @@ CAVEAT = (
     "Distances to the closest record prove nothing alone (arXiv:2505.01524): few near-copies do not make a stack safe."
 )
 RATE = 0.001
-Patients = tuple[np.ndarray, np.ndarray]  # of each pair, members' and non-members'
+Patients = tuple[np.ndarray, np.ndarray]  # the patient index of each pair of the members and of the non-members
 
 
 @dataclass(frozen=True, eq=False)
 class NearCopies:
-    """Synthetic pairs that are as similar to a member as hardly any is to a non-member, in one channel.
+    """Synthetic pairs that are more similar to a member than almost any synthetic pair is to a non-member.
 
     Attributes:
-        threshold: a near-copy's similarity lies above it.
+        threshold: the similarity that a near-copy exceeds.
         synthetic: (n_near_copies,) indices into the stack, the most similar first.
-        n_expected: how many would lie above it if members were like non-members.
-        p: of so many members or more with a near-copy by chance. Each patient counts once, by the most similar
-            synthetic pair: one plain patch is like many of them, and says no more than one.
+        n_expected: the number of near-copies if members were like non-members.
+        p: the probability that at least as many members have a near-copy by chance. Each patient counts once, by the
+            most similar synthetic pair, because one plain patch resembles many synthetic pairs.
     """
 
     threshold: float
@@ -43,16 +43,19 @@ class NearCopies:
 
 
 def near_copies(to_members: Matches, to_non_members: Matches, patients: Patients, *, rate: float = RATE) -> NearCopies:
-    """Near-copies by a threshold from non-members: the similarity to them that a share `rate` of the stack reaches.
+    """The synthetic pairs more similar to a member than all but a share `rate` of the stack are to any non-member.
 
     Args:
-        to_members: of the stack in the members' pairs.
-        to_non_members: of the stack in the non-members' pairs.
-        patients: whose each pair of the members and of the non-members is.
-        rate: of synthetic pairs, at least one pair.
+        to_members: matches of the stack in the members' pairs.
+        to_non_members: matches of the same stack in the non-members' pairs.
+        patients: patient index of each pair of the members and of the non-members.
+        rate: share of the synthetic pairs; at least one pair.
 
-    Source of p: of patients who are all alike the number of members above the k-th non-member is negative binomial,
-        which is a binomial test of those among that many and k - 1 more.
+    Raises:
+        InputError: the two searches were made with different stacks.
+
+    Source of p: if members and non-members are alike, the number of members above the k-th non-member follows a
+        negative binomial distribution. It equals a binomial test of these members among themselves and k - 1 others.
     """
     ours, others = to_members.similarity[:, 0], to_non_members.similarity[:, 0]
     if len(ours) != len(others):
@@ -66,25 +69,26 @@ def near_copies(to_members: Matches, to_non_members: Matches, patients: Patients
 
 
 def _closest_of(matches: Matches, patients: np.ndarray) -> np.ndarray:
-    """The similarity of the most similar synthetic pair of each patient whom any is most like."""
-    order = np.argsort(-matches.similarity[:, 0], kind="stable")
-    _, first = np.unique(patients[matches.item[order, 0]], return_index=True)
-    return matches.similarity[order[first], 0]
+    """The highest similarity of each patient to whom at least one synthetic pair is most similar."""
+    found = patients[matches.item[:, 0]]
+    return np.asarray(ndimage.maximum(matches.similarity[:, 0], found, np.unique(found)))
 
 
 def _by_chance(ours: np.ndarray, others: np.ndarray, k: int, patients: Patients) -> float:
+    """The p of `NearCopies`; members' share is that of pairs or of patients, whichever is larger."""
     k = min(k, len(others))
     n_above = int((ours > np.sort(others)[-k]).sum())
-    groups = (tuple(map(len, patients)), tuple(len(np.unique(of)) for of in patients))  # more pairs are closer, too
+    groups = (tuple(map(len, patients)), tuple(len(np.unique(of)) for of in patients))
     share = max(members / (members + non_members) for members, non_members in groups)
     return float(stats.binom.sf(n_above - 1, n_above + k - 1, share))
 
 
 def copied(to_members: Mapping[str, Matches], to_non_members: Mapping[str, Matches]) -> np.ndarray:
-    """Indices of synthetic pairs that copy one training pair, in every channel.
+    """Indices of the synthetic pairs that copy one training pair in every channel.
 
-    In each of them they are less than half as far from it as any synthetic pair is from any non-member's, where a
-    distance is 1 - similarity: of a few copies no count tells, and of what is honest next to nothing is so close twice.
+    A copy is less than half as far from its training pair as any synthetic pair is from any non-member's pair, where
+    distance is 1 - similarity. A few copies do not show in the number of near-copies, and an honest pair is hardly
+    ever so close in both channels.
     """
     items = np.stack([matches.item[:, 0] for matches in to_members.values()])
     near = [
@@ -102,19 +106,19 @@ def copies(
     rate: float = RATE,
     n_closest: int = 12,
 ) -> dict[str, Any]:
-    """What the copy search of a whole stack found, as plain numbers for JSON.
+    """The results of the copy search of a whole stack, as plain numbers for JSON.
 
     Args:
-        to_members: by channel ("image", "label"), of the stack in the members' pairs, k >= 2.
-        to_non_members: likewise in the non-members' pairs.
-        patients: whose each pair of the members and of the non-members is.
+        to_members: matches of the stack in the members' pairs by channel ("image", "label"), k >= 2.
+        to_non_members: matches of the stack in the non-members' pairs, likewise.
+        patients: patient index of each pair of the members and of the non-members.
         rate: see `near_copies`.
-        n_closest: how many pairs of each channel to list.
+        n_closest: number of pairs to list for each channel.
 
     Returns:
         `threshold` (by channel), `n_copies` (see `copied`), `n_near_copies`, `n_expected`, `p` (corrected for the
-        channels), `near_copies` (indices into the stack, of any channel, copies among them), `nndr` (by channel),
-        `closest` (the most similar pairs) and `caveat`.
+        number of channels), `near_copies` (indices into the stack over all channels, copies included), `nndr` (by
+        channel), `closest` (the most similar pairs) and `caveat`.
     """
     found = {
         channel: near_copies(matches, to_non_members[channel], patients, rate=rate)
@@ -138,37 +142,38 @@ def copies(
 
 
 def nndr(matches: Matches) -> dict[str, float]:
-    """Nearest-neighbour distance ratio, 1 - similarity of the best match over that of the second: median, 5% quantile.
+    """Median and 5% quantile of the nearest-neighbour distance ratio, where distance is 1 - similarity.
 
-    Near 0 a synthetic pair is much closer to one real pair than to any other; beside it belongs that of non-members.
-    Overlapping patches of one patient raise it. It is 1 where both distances are 0.
+    The ratio is the distance to the best match over the distance to the second best; it is 1 where both are 0. Near 0 a
+    synthetic pair is much closer to one real pair than to any other. Overlapping patches of one patient raise it.
+    Compare it with the ratio for non-members.
 
     Raises:
-        InputError: matches of one patch a query.
+        InputError: the matches hold one patch for each query.
     """
     if matches.similarity.shape[1] < 2:
-        raise InputError("one match a synthetic pair; a distance ratio needs the two nearest (k=2)")
+        raise InputError("one match for each synthetic pair; a distance ratio needs the two nearest (k=2)")
     first, second = np.maximum(1 - matches.similarity[:, :2].astype(float), 0).T
     ratio = np.divide(first, second, out=np.ones_like(first), where=second > 0)
     return {"median": float(np.median(ratio)), "q05": float(np.quantile(ratio, 0.05))}
 
 
 def authenticity_pct(to_members: Matches, among_members: Matches) -> float:
-    """Percentage of synthetic pairs that are farther from the nearest member's pair than it is from another patient's.
+    """Percentage of synthetic pairs farther from the nearest member's pair than that pair is from other patients'.
 
     Args:
-        to_members: of the stack in the members' pairs.
-        among_members: of the members' pairs in themselves, each without its own patient's, whose patches overlap:
-            `nearest(pairs, pairs, patients=(patients, patients))`.
+        to_members: matches of the stack in the members' pairs.
+        among_members: matches of the members' pairs among themselves, without the pairs of the same patient, which
+            overlap: `nearest(pairs, pairs, patients=(patients, patients))`.
 
-    Source: Alaa et al. 2022, arXiv:2102.08921, section 3 (AuthPct), there with the nearest other real sample.
+    Source: Alaa et al. 2022, arXiv:2102.08921, section 3 (AuthPct), which takes the nearest other real sample.
     """
     own = among_members.similarity[to_members.item[:, 0], 0]
     return float(100 * (to_members.similarity[:, 0] < own).mean())
 
 
 def _closest(matches: Matches, channel: str, n: int) -> list[dict[str, Any]]:
-    order = np.argsort(-matches.similarity[:, 0], kind="stable")[:n]
+    """The n synthetic pairs that are most similar to a member's pair."""
     return [
         {
             "synthetic": int(i),
@@ -178,5 +183,5 @@ def _closest(matches: Matches, channel: str, n: int) -> list[dict[str, Any]]:
             "shift": matches.shift[i, 0].tolist(),
             "flip": list(FLIPS)[matches.flip[i, 0]],
         }
-        for i in order
+        for i in np.argsort(-matches.similarity[:, 0], kind="stable")[:n]
     ]

@@ -1,13 +1,15 @@
-"""Attacks with nothing but the released pairs: were this patient's pairs among those the generator was trained on?
+"""Membership inference attacks that need only the released pairs.
 
-Each takes queries, the stack that was released and references (pairs of patients who are neither members nor
-non-members), numpy (n, 2, 96, 96) each, memory maps too, and gives each query a score (n,), higher = more like a
-member. Two search by similarity, for images and for label maps, and two compare densities of whole pairs.
+Each attack gives a score (n,) to each query pair: was this pair among those that the generator was trained on? A higher
+score means more like a training patient's (member's) pair. All attacks read one table, which `match_table` makes of the
+queries, the released stack and the pairs of reference patients, who are neither members nor non-members. Four attacks
+read the table's similarities of images and label maps; two compare densities of whole pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,112 +18,123 @@ from scipy.spatial.distance import cdist
 from scipy.stats import gaussian_kde
 from torch.nn.functional import avg_pool2d
 
-from tofgan_monai.attacks.similarity import CHANNELS, Matches, nearest
+from tofgan_monai.attacks.similarity import CHANNELS, Matches, search
 from tofgan_monai.errors import InputError
 
-Attack = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-Search = Callable[[np.ndarray, np.ndarray, str], Matches]
-
-N_COMPONENTS = 12  # of a pair, for densities
-MIN_PAIRS = 2 * N_COMPONENTS + 2  # of a stack whose density is estimated
-JITTER = 3e-5  # beside the deviation of 1 of each component: too little to change an ordinary density
-COARSE = 8  # pixels a side, of one pixel of a pair whose components are taken
+N_COMPONENTS = 12  # principal components of a pair
+MIN_PAIRS = 2 * N_COMPONENTS + 2  # the fewest pairs whose density can be estimated
+JITTER = 3e-5  # noise on components of standard deviation 1: too little to change an ordinary density
+COARSE = 8  # the principal components are those of pairs averaged over COARSE x COARSE pixels
+Scores = dict[str, np.ndarray]  # by the name of the attack, (n,) each
 
 
-class Searches:
-    """Callable (queries, stack, channel) -> Matches that searches the same two arrays only once a channel.
+@dataclass(frozen=True, eq=False)
+class MatchTable:
+    """Everything that the attacks on released pairs read about n queries.
 
-    Arrays are the same if they are one object: give every attack the very queries, stack and references.
+    Attributes:
+        in_stack: the queries' matches in the released stack, by channel ("image", "label").
+        in_references: the queries' matches in the reference patients' pairs, by channel.
+        queries: principal components of the queries, (n, 12), see `components`.
+        stack: principal components of the released stack.
+        references: principal components of the reference patients' pairs.
     """
 
-    def __init__(self) -> None:
-        self._done: list[tuple[np.ndarray, np.ndarray, str, Matches]] = []
+    in_stack: dict[str, Matches]
+    in_references: dict[str, Matches]
+    queries: np.ndarray
+    stack: np.ndarray
+    references: np.ndarray
 
-    def __call__(self, queries: np.ndarray, stack: np.ndarray, channel: str) -> Matches:
-        """The matches, made or remembered."""
-        for searched, within, which, matches in self._done:
-            if searched is queries and within is stack and which == channel:
-                return matches
-        matches = search(queries, stack, channel)
-        self._done.append((queries, stack, channel, matches))
-        return matches
-
-
-def search(queries: np.ndarray, stack: np.ndarray, channel: str) -> Matches:
-    """The matches of pairs in a stack of pairs, of one channel: "image" or "label"."""
-    which = CHANNELS[channel]
-    return nearest(queries[:, which], stack[:, which], channel=channel)
+    def of(self, rows: np.ndarray) -> MatchTable:
+        """The table of some of the queries, by their indices."""
+        in_stack, in_references = (
+            {channel: found.of(rows) for channel, found in matches.items()}
+            for matches in (self.in_stack, self.in_references)
+        )
+        return replace(self, in_stack=in_stack, in_references=in_references, queries=self.queries[rows])
 
 
-def nearest_neighbour(
-    queries: np.ndarray, stack: np.ndarray, references: np.ndarray, *, channel: str, search: Search = search
-) -> np.ndarray:
-    """The similarity of each query to the most similar pair of the stack; `references` have no part in it.
+def match_table(queries: np.ndarray, stack: np.ndarray, references: np.ndarray) -> MatchTable:
+    """The table of matches of queries in a released stack and in reference patients' pairs, (n, 2, 96, 96) each.
+
+    Raises:
+        InputError: the stack or the references hold fewer than 26 pairs.
+    """
+    projected = components(queries, stack, references)
+    return MatchTable(search(queries, stack), search(queries, references), *projected)
+
+
+def nearest_neighbour(table: MatchTable, *, channel: str) -> np.ndarray:
+    """Scores (n,): the similarity of each query to the most similar pair of the released stack.
 
     Source: Chen et al. 2020, arXiv:1909.03935, section 4.2 (full black-box), with `similarity.nearest` as the distance.
     """
-    return search(queries, stack, channel).similarity[:, 0]
+    return table.in_stack[channel].similarity[:, 0]
 
 
-def gan_leaks(
-    queries: np.ndarray, stack: np.ndarray, references: np.ndarray, *, channel: str, search: Search = search
-) -> np.ndarray:
-    """How much more similar a query is to the stack's most similar pair than to that of the references.
+def gan_leaks(table: MatchTable, *, channel: str) -> np.ndarray:
+    """Scores (n,): the similarity to the stack's most similar pair minus that to the references' most similar pair.
 
-    What is easy to come near to is near to the references too. The paper calibrates with a generator trained on
-    references; here they stand for themselves, which needs no second training.
+    A query that is easy to resemble resembles the references, too. The paper calibrates with a generator that is
+    trained on references; here the references themselves serve, which saves a second training.
 
     Source: Chen et al. 2020, arXiv:1909.03935, section 4.5, eq. 12.
     """
-    in_stack, in_references = (search(queries, pairs, channel) for pairs in (stack, references))
-    return in_stack.similarity[:, 0] - in_references.similarity[:, 0]
+    return table.in_stack[channel].similarity[:, 0] - table.in_references[channel].similarity[:, 0]
 
 
-def monte_carlo(queries: np.ndarray, stack: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """How many synthetic pairs lie around a query, closer ones counting more: mean of log(radius / distance) within it.
+def monte_carlo(table: MatchTable) -> np.ndarray:
+    """Scores (n,): how many synthetic pairs lie near a query, as the mean of log(radius / distance) within a radius.
 
-    The radius is the median of the queries' distances to their nearest synthetic pair. Distances are Euclidean in
-    components of coarse pairs, see `components`.
+    The radius is the median over queries of the distance to the nearest synthetic pair. Distances are Euclidean between
+    principal components.
 
     Source: Hilprecht et al. 2019, doi:10.2478/popets-2019-0067, eqs. 6 and 7, the median heuristic.
     """
-    of_queries, of_stack, _ = components(queries, stack, references)
-    distances = cdist(of_queries, of_stack)
+    distances = cdist(table.queries, table.stack)
     radius = np.median(distances.min(axis=1))
-    closest = max(1e-6 * float(distances.max()), np.finfo(float).tiny)  # an exact copy counts much, not infinitely
+    closest = max(1e-6 * float(distances.max()), np.finfo(float).tiny)  # an exact copy counts much, but not infinitely
     within = np.maximum(distances, closest) < radius
     return np.where(within, np.log(max(radius, closest) / np.maximum(distances, closest)), 0).mean(axis=1)
 
 
-def density_ratio(queries: np.ndarray, stack: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """The logarithm of the synthetic pairs' density at a query, less that of the references'.
+def density_ratio(table: MatchTable) -> np.ndarray:
+    """Scores (n,): log density of the synthetic pairs at a query minus log density of the references there.
 
-    Both are kernel estimates with Scott's bandwidth in components of coarse pairs, see `components`; the paper also
-    fits flows (BNAF), which need a training for each stack.
+    Both are kernel density estimates of principal components with Scott's bandwidth. The paper also fits flows (BNAF),
+    which need a training for each stack.
 
     Source: van Breugel et al. 2023, arXiv:2302.12580 (DOMIAS), eq. 2.
     """
-    of_queries, of_stack, of_references = components(queries, stack, references)
-    return _log_density(of_queries, of_stack) - _log_density(of_queries, of_references)
+    return _log_density(table.queries, table.stack) - _log_density(table.queries, table.references)
 
 
-def _log_density(at: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """By scipy's estimate, (n,). Noise gives a covariance with an inverse to a collapsed stack, too."""
-    noise = JITTER * np.random.default_rng(0).standard_normal(rows.shape)
-    return gaussian_kde((rows + noise).T).logpdf(at.T)
+ATTACKS: dict[str, Callable[[MatchTable], np.ndarray]] = {
+    **{f"nearest {channel}": partial(nearest_neighbour, channel=channel) for channel in CHANNELS},
+    **{f"GAN-Leaks {channel}": partial(gan_leaks, channel=channel) for channel in CHANNELS},
+    "Monte Carlo": monte_carlo,
+    "density ratio": density_ratio,
+}
+
+
+def pair_scores(table: MatchTable) -> Scores:
+    """The scores (n,) that each attack on released pairs gives the queries of a table, by the attack's name."""
+    return {name: attack(table) for name, attack in ATTACKS.items()}
 
 
 def components(queries: np.ndarray, stack: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The principal components (n, 12) of all three, of unit variance, fitted to the stack and the references.
+    """The principal components (n, 12) of queries, stack and references, fitted to the stack and the references.
 
-    Pairs are averaged over 8 x 8 pixels first, each image and label map of zero mean and unit variance over the pixels.
+    Over stack and references together each component has zero mean and unit variance. Pairs are averaged over 8 x 8
+    pixels first, and each image and label map is brought to zero mean and unit variance.
 
     Raises:
-        InputError: fewer than 26 pairs in the stack or in the references.
+        InputError: the stack or the references hold fewer than 26 pairs.
     """
     few = [name for name, pairs in (("stack", stack), ("references", references)) if len(pairs) < MIN_PAIRS]
     if few:
-        raise InputError(f"fewer than {MIN_PAIRS} pairs in the {' and in the '.join(few)}; give more")
+        raise InputError(f"fewer than {MIN_PAIRS} pairs in the {' and in the '.join(few)}; give more pairs")
     coarse = [_coarse(pairs) for pairs in (queries, stack, references)]
     fitted = np.concatenate(coarse[1:])
     mean = fitted.mean(axis=0)
@@ -130,8 +143,14 @@ def components(queries: np.ndarray, stack: np.ndarray, references: np.ndarray) -
     return tuple((rows - mean) @ axes[:N_COMPONENTS].T / np.maximum(scale, 1e-9) for rows in coarse)
 
 
+def _log_density(at: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Log density (n,) of rows by scipy's estimate; a little noise makes a collapsed stack's covariance invertible."""
+    noise = JITTER * np.random.default_rng(0).standard_normal(rows.shape)
+    return gaussian_kde((rows + noise).T).logpdf(at.T)
+
+
 def _coarse(pairs: np.ndarray) -> np.ndarray:
-    """(n, 288): image and label map of each pair, each of zero mean and unit variance where it is not flat."""
+    """Averaged pairs (n, 288); each image and label map has zero mean, and unit variance unless it is flat."""
     rows = []
     for start in range(0, len(pairs), 1024):
         block = torch.from_numpy(np.asarray(pairs[start : start + 1024], dtype=np.float32))
@@ -139,11 +158,3 @@ def _coarse(pairs: np.ndarray) -> np.ndarray:
         spread, mean = torch.std_mean(pooled, dim=2, keepdim=True)
         rows.append(((pooled - mean) / spread.clamp_min(1e-2)).flatten(1).double().numpy())
     return np.concatenate(rows)
-
-
-def data_attacks(search: Search = search) -> dict[str, Attack]:
-    """The attacks by name, their searches made by `search`: a `Searches()` makes each once for all of them."""
-    found: dict[str, Attack] = {}
-    for name, attack in (("nearest {}", nearest_neighbour), ("GAN-Leaks {}", gan_leaks)):
-        found |= {name.format(channel): partial(attack, channel=channel, search=search) for channel in CHANNELS}
-    return found | {"Monte Carlo": monte_carlo, "density ratio": density_ratio}

@@ -1,8 +1,9 @@
-"""How many patients an audit needs: which AUC so many could show, and how many a given AUC takes."""
+"""Power of an audit: the smallest attack AUC that a number of patients can show, and the patients an AUC needs."""
 
 from __future__ import annotations
 
 import math
+from itertools import count
 
 from scipy import optimize, stats
 
@@ -10,9 +11,9 @@ from tofgan_monai.errors import InputError
 
 
 def detectable_auc(n_members: int, n_non_members: int, *, power: float = 0.8, n_intervals: int = 1) -> float:
-    """The smallest AUC over patients whose interval lies above 0.5 with this power; 1 where no AUC would.
+    """The smallest AUC over patients whose interval lies above 0.5 with this power; 1 if no AUC suffices.
 
-    The interval is two-sided, at 95% corrected by Bonferroni for the number of intervals that are judged together.
+    The interval is two-sided at 95%, corrected by Bonferroni for the number of intervals that are judged together.
 
     Source: Hanley and McNeil 1982, Radiology 143(1), 29-36: the variance of the AUC, here also at an AUC of 0.5.
     """
@@ -26,17 +27,14 @@ def detectable_auc(n_members: int, n_non_members: int, *, power: float = 0.8, n_
 
 
 def required_patients(auc: float, *, power: float = 0.8, n_intervals: int = 1) -> int:
-    """How many members, and as many non-members, an AUC over patients needs for `detectable_auc` to reach it.
+    """The number of members, with as many non-members, for which `detectable_auc` is at most this AUC.
 
     Raises:
-        InputError: an AUC that is not above 0.5 and below 1.
+        InputError: the AUC is not between 0.5 and 1.
     """
     if not 0.5 < auc < 1:
-        raise InputError(f"auc of {auc}; between 0.5 and 1 is needed")
-    n = 2
-    while detectable_auc(n, n, power=power, n_intervals=n_intervals) > auc:
-        n += 1
-    return n
+        raise InputError(f"auc of {auc}; give an AUC between 0.5 and 1")
+    return next(n for n in count(2) if detectable_auc(n, n, power=power, n_intervals=n_intervals) <= auc)
 
 
 def _standard_error(auc: float, n_members: int, n_non_members: int) -> float:

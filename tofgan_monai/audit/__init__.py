@@ -1,4 +1,4 @@
-"""The audit: how good a stack of synthetic pairs is, and what it, its generator or a segmentation network give away."""
+"""The audit of what a stack of synthetic pairs, its generator or a segmentation network gives away about patients."""
 
 from tofgan_monai.audit.run import audit
 

@@ -1,4 +1,4 @@
-"""Attacks run with their controls, and laid down as an audit's lines."""
+"""The figures of an audit: attacks with their controls, and the copy search."""
 
 from __future__ import annotations
 
@@ -9,78 +9,78 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from tofgan_monai.attacks.on_gan import critic_score, latent_recovery
-from tofgan_monai.attacks.on_pairs import Search, Searches, data_attacks
+from tofgan_monai.attacks.copies import authenticity_pct, copies
+from tofgan_monai.attacks.on_gan import latent_recovery
+from tofgan_monai.attacks.on_pairs import Scores, pair_scores
 from tofgan_monai.attacks.on_segmentation import confidence_score, lira_score, loss_score
 from tofgan_monai.attacks.risk import assess, excess, member_only, roc
 from tofgan_monai.audit.cohorts import Cohorts
+from tofgan_monai.audit.neighbours import Neighbours
 from tofgan_monai.audit.parts import Parts
-from tofgan_monai.gan.networks import Critic, Generator
+from tofgan_monai.gan.networks import Generator
 
-N_RECOVERED = 320  # patches, about, whose latents are looked for: each costs hundreds of steps of the generator
-Line = dict[str, Any]
-Scores = dict[str, np.ndarray]
+N_RECOVERED = 320  # patches, about, that latent recovery is run on; each costs hundreds of steps of the generator
+Attack = dict[str, Any]  # an attack's entry in audit.json
 
 
-def on_data(stack: np.ndarray, cohorts: Cohorts, parts: Parts, searches: Searches) -> list[Line]:
-    """The attacks on the data alone; their control has references' pairs in the stack's place.
+def on_data(neighbours: Neighbours, cohorts: Cohorts) -> list[Attack]:
+    """The attacks on the released pairs, with the same attacks on reference patients' pairs as a control.
 
-    Pairs of references cannot have learnt anything of members: what an attack finds in them is that members and
-    non-members differ.
+    A generator's training cannot have put anything about members into the reference patients' pairs. If an attack finds
+    something there, members and non-members differ.
     """
-    scores = parts.arrays(
-        "attacks on the data", lambda: data_scores(cohorts.queries, stack, cohorts.references.pairs, searches)
-    )
-    strangers, others = (half.pairs for half in cohorts.references.halves())
-    control = parts.arrays("control strangers", lambda: data_scores(cohorts.queries, strangers, others))
-    return [line(name, "data", scores[name], cohorts, control[name]) for name in scores]
+    control = pair_scores(neighbours.control)
+    return [
+        attack_entry(name, "data", scores, cohorts, control[name])
+        for name, scores in pair_scores(neighbours.audited).items()
+    ]
 
 
-def data_scores(queries: np.ndarray, stack: np.ndarray, references: np.ndarray, search: Search | None = None) -> Scores:
-    """What each attack on the data gives each query, (n,)."""
-    attacks = data_attacks(search or Searches())
-    return {name: attack(queries, stack, references) for name, attack in attacks.items()}
-
-
-def on_generator(generator: Generator, cohorts: Cohorts, parts: Parts) -> list[Line]:
-    """Latent recovery, of a few patches a patient."""
+def on_generator(generator: Generator, cohorts: Cohorts, parts: Parts) -> Attack:
+    """Latent recovery on a few patches of each patient."""
     few = cohorts.fewer(max(1, N_RECOVERED // len(np.unique(cohorts.patients))))
     scores = parts.arrays("latent recovery", lambda: {"scores": latent_recovery(generator, few.queries)})
-    return [line("latent recovery", "generator", scores["scores"], few)]
+    return attack_entry("latent recovery", "generator", scores["scores"], few)
 
 
-def on_critic(critic: Critic, cohorts: Cohorts) -> list[Line]:
-    """LOGAN, which shows why a critic must never leave."""
-    return [line("LOGAN", "critic", critic_score(critic, cohorts.queries), cohorts)]
-
-
-def on_segmentation(network: nn.Module, shadows: Sequence[nn.Module], cohorts: Cohorts, parts: Parts) -> list[Line]:
-    """Loss and confidence, with a shadow network as the control, and LiRA where there are two shadows or more."""
+def on_segmentation(network: nn.Module, shadows: Sequence[nn.Module], cohorts: Cohorts, parts: Parts) -> list[Attack]:
+    """The attacks on a segmentation network, with the same attacks on the first shadow model as a control."""
     queries = cohorts.queries
     scores = parts.arrays("attacks on the network", lambda: network_scores(network, shadows, queries))
-    control = parts.arrays("control strangers", lambda: network_scores(shadows[0], (), queries)) if shadows else {}
-    return [line(name, "network", scores[name], cohorts, control.get(name)) for name in scores]
+    control = parts.arrays("control", lambda: network_scores(shadows[0], (), queries)) if shadows else {}
+    return [attack_entry(name, "network", scores[name], cohorts, control.get(name)) for name in scores]
 
 
 def network_scores(network: nn.Module, shadows: Sequence[nn.Module], queries: np.ndarray) -> Scores:
-    """What each attack on a segmentation gives each query, (n,)."""
+    """The scores (n,) of loss and confidence, and of LiRA if there are two or more shadow models."""
     scores = {"loss": loss_score(network, queries), "confidence": confidence_score(network, queries)}
     return {**scores, "LiRA": lira_score(network, shadows, queries)} if len(shadows) > 1 else scores
 
 
-def line(name: str, release: str, scores: np.ndarray, cohorts: Cohorts, strangers: np.ndarray | None = None) -> Line:
-    """An attack as the audit tells it, from the scores (n,) of all queries and those of its control."""
+def attack_entry(
+    name: str, release: str, scores: np.ndarray, cohorts: Cohorts, control: np.ndarray | None = None
+) -> Attack:
+    """An attack's entry in audit.json, from the scores (n,) of all queries by the attack and by its control."""
     patients, is_member = cohorts.patients, cohorts.is_member
     return {
         "name": name,
         "release": release,
         **_plain(assess(scores, patients, is_member)),
         "member_only": _plain(member_only(scores, patients, is_member)),
-        "strangers": None if strangers is None else _plain(assess(strangers, patients, is_member)),
-        "excess": None if strangers is None else _plain(excess(scores, strangers, patients, is_member)),
+        "strangers": None if control is None else _plain(assess(control, patients, is_member)),
+        "excess": None if control is None else _plain(excess(scores, control, patients, is_member)),
         "roc": roc(scores, is_member),
     }
 
 
-def _plain(by_unit: dict[str, Any]) -> Line:
+def copy_search(neighbours: Neighbours, cohorts: Cohorts) -> dict[str, Any]:
+    """The results of `attacks.copies` with the authenticity, and the non-member's pair nearest to each closest pair."""
+    to_members, to_others = neighbours.stack_in_members, neighbours.stack_in_non_members
+    found = copies(to_members, to_others, (cohorts.members.patients, cohorts.non_members.patients))
+    for entry in found["closest"]:
+        entry["non_member"] = int(to_others[entry["channel"]].item[entry["synthetic"], 0])
+    return {**found, "authenticity_pct": authenticity_pct(to_members["image"], neighbours.among_members)}
+
+
+def _plain(by_unit: dict[str, Any]) -> Attack:
     return {unit: asdict(value) for unit, value in by_unit.items()}

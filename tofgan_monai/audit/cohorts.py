@@ -1,4 +1,4 @@
-"""Whose pairs an audit looks at: members, non-members and references, three stacks of other patients each."""
+"""The three cohorts of an audit: pairs of training patients (members), held-out patients (non-members), references."""
 
 from __future__ import annotations
 
@@ -18,14 +18,19 @@ from tofgan_monai.metrics.stacks.manifold import N_NEAREST
 from tofgan_monai.pairs.stack import PairDataset, open_stack, patients_of_pairs
 from tofgan_monai.volumes.kinds import kind_of
 
-MIN_QUERIES = N_NEAREST + 2  # pairs of members or non-members, whose manifold is measured
+MIN_QUERIES = N_NEAREST + 2  # the fewest pairs of members or of non-members whose manifold can be measured
 
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """Pairs (n, 2, 96, 96) in float16, whose each is, (n,) indices, and the digest of the whole stack.
+    """Pairs of one group of patients.
 
-    `volumes` are the digests of the images that the whole stack is from; none where its manifest does not tell all.
+    Attributes:
+        pairs: (n, 2, 96, 96) in float16.
+        patients: the patient index of each pair, (n,).
+        kind: of the data, "real" or "simulated".
+        digest: of the whole stack.
+        volumes: digests of the images of the whole stack; empty if its manifest does not name all of them.
     """
 
     pairs: np.ndarray
@@ -36,27 +41,27 @@ class Cohort:
 
     @property
     def n_patients(self) -> int:
-        """How many patients."""
+        """Number of patients."""
         return len(np.unique(self.patients))
 
     @property
     def described(self) -> dict[str, Any]:
-        """What the audit says of it."""
+        """The cohort's entry in audit.json."""
         return {"patients": self.n_patients, "pairs": len(self.pairs), "digest": self.digest, "kind": self.kind}
 
     def of(self, patients: Sequence[int] | np.ndarray) -> Cohort:
-        """The same of some of the patients."""
+        """The cohort with only these patients."""
         mine = np.isin(self.patients, patients)
         return replace(self, pairs=self.pairs[mine], patients=self.patients[mine])
 
     def halves(self, seed: int = 0) -> tuple[Cohort, Cohort]:
-        """Its patients, dealt at random into two."""
+        """Two cohorts, each with a random half of the patients."""
         patients = np.random.default_rng(seed).permutation(np.unique(self.patients))
         half = len(patients) // 2
         return self.of(patients[:half]), self.of(patients[half:])
 
     def fewer(self, pairs_per_patient: int, seed: int = 0) -> Cohort:
-        """At most so many pairs of each patient, drawn by the seed."""
+        """The cohort with at most this many random pairs of each patient."""
         order = np.random.default_rng(seed).permutation(len(self.patients))
         chosen = [order[self.patients[order] == patient][:pairs_per_patient] for patient in np.unique(self.patients)]
         kept = np.sort(np.concatenate(chosen))
@@ -65,29 +70,33 @@ class Cohort:
 
 @dataclass(frozen=True, eq=False)
 class Cohorts:
-    """The three, and the first two as one row of queries: patches (n, 2, 96, 96), patients and membership (n,)."""
+    """Members, non-members and references; members and non-members are also joined into queries."""
 
     members: Cohort
     non_members: Cohort
     references: Cohort
 
-    @cached_property  # one object: searches are told apart by it
+    @cached_property
     def queries(self) -> np.ndarray:
-        """Members' pairs, then non-members'."""
+        """The members' pairs followed by the non-members' pairs, (n, 2, 96, 96)."""
         return np.concatenate([self.members.pairs, self.non_members.pairs])
 
     @cached_property
     def patients(self) -> np.ndarray:
-        """Whose each query is; no number stands for two people."""
+        """The patient index of each query, (n,); members and non-members have different indices."""
         return np.concatenate([self.members.patients, self.non_members.patients + self.members.patients.max() + 1])
 
     @property
     def is_member(self) -> np.ndarray:
-        """Which queries are members'."""
+        """Which queries belong to members, (n,) booleans."""
         return np.arange(len(self.patients)) < len(self.members.pairs)
 
+    def with_held_out(self, patient: int) -> np.ndarray:
+        """Indices of the queries that belong to one member or to any non-member."""
+        return np.flatnonzero(~self.is_member | (self.patients == patient))
+
     def fewer(self, pairs_per_patient: int) -> Cohorts:
-        """The same with at most so many pairs a patient."""
+        """The cohorts with at most this many random pairs of each patient."""
         return Cohorts(*(cohort.fewer(pairs_per_patient) for cohort in self._all.values()))
 
     @property
@@ -96,12 +105,12 @@ class Cohorts:
 
     @property
     def volumes_compared(self) -> bool:
-        """Whether it is known that no volume is in two of them; else only that no pair is."""
+        """Whether the cohorts were compared by their volumes; False if a manifest does not name all of them."""
         return all(cohort.volumes for cohort in self._all.values())
 
     @property
     def described(self) -> dict[str, Any]:
-        """What the audit says of the three."""
+        """The cohorts' entry in audit.json."""
         return {name: cohort.described for name, cohort in self._all.items()}
 
 
@@ -112,14 +121,14 @@ def read_cohorts(
     *,
     pairs_per_patient: int,
 ) -> Cohorts:
-    """The three stacks, cut down to so many pairs a patient.
+    """The cohorts in three stacks, with at most `pairs_per_patient` pairs of each patient.
 
-    That they are of other patients is checked by the volumes' images, or by the pairs where a stack was made before
-    manifests told those. Neither sees two scans of one patient: their voxels differ.
+    Two stacks must not share patients. This is checked by the volumes' images, or by the pairs where a manifest does
+    not name the volumes. The check cannot recognise two scans of one patient, because their voxels differ.
 
     Raises:
-        InputError: a stack that cannot be read, does not tell its patients or has too few pairs for the attacks, or two
-            with a volume or a pair in common.
+        InputError: a stack cannot be read, does not name its patients or has too few pairs for the attacks; or two
+            stacks share a volume or a pair.
     """
     paths = {"members": Path(members), "non-members": Path(non_members), "references": Path(references)}
     read, problems = [], []
@@ -138,13 +147,13 @@ def read_cohorts(
 def _too_few(paths: Mapping[str, Path], read: Sequence[Cohort]) -> Iterator[str]:
     for (name, path), cohort in zip(paths.items(), read, strict=True):
         if len(cohort.pairs) < MIN_QUERIES:
-            yield f"{path}: {len(cohort.pairs)} pairs ({name}); give {MIN_QUERIES} or more"
+            yield f"{path}: {len(cohort.pairs)} pairs ({name}); give {MIN_QUERIES} pairs or more"
     *_, references = read
     fewest = min(len(half.pairs) for half in references.halves())
     if fewest < MIN_PAIRS:
         yield (
             f"{paths['references']}: {len(references.pairs)} pairs, {fewest} of them in one half of the patients; give "
-            f"{2 * MIN_PAIRS} or more, as many of each patient (--pairs-per-patient): a control halves them"
+            f"{2 * MIN_PAIRS} or more, equally many of each patient (--pairs-per-patient): a control halves the cohort"
         )
 
 
@@ -164,7 +173,7 @@ def _shared(paths: Mapping[str, Path], read: Sequence[Cohort]) -> Iterator[str]:
 def _read(path: Path, pairs_per_patient: int) -> Cohort:
     pairs, manifest = open_stack(path)
     if manifest.get("kind") == "synthetic":
-        raise InputError(f"{path}: holds synthetic pairs; give a stack of `tofgan extract`")
+        raise InputError(f"{path}: holds synthetic pairs; give a stack made by `tofgan extract`")
     kind = kind_of(manifest)
     voxels = [volume.get("voxels") for volume in manifest.get("volumes", ())]
     volumes = frozenset(voxels if all(voxels) else ())

@@ -1,10 +1,14 @@
-"""Positive controls: an audit that finds nothing is worth something only if it is known to be able to find."""
+"""Positive controls: an audit that finds nothing has a meaning only if its attacks are known to find something.
+
+One control puts copies of a member's pairs into the released stack (planted copies), the other repeats a patient in a
+training (canary). The attacks must then recognise that patient.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +16,38 @@ import numpy as np
 from torch import nn
 
 from tofgan_monai.attacks.canary import canary_rank
-from tofgan_monai.attacks.on_pairs import Searches, search
+from tofgan_monai.attacks.on_pairs import MatchTable, Scores, components, pair_scores
 from tofgan_monai.attacks.risk import assess
-from tofgan_monai.attacks.similarity import Matches, joined
-from tofgan_monai.audit.assessment import Scores, data_scores, network_scores
+from tofgan_monai.attacks.similarity import joined, search
+from tofgan_monai.audit.assessment import network_scores
 from tofgan_monai.audit.cohorts import Cohorts
-from tofgan_monai.audit.target import Target, bundle_network
-from tofgan_monai.audit.training import State, Training, n_steps, states
+from tofgan_monai.audit.target import StackTarget, Target, network_with
+from tofgan_monai.audit.training import Training, n_steps, states
 from tofgan_monai.errors import InputError
 from tofgan_monai.gan.generation import make_pairs, raw_labels
 from tofgan_monai.gan.label_threshold import choose_label_threshold
 from tofgan_monai.gan.networks import Generator
 from tofgan_monai.pairs.stack import PairDataset, open_stack
 from tofgan_monai.training.checkpoint import read_checkpoint
-from tofgan_monai.training.weights import fit_weights, weights_digest
 from tofgan_monai.training.recipe import pairs_digest
-from tofgan_monai.training.weights import fit_weights
+from tofgan_monai.training.weights import weights_digest
 
 Ranks = dict[str, dict[str, Any]]  # by attack: above_all, rank, of
-N_PLANTED, NOISE = 20, 0.1  # pairs; standard deviation of what is added to an image in [-1, 1]
-LONGER = 1.1  # times as many steps as the audited training are still as many
+N_PLANTED, NOISE = 20, 0.1  # number of planted pairs; standard deviation of the noise on their images in [-1, 1]
+LONGER = 1.1  # a canary's training may take this many times the steps of the audited one
 
 
-def planted(stack: np.ndarray, cohorts: Cohorts, searches: Searches, seed: int = 0) -> dict[str, Any]:
-    """Noisy copies of one member's pairs put into the stack: does each attack find that patient above every other?
+def planted(stack: np.ndarray, cohorts: Cohorts, table: MatchTable, seed: int = 0) -> dict[str, Any]:
+    """Whether each attack recognises a member after noisy copies of the member's pairs are put into the stack.
 
-    One whom it puts there without the copies, too, is not caught: it has not seen them.
+    Args:
+        stack: the released pairs.
+        cohorts: the member is drawn from them at random.
+        table: of the cohorts' queries in the stack and in the references.
+        seed: of the draw and of the noise.
+
+    Returns:
+        `n`, the number of copies, and `attacks`: for each the `auc` with the copies, and `caught`, see `recognised`.
     """
     rng = np.random.default_rng(seed)
     patient = int(rng.choice(np.unique(cohorts.members.patients)))
@@ -45,103 +55,84 @@ def planted(stack: np.ndarray, cohorts: Cohorts, searches: Searches, seed: int =
     copies = known[rng.permutation(len(known))[:N_PLANTED]].astype(np.float32)
     copies[:, 0] = np.clip(copies[:, 0] + NOISE * rng.standard_normal(copies[:, 0].shape), -1, 1)
     copies = copies.astype(np.float16)
-    with_copies = np.concatenate([stack, copies])
-    rows = _with_held_out(cohorts, patient)
-    queries = cohorts.queries[rows]
+    rows = cohorts.with_held_out(patient)
+    queries, before = cohorts.queries[rows], table.of(rows)
+    in_copies = search(queries, copies)
+    in_both = {name: joined(found, in_copies[name], len(stack)) for name, found in before.in_stack.items()}
+    projected = components(queries, np.concatenate([stack, copies]), cohorts.references.pairs)
+    after = MatchTable(in_both, before.in_references, *projected)
+    return {"n": len(copies), "attacks": recognised(pair_scores(before), pair_scores(after), cohorts, patient)}
 
-    def found(_: np.ndarray, within: np.ndarray, channel: str) -> Matches:
-        if within is not with_copies:
-            return _rows(searches(cohorts.queries, within, channel), rows)
-        return joined(
-            _rows(searches(cohorts.queries, stack, channel), rows), search(queries, copies, channel), len(stack)
-        )
 
-    before, after = (data_scores(queries, pairs, cohorts.references.pairs, found) for pairs in (stack, with_copies))
-    patients, is_member = cohorts.patients[rows], cohorts.is_member[rows]
+def recognised(before: Scores, after: Scores, cohorts: Cohorts, patient: int) -> dict[str, Any]:
+    """Each attack's AUC over patients with planted copies, and whether it `caught` the patient.
 
-    def is_first(scores: np.ndarray) -> bool:
-        return canary_rank(scores, patients, is_member, patient)["above_all"]
+    A patient is caught if the attack ranks the patient above all non-members with the copies and not without them. A
+    patient who already ranks first without the copies does not count.
 
-    lines = {
+    Args:
+        before: scores of the queries of the patient and of all non-members, without the copies.
+        after: the same with the copies.
+        cohorts: of these queries.
+        patient: index of the member.
+    """
+    rows = cohorts.with_held_out(patient)
+    ranks_before, ranks_after = (_ranks(scores, cohorts, patient) for scores in (before, after))
+    return {
         name: {
-            "auc": asdict(assess(scores, patients, is_member)["patient"].auc),
-            "caught": is_first(scores) and not is_first(before[name]),
+            "auc": asdict(assess(scores, cohorts.patients[rows], cohorts.is_member[rows])["patient"].auc),
+            "caught": ranks_after[name]["above_all"] and not ranks_before[name]["above_all"],
         }
         for name, scores in after.items()
     }
-    return {"n": len(copies), "attacks": lines}
 
 
-def _with_held_out(cohorts: Cohorts, patient: int) -> np.ndarray:
-    """Which queries are one member's or a non-member's."""
-    return np.flatnonzero(~cohorts.is_member | (cohorts.patients == patient))
+def _ranks(scores: Scores, cohorts: Cohorts, patient: int) -> Ranks:
+    """A member's rank among the non-members by each attack, from the scores of their queries."""
+    rows = cohorts.with_held_out(patient)
+    patients, is_member = cohorts.patients[rows], cohorts.is_member[rows]
+    return {name: canary_rank(of, patients, is_member, patient) for name, of in scores.items()}
 
 
-def _rows(matches: Matches, rows: np.ndarray) -> Matches:
-    return Matches(*(values[rows] for values in vars(matches).values()))
-
-
+@dataclass(frozen=True, eq=False)
 class Canary:
-    """A training like the audited one, but of a stack in which one patient is repeated: that patient must be caught.
+    """A training like the audited one on a stack in which one patient is repeated.
 
-    Args:
-        pairs: the stack of `tofgan canary`.
-        run: output folder of the training on it.
-        target: whose training was repeated.
-        training: that training, if it is known.
-        cohorts: whose members the stack must be of.
-
-    Raises:
-        InputError: no such stack, or the training was on other pairs, with other settings, or longer than the audited
-            one; or a canary of a stack alone, whose training is not known.
+    Attributes:
+        network: with the weights that correspond to the audited ones.
+        weights_sha256: digest of these weights.
+        patient: index of the repeated member.
+        times: how often each of that member's pairs occurs.
     """
 
-    def __init__(self, pairs: Path, run: Path, target: Target, training: Training | None, cohorts: Cohorts) -> None:
-        if target.bundle is None and training is None:
-            raise InputError(f"{pairs}: a canary is of a training; give that of the stack's generator, too (`--run`)")
-        canary = open_stack(pairs)[1].get("canary")
-        if canary is None or canary["of"] != cohorts.members.digest:
-            raise InputError(f"{pairs}: no canary of the members' stack; make it by `tofgan canary` of that stack")
-        content = read_checkpoint(run)[1]
-        recipe, name = content["recipe"], training.state if training else "best"
-        if pairs_digest(recipe) != PairDataset(pairs).digest:
-            raise InputError(f"{run}: its training was on other pairs than {pairs}; train on these")
-        if training and (others := training.differing(recipe)):
-            raise InputError(f"{run}: not as the audited training ({', '.join(others)}); train with the same settings")
-        if training and (n := n_steps(run, content)) > LONGER * training.n_steps:
-            most = int(LONGER * training.n_steps * content["epoch"] / n)
-            raise InputError(
-                f"{run}: {n} steps, where the audited training took {training.n_steps}: longer trainings memorise "
-                f"more; train for at most {most} epochs (`--max_epochs`), or repeat the patient less often (`--times`)"
-            )
-        if (weights := states(run, content).get(name)) is None:
-            raise InputError(f"{run}: has no {name} weights, which were audited; give a whole output folder")
-        self.network, self.weights_sha256 = _network(target, weights, run), weights_digest(weights)
-        self.patient, self.times = canary["patient"], canary["times"]
+    network: nn.Module
+    weights_sha256: str
+    patient: int
+    times: int
 
-    def ranks_by_pairs(self, cohorts: Cohorts, references: Path, n: int, searches: Searches) -> Ranks:
-        """Where each attack on its generator's pairs puts the repeated patient among the held-out ones."""
+    def ranks_by_pairs(self, cohorts: Cohorts, references: Path, n: int, table: MatchTable) -> Ranks:
+        """The repeated patient's rank among the non-members by each attack on n pairs of the canary's generator.
+
+        Args:
+            cohorts: of the audit.
+            references: path of the reference patients' stack, which sets the label threshold.
+            n: number of pairs to make.
+            table: of the cohorts' queries; its matches in the references are used again.
+        """
         generator = self.network
         assert isinstance(generator, Generator)
         stack = make_pairs(generator, n, threshold=choose_label_threshold(raw_labels(generator), references))
-        rows = _with_held_out(cohorts, self.patient)
+        rows = cohorts.with_held_out(self.patient)
         queries = cohorts.queries[rows]
-
-        def found(_: np.ndarray, within: np.ndarray, channel: str) -> Matches:
-            if within is stack:
-                return search(queries, stack, channel)
-            return _rows(searches(cohorts.queries, within, channel), rows)
-
-        return self._ranks(data_scores(queries, stack, cohorts.references.pairs, found), cohorts, rows)
+        in_references = table.of(rows).in_references
+        projected = components(queries, stack, cohorts.references.pairs)
+        table = MatchTable(search(queries, stack), in_references, *projected)
+        return _ranks(pair_scores(table), cohorts, self.patient)
 
     def ranks_by_network(self, cohorts: Cohorts, shadows: Sequence[nn.Module]) -> Ranks:
-        """The same of each attack on a segmentation."""
-        rows = _with_held_out(cohorts, self.patient)
-        return self._ranks(network_scores(self.network, shadows, cohorts.queries[rows]), cohorts, rows)
-
-    def _ranks(self, scores: Scores, cohorts: Cohorts, rows: np.ndarray) -> Ranks:
-        patients, is_member = cohorts.patients[rows], cohorts.is_member[rows]
-        return {name: canary_rank(of, patients, is_member, self.patient) for name, of in scores.items()}
+        """The repeated patient's rank among the non-members by each attack on the canary's segmentation network."""
+        queries = cohorts.queries[cohorts.with_held_out(self.patient)]
+        return _ranks(network_scores(self.network, shadows, queries), cohorts, self.patient)
 
 
 def read_canaries(
@@ -150,40 +141,66 @@ def read_canaries(
     training: Training | None,
     cohorts: Cohorts,
 ) -> list[Canary]:
-    """The canaries of stacks and the trainings on them.
+    """The canaries, read from stacks made by `tofgan canary` and from the output folders of trainings on them.
+
+    Args:
+        given: stack and output folder of each canary.
+        target: what is audited.
+        training: the audited training, None if it is not known.
+        cohorts: the stacks must be made from their members.
 
     Raises:
-        InputError: see `Canary`; or they repeat the same patient, or not as often: they are no repeats then.
+        InputError: a stack has no canary of the members; a training used other pairs or other settings, or took more
+            steps than the audited training; the target is a stack whose training is not known; or canaries repeat the
+            same patient, or differ in how often they do.
     """
-    canaries = [Canary(Path(pairs), Path(run), target, training, cohorts) for pairs, run in given]
+    canaries = [_read_canary(Path(pairs), Path(run), target, training, cohorts) for pairs, run in given]
     names = ", ".join(str(pairs) for pairs, _ in given)
     if len({canary.patient for canary in canaries}) < len(canaries):
-        raise InputError(f"{names}: repeat the same patient; make each with another `--seed`")
+        raise InputError(f"{names}: these repeat the same patient; make each with another `--seed`")
     if len({canary.times for canary in canaries}) > 1:
         times = ", ".join(str(canary.times) for canary in canaries)
-        raise InputError(f"{names}: repeat their patients {times} times; make all with the same `--times`")
+        raise InputError(f"{names}: these repeat their patients {times} times; make all with the same `--times`")
     return canaries
 
 
-def _network(target: Target, weights: State, run: Path) -> nn.Module:
-    """The target's network with other weights; of a stack alone the generator is known by its weights' shapes."""
-    if target.bundle is not None:
-        network, _ = bundle_network(target.bundle)
-    else:
-        shapes = [weight.shape for weight in weights.values() if weight.ndim == 4]
-        network = Generator(latent_dim=shapes[0][0], width=shapes[-1][0])
-    fit_weights(network, weights, run)
-    return network.eval()
+def _read_canary(pairs: Path, run: Path, target: Target, training: Training | None, cohorts: Cohorts) -> Canary:
+    if isinstance(target, StackTarget) and training is None:
+        raise InputError(
+            f"{pairs}: a canary belongs to a training; give the training of the stack's generator (`--run`)"
+        )
+    canary = open_stack(pairs)[1].get("canary")
+    if canary is None or canary["of"] != cohorts.members.digest:
+        raise InputError(f"{pairs}: holds no canary of the members' stack; make it from that stack by `tofgan canary`")
+    content = read_checkpoint(run)[1]
+    recipe, name = content["recipe"], training.state if training else "best"
+    if pairs_digest(recipe) != PairDataset(pairs).digest:
+        raise InputError(f"{run}: this training used other pairs than {pairs}; train on these pairs")
+    if training and (others := training.differing(recipe)):
+        raise InputError(
+            f"{run}: its settings differ from the audited training's ({', '.join(others)}); train with the same ones"
+        )
+    if training and (n := n_steps(run, content)) > LONGER * training.n_steps:
+        most = int(LONGER * training.n_steps * content["epoch"] / n)
+        raise InputError(
+            f"{run}: {n} steps, where the audited training took {training.n_steps}: longer trainings memorise more; "
+            f"train for at most {most} epochs (`--max_epochs`), or repeat the patient less often (`--times`)"
+        )
+    if (weights := states(run, content).get(name)) is None:
+        raise InputError(f"{run}: has no weights `{name}`, which were audited; give a complete output folder")
+    return Canary(network_with(target, weights, run), weights_digest(weights), canary["patient"], canary["times"])
 
 
-def judged(times: int, repeats: Sequence[Ranks]) -> dict[str, Any]:
-    """The canaries as the audit tells them: by the one attack that sees them best, and where the others put them.
+def judged(canaries: Sequence[Canary], ranks: Sequence[Ranks]) -> dict[str, Any] | None:
+    """The canaries' entry in audit.json; None without canaries.
 
-    The verdict corrects for its choice.
+    It gives the ranks by the one attack that recognises all repeated patients best, and the other attacks' ranks beside
+    them. The verdict corrects for this choice.
     """
-    best = min(repeats[0], key=lambda name: max(ranks[name]["rank"] for ranks in repeats))
-    lines = [
-        {**ranks[best], "attack": best, "ranks": {name: one["rank"] for name, one in ranks.items()}}
-        for ranks in repeats
+    if not canaries:
+        return None
+    best = min(ranks[0], key=lambda name: max(one[name]["rank"] for one in ranks))
+    repeats = [
+        {**one[best], "attack": best, "ranks": {name: found["rank"] for name, found in one.items()}} for one in ranks
     ]
-    return {"times": times, "repeats": lines}
+    return {"times": canaries[0].times, "repeats": repeats}

@@ -1,4 +1,4 @@
-"""What an audit has computed already, kept beside its result so that it can be stopped and go on."""
+"""The parts of an audit that are already computed, kept on disk so that a stopped audit can go on."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from tofgan_monai.attacks.similarity import Matches
 from tofgan_monai.files import written_whole
 
 _logger = logging.getLogger(__name__)
 
 
 class Parts:
-    """Arrays and results by name in a folder; each is made once for the same `inputs`, which tell audits apart.
+    """Parts of an audit, stored by name in a folder and computed once for the same inputs.
 
     Args:
-        folder: where they are kept.
-        inputs: whatever the parts depend on, as JSON takes it.
+        folder: where the parts are kept.
+        inputs: everything that the parts depend on, as JSON values; it tells one audit from another.
     """
 
     def __init__(self, folder: Path, inputs: Any) -> None:
@@ -30,23 +31,23 @@ class Parts:
         self.key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
 
     def arrays(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The arrays of that name."""
+        """The arrays stored under a name; if there are none, those that `make` returns, which are then stored."""
         path = self.folder / f"{name.replace(' ', '_')}_{self.key}.npz"
         if not path.exists():
-            made = self._timed(name, make)
+            began = time.monotonic()
+            _logger.info(f"audit: {name} ...")
+            made: Any = make()
+            _logger.info(f"audit: {name}: {time.monotonic() - began:.0f} s")
             with written_whole(path) as temporary, open(temporary, "wb") as stream:
                 np.savez(stream, **made)
         with np.load(path, allow_pickle=False) as content:
             return dict(content)
 
     def result(self, name: str, make: Callable[[], Any]) -> Any:
-        """The result of that name, anything that JSON takes."""
+        """The JSON value stored under a name; if there is none, the value that `make` returns, which is then stored."""
         text = self.arrays(name, lambda: {"json": np.array(json.dumps(make()))})
         return json.loads(str(text["json"]))
 
-    def _timed(self, name: str, make: Callable[[], Any]) -> Any:
-        began = time.monotonic()
-        _logger.info(f"audit: {name} ...")
-        made = make()
-        _logger.info(f"audit: {name}: {time.monotonic() - began:.0f} s")
-        return made
+    def matches(self, name: str, find: Callable[[], Matches]) -> Matches:
+        """The matches stored under a name; if there are none, those that `find` returns, which are then stored."""
+        return Matches(**self.arrays(name, lambda: vars(find())))

@@ -1,7 +1,7 @@
-"""audit.json read strictly, and what of it leaves the clinic: figures on which its verdicts stand, and a summary.
+"""A strict reader of audit.json, and the parts of it that leave the clinic: the figures behind its verdicts, a summary.
 
-Which synthetic pair is closest to which training pair stays at home, with the pictures, curves and digests: to whoever
-has the stack or the generator it would point at the patients.
+The list of which synthetic pair is closest to which training pair stays at the clinic, like the pictures, curves and
+digests: together with the stack or the generator it would point at patients.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.volumes.kinds import KINDS
 
 Schema = dict[str, Any]
-FORMAT = 1  # of audit.json, and of what of it leaves
+FORMAT = 1  # of audit.json, and of the parts that leave the clinic
 MAX_REASON = 500  # characters
 
 
 def _closed(optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
-    """Of an object with these properties and no others."""
+    """The schema of an object with these properties and no others."""
     required = [name for name in properties if name not in optional]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
@@ -87,8 +87,8 @@ def _audit(target: Schema, copies: Schema) -> Schema:
 
 STACK = _closed(n=COUNT, seed=_or_null(COUNT), label_threshold=_or_null(NUMBER), weights_sha256=_or_null(SHA256))
 INDICES: Schema = {"type": "array", "items": COUNT}
-AUDIT = _audit({"stack": _or_null(STACK)}, {"near_copies": INDICES})  # of audit.json, what is read
-FIGURES = _audit({"stack": _or_null(_closed(n=COUNT))}, {})  # of that, what leaves the clinic
+AUDIT = _audit({"stack": _or_null(STACK)}, {"near_copies": INDICES})  # the part of audit.json that is read
+FIGURES = _audit({"stack": _or_null(_closed(n=COUNT))}, {})  # the part of it that leaves the clinic
 SUMMARY = _closed(
     format={"const": FORMAT},
     rule={"const": RULE},
@@ -108,7 +108,7 @@ OVERRIDDEN = _closed(
 
 
 class Audit(NamedTuple):
-    """An audit as its file has it: what the schema knows of its content, and the SHA-256 of all of it."""
+    """An audit read from a file: the content that the schema knows, and the SHA-256 of the whole file."""
 
     file: Path
     sha256: str
@@ -116,19 +116,19 @@ class Audit(NamedTuple):
 
     @property
     def figures(self) -> dict[str, Any]:
-        """What leaves the clinic."""
+        """The content that leaves the clinic."""
         return _known(self.content, FIGURES)
 
     def summary(self, release: str) -> dict[str, Any]:
-        """Its summary for a data card or a stack's manifest, see `summary`."""
+        """The audit's summary for a data card or a stack's manifest, see `summary`."""
         return summary(self.content, self.sha256, release)
 
 
 def read_audit(path: str | os.PathLike) -> Audit:
-    """The audit in a file, or in audit.json of a folder; what of it no rule needs is left unread.
+    """The audit in a file, or in a folder's audit.json, without the content that no rule needs.
 
     Raises:
-        InputError: no such file, or figures that are missing or of another form.
+        InputError: there is no such file, or figures are missing or have another form.
     """
     file = Path(path)
     file = file / "audit.json" if file.is_dir() else file
@@ -136,16 +136,16 @@ def read_audit(path: str | os.PathLike) -> Audit:
         data = file.read_bytes()
         content = _known(json.loads(data), AUDIT)
     except OSError as error:
-        raise InputError(f"{file}: no audit ({error.strerror}); give what `tofgan audit` wrote") from error
+        raise InputError(f"{file}: no audit ({error.strerror}); give a folder that `tofgan audit` wrote") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: not readable as JSON; make the audit again (`tofgan audit`)") from error
     if problems := [f"{file}: {'.'.join(map(str, where))}: {what}" for where, what in departures(content, AUDIT)]:
-        raise InputError([*problems[:5], f"{file}: is no audit of this version; make it again (`tofgan audit`)"])
+        raise InputError([*problems[:5], f"{file}: this is no audit of this version; make it again (`tofgan audit`)"])
     return Audit(file, hashlib.sha256(data).hexdigest(), content)
 
 
 def _known(value: Any, schema: Schema) -> Any:
-    """The value without the properties that its schema does not know."""
+    """The value without the properties that the schema does not name."""
     if isinstance(value, dict) and "properties" in schema:
         return {name: _known(value[name], known) for name, known in schema["properties"].items() if name in value}
     if isinstance(value, dict) and "additionalProperties" in schema:
@@ -156,23 +156,23 @@ def _known(value: Any, schema: Schema) -> Any:
 
 
 def departures(content: Any, schema: Schema) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Where content departs from a schema, and in what; NaN and infinity are no numbers."""
+    """Each place where content departs from a schema, with the reason; NaN and infinity are not numbers."""
     try:
         json.dumps(content, allow_nan=False)
     except ValueError:
-        yield (), "a number that is none (NaN or infinite)"
+        yield (), "a value is NaN or infinite"
         return
     for error in jsonschema.Draft202012Validator(schema).iter_errors(content):
         yield tuple(error.absolute_path), error.message
 
 
 def summary(audit: dict[str, Any], sha256: str, release: str) -> dict[str, Any]:
-    """What a data card, or a stack's manifest, says of an audit, judged anew from its figures.
+    """The entry about an audit in a data card or a stack's manifest; the verdict is judged anew from the figures.
 
     Args:
-        audit: as `audit.json` has it, or the figures of it that left the clinic.
-        sha256: of `audit.json` as it lies at the clinic.
-        release: data, generator or network.
+        audit: the content of `audit.json`, or the figures of it that left the clinic.
+        sha256: SHA-256 of the clinic's `audit.json`.
+        release: "data", "generator" or "network".
     """
     strongest, guarantee = worst(audit, release), audit.get("guarantee")
     return {
@@ -180,9 +180,7 @@ def summary(audit: dict[str, Any], sha256: str, release: str) -> dict[str, Any]:
         "rule": RULE,
         "release": release,
         "outcome": verdicts(audit)[release]["outcome"],
-        "patients": {
-            cohort: audit["cohorts"][cohort]["patients"] for cohort in ("members", "non_members", "references")
-        },
+        "patients": {name: audit["cohorts"][name]["patients"] for name in ("members", "non_members", "references")},
         "worst": {"attack": strongest["name"], "auc": strongest["patient"]["auc"]},
         "canary_caught": canary_caught(audit),
         "guarantee": guarantee and _known(guarantee, GUARANTEE),

@@ -1,4 +1,4 @@
-"""Shadows: segmentations trained as the audited one was, on patients who are neither members nor non-members."""
+"""Shadow models: segmentations trained as the audited one was, on patients who are neither members nor non-members."""
 
 from __future__ import annotations
 
@@ -9,59 +9,63 @@ from pathlib import Path
 
 from tofgan_monai.attacks.on_segmentation import load_unet, weights_file
 from tofgan_monai.audit.cohorts import Cohorts
-from tofgan_monai.audit.target import Target
+from tofgan_monai.audit.target import SegmentationTarget, Target
 from tofgan_monai.audit.training import equal
 from tofgan_monai.errors import InputError
 from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.training.checkpoint import read_checkpoint
-from tofgan_monai.training.weights import weights_digest
 from tofgan_monai.training.recipe import pairs_digest
+from tofgan_monai.training.weights import weights_digest
 
 _logger = logging.getLogger(__name__)
 
 
 def read_shadows(paths: Sequence[str | os.PathLike], target: Target, cohorts: Cohorts) -> dict[str, HalfUNet]:
-    """The networks by the digest of their weights, in the order of the files.
+    """The shadow models by the digests of their weights, in the given order.
 
-    What a shadow was trained on is checked where its training's `checkpoint.pt` lies beside its weights, and there only
-    against the very stacks of members and non-members: other patches of the same patients are not seen.
+    The pairs that a shadow model was trained on are known only if its training's `checkpoint.pt` lies beside its
+    weights. They are compared with the members' and non-members' stacks; other patches of the same patients are not
+    recognised.
 
     Args:
         paths: weights, or segmentation bundles.
         target: what is audited.
-        cohorts: whose members and non-members no shadow may have seen.
+        cohorts: no shadow model may have been trained on their members or non-members.
 
     Raises:
-        InputError: the target is no segmentation, weights that are its own or given twice, or of a training on members
-            or non-members.
+        InputError: the target is not a segmentation; or weights are the target's own, are given twice, or come from a
+            training on members or non-members.
     """
-    if paths and not target.is_segmentation:
-        raise InputError(f"{paths[0]}: shadows are of segmentations only; leave --shadow out for a generator or pairs")
+    if not paths:
+        return {}
+    if not isinstance(target, SegmentationTarget):
+        raise InputError(
+            f"{paths[0]}: only a segmentation has shadow models; leave --shadow out for a generator or pairs"
+        )
     files = [weights_file(path) for path in paths]
     networks = [load_unet(file) for file in files]
     problems = [*_repeated(files, networks, target), *_members(files, cohorts)]
     if problems:
         raise InputError(problems)
     if len(files) == 1:
-        _logger.warning(f"{files[0]}: is the only shadow, so LiRA is left out; give two or more")
+        _logger.warning(f"{files[0]}: this is the only shadow model, so LiRA is left out; give two or more")
     return {weights_digest(network.state_dict()): network for network in networks}
 
 
-def _repeated(files: Sequence[Path], networks: Sequence[HalfUNet], target: Target) -> Iterator[str]:
-    """Weights that are there already."""
-    known = [] if target.network is None else [("the audited network", target.network)]
-    for file, network in zip(files, networks, strict=True):
-        for whose, other in known:
+def _repeated(files: Sequence[Path], networks: Sequence[HalfUNet], target: SegmentationTarget) -> Iterator[str]:
+    """A problem for each weights file that equals the target's weights or an earlier file."""
+    known = [("the audited network", target.network), *zip(map(str, files), networks, strict=True)]
+    for index, (file, network) in enumerate(zip(files, networks, strict=True), 1):
+        for name, other in known[:index]:
             if equal(network.state_dict(), other.state_dict()):
-                yield f"{file}: has the weights of {whose}; give a training of its own on other patients"
-        known.append((str(file), network))
+                yield f"{file}: has the same weights as {name}; give a training of its own on other patients"
 
 
 def _members(files: Sequence[Path], cohorts: Cohorts) -> Iterator[str]:
-    """Weights of a training on members or non-members."""
+    """A problem for each weights file whose training used the members' or the non-members' pairs."""
     seen = {cohorts.members.digest: "members", cohorts.non_members.digest: "non-members"}
     for file in files:
         if (file.parent / "checkpoint.pt").exists():
             pairs = pairs_digest(read_checkpoint(file.parent)[1]["recipe"])
             if pairs in seen:
-                yield f"{file}: was trained on the {seen[pairs]}' pairs; give one of other patients"
+                yield f"{file}: was trained on the {seen[pairs]}' pairs; give a training on other patients"

@@ -1,11 +1,11 @@
-"""What is audited: a stack of synthetic pairs, a generator and a stack made by it, or a segmentation network."""
+"""The three kinds of target of an audit: a stack of synthetic pairs, a generator, a segmentation network."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
@@ -16,104 +16,137 @@ from tofgan_monai.bundle_runs.runs import inference_config, run_bundle
 from tofgan_monai.errors import InputError
 from tofgan_monai.gan.networks import Generator
 from tofgan_monai.pairs.stack import PairDataset, open_stack
-from tofgan_monai.training.weights import fit_weights, load_weights, weights_file_digest
+from tofgan_monai.training.weights import fit_weights, load_weights, weights_digest
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
-    """What is audited.
+class StackTarget:
+    """A stack of synthetic pairs, audited without its generator's network.
 
     Attributes:
-        bundle: its folder; None for a stack alone.
-        network: the bundle's, with its weights.
-        stack: synthetic pairs (n, 2, 96, 96); None for a segmentation network, and for a generator before it has
-            made some.
-        described: what the audit says of it.
+        pairs: (n, 2, 96, 96), a memory map.
+        facts: what identifies the stack: its digest and n, and the seed, label threshold and weights' digest that its
+            manifest names, None if it does not.
     """
 
-    bundle: Path | None
-    network: nn.Module | None
-    stack: np.ndarray | None
-    described: dict[str, Any]
-
-    @property
-    def generator(self) -> Generator | None:
-        """The network, if it is a generator."""
-        return self.network if isinstance(self.network, Generator) else None
-
-    @property
-    def is_segmentation(self) -> bool:
-        """Whether it is a network that makes no pairs."""
-        return self.network is not None and self.generator is None
+    kind: ClassVar[str] = "stack"
+    pairs: np.ndarray
+    facts: dict[str, Any]
 
     @property
     def weights_sha256(self) -> str | None:
-        """Of the network's weights, or of those that a stack alone was made with, if it tells."""
-        return self.described["weights_sha256"]
+        """Digest of the generator's weights; None if the manifest does not name it."""
+        return self.facts["weights_sha256"]
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratorTarget:
+    """A bundle's generator with its weights."""
+
+    kind: ClassVar[str] = "generator"
+    bundle: Path
+    network: Generator
+    weights_sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationTarget:
+    """A bundle's segmentation network with its weights."""
+
+    kind: ClassVar[str] = "segmentation"
+    bundle: Path
+    network: nn.Module
+    weights_sha256: str
+
+
+Target = StackTarget | GeneratorTarget | SegmentationTarget
 
 
 def read_target(target: str | os.PathLike) -> Target:
-    """What the user named: a stack's `.npy`, or a bundle's name or folder.
+    """The target that a user names by a stack's `.npy` or by the name or folder of a bundle.
 
     Raises:
-        InputError: no such stack or bundle, or a stack of real pairs or of fewer than the attacks need.
+        InputError: there is no such stack or bundle, or the stack holds real pairs or too few pairs for the attacks.
     """
     if Path(target).suffix == ".npy":
-        stack, described = _described_stack(Path(target))
-        facts = {"kind": "stack", "bundle": None, "weights_sha256": described["weights_sha256"], "stack": described}
-        return Target(None, None, stack, facts)
+        return _read_stack(Path(target))
     bundle = bundle_path(target)
-    network, weights = bundle_network(bundle)
-    kind = "generator" if isinstance(network, Generator) else "segmentation"
-    facts = {"kind": kind, "bundle": bundle.name, "weights_sha256": weights_file_digest(weights), "stack": None}
-    return Target(bundle, network, None, facts)
+    weights = bundle / "models" / "model.pt"
+    state = load_weights(weights)
+    network = bundle_network(bundle, state, weights)
+    kind = GeneratorTarget if isinstance(network, Generator) else SegmentationTarget
+    return kind(bundle, network, weights_digest(state))  # type: ignore[arg-type]
 
 
-def with_pairs(target: Target, output: Path, *, n: int, seed: int) -> Target:
-    """A generator's bundle with a stack that it has made; whatever else as it is.
+def released_pairs(target: StackTarget | GeneratorTarget, folder: Path, *, n: int, seed: int) -> StackTarget:
+    """The stack itself, or for a generator the stack of its pairs, which is made as `synthetic.npy` in the folder.
+
+    A stack in the folder that was made with the same weights, n, seed and label threshold is used again.
 
     Args:
         target: what is audited.
-        output: where the stack goes, as `synthetic.npy`; one that is there and of the same weights stays.
-        n: pairs to make.
-        seed: of their latents.
+        folder: the audit's output folder.
+        n: number of pairs that a generator makes.
+        seed: of the pairs' latents.
     """
-    if target.bundle is None or target.generator is None:
+    if isinstance(target, StackTarget):
         return target
-    path = output / "synthetic.npy"
+    path = folder / "synthetic.npy"
     threshold = inference_config(target.bundle).get("label_threshold")
-    if not _is_made(path, target.weights_sha256, n, seed, threshold):
+    wanted = {"weights_sha256": target.weights_sha256, "n": n, "seed": seed, "label_threshold": threshold}
+    if not _is_made(path, wanted):
         run_bundle(target.bundle, ["inference.yaml"], {"n": n, "seed": seed, "output": os.path.abspath(path)})
-    stack, described = _described_stack(path)
-    return replace(target, stack=stack, described={**target.described, "stack": described})
+    return _read_stack(path)
 
 
-def bundle_network(bundle: Path, weights: Path | None = None) -> tuple[nn.Module, Path]:
-    """The network of a bundle's inference.yaml with its weights, or others that fit it; and where these lie.
+def describe(target: Target, stack: StackTarget | None) -> dict[str, Any]:
+    """The entry of audit.json about a target and the stack that was audited; a segmentation network has no stack."""
+    bundle = None if isinstance(target, StackTarget) else target.bundle.name
+    facts = stack and stack.facts
+    return {"kind": target.kind, "bundle": bundle, "weights_sha256": target.weights_sha256, "stack": facts}
+
+
+def network_with(target: Target, weights: dict[str, Any], source: Path) -> nn.Module:
+    """A network like the target's, in evaluation mode, with other weights.
+
+    A stack does not describe its generator, so the shapes of the weights determine the generator's size.
+
+    Args:
+        target: what is audited.
+        weights: the state dict to load.
+        source: the file or folder of the weights, for error messages.
 
     Raises:
-        InputError: no weights, or another network's.
+        InputError: the weights belong to another network.
     """
+    if not isinstance(target, StackTarget):
+        return bundle_network(target.bundle, weights, source)
+    shapes = [weight.shape for weight in weights.values() if weight.ndim == 4]
+    generator = Generator(latent_dim=shapes[0][0], width=shapes[-1][0])
+    fit_weights(generator, weights, source)
+    return generator.eval()
+
+
+def bundle_network(bundle: Path, weights: dict[str, Any], source: Path) -> nn.Module:
+    """The network of a bundle's inference.yaml, in evaluation mode, with the given weights; see `network_with`."""
     network = inference_config(bundle).get_parsed_content("network_def")
-    weights = weights or bundle / "models" / "model.pt"
-    fit_weights(network, load_weights(weights), weights)
-    return network.eval(), weights
+    fit_weights(network, weights, source)
+    return network.eval()
 
 
-def _is_made(path: Path, digest: str | None, n: int, seed: int, threshold: float | None) -> bool:
+def _is_made(path: Path, wanted: dict[str, Any]) -> bool:
     try:
         manifest = open_stack(path)[1]
     except InputError:
         return False
-    facts = (manifest.get("weights_sha256"), manifest["n"], manifest.get("seed"), manifest.get("label_threshold"))
-    return facts == (digest, n, seed, threshold)
+    return {key: manifest.get(key) for key in wanted} == wanted
 
 
-def _described_stack(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    stack, manifest = open_stack(path)
+def _read_stack(path: Path) -> StackTarget:
+    pairs, manifest = open_stack(path)
     if manifest.get("kind") != "synthetic":
-        raise InputError(f"{path}: holds no synthetic pairs; give a stack of `tofgan generate`, or a bundle")
-    if len(stack) < MIN_PAIRS:
-        raise InputError(f"{path}: {len(stack)} pairs; make {MIN_PAIRS} or more, whose density can be estimated")
+        raise InputError(f"{path}: holds no synthetic pairs; give a stack made by `tofgan generate`, or a bundle")
+    if len(pairs) < MIN_PAIRS:
+        raise InputError(f"{path}: {len(pairs)} pairs are too few to estimate a density; make {MIN_PAIRS} or more")
     facts = {key: manifest.get(key) for key in ("seed", "label_threshold", "weights_sha256")}
-    return stack, {"digest": PairDataset(path).digest, "n": len(stack), **facts}
+    return StackTarget(pairs, {"digest": PairDataset(path).digest, "n": len(pairs), **facts})

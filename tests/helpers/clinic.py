@@ -1,0 +1,53 @@
+"""A clinic's folder as an audit needs it: stacks of patients, tiny bundles, and the output folders of trainings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tofgan_monai.gan.networks import Critic, Generator
+from tofgan_monai.pairs.stack import PairDataset
+from tofgan_monai.segmentation.networks import HalfUNet
+from tofgan_monai.training.weights import load_weights, save_weights
+
+GAN, SEGMENTATION = "tof_mra_wgan_gp", "tof_mra_vessel_segmentation"
+SIZES = {"members": 3, "non_members": 3, "references": 6}  # patients, 10 pairs each
+
+
+def stacks(clinic: Path) -> dict[str, Path]:
+    """The paths of the clinic's three stacks by the names that an audit gives them."""
+    return {name: clinic / f"{name}.npy" for name in SIZES}
+
+
+def trained_gan(
+    folder: Path, pairs: Path, weights: Path | None = None, seed: int = 0, n_steps: int = 100, recipe: Any = ()
+) -> Path:
+    """The output folder of a GAN's training on some pairs, whose average is in `weights`, or random."""
+    torch.manual_seed(seed)
+    critic, generator = Critic(2, "instance"), Generator(width=2)
+    average = load_weights(weights) if weights else generator.state_dict()
+    made = {"generator": str(generator), "critic": str(critic), "pairs": PairDataset(pairs).digest}
+    made |= {"batch_size": "16", "seed": str(seed), **dict(recipe)}
+    state = {"generator": generator.state_dict(), "average": average, "critic": critic.state_dict()}
+    return _saved(folder, made, state, average, n_steps)
+
+
+def trained_unet(folder: Path, pairs: Path | None = None, seed: int = 0) -> Path:
+    """The weights of a segmentation's training, without its checkpoint if the pairs are not known."""
+    torch.manual_seed(seed)
+    network = HalfUNet(2).state_dict()
+    recipe = {"network": "", "pairs": PairDataset(pairs).digest if pairs else ""}
+    _saved(folder, recipe, {"network": network}, network, 100)
+    if not pairs:
+        (folder / "checkpoint.pt").unlink()
+    return folder / "best.pt"
+
+
+def _saved(folder: Path, recipe: dict[str, Any], state: dict[str, Any], best: dict[str, Any], n_steps: int) -> Path:
+    history = {"epochs": [{"epoch": 1, "iteration": n_steps}]}
+    folder.mkdir()
+    save_weights({"epoch": 1, "recipe": recipe, "state": {**state, "history": history}}, folder / "checkpoint.pt")
+    save_weights(best, folder / "best.pt")
+    return folder
