@@ -1,4 +1,4 @@
-"""The one error for input that a person can mend."""
+"""The errors that a user can act upon."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 
 class InputError(ValueError):
-    """Everything that is wrong with what the user gave: the command line prints it without a traceback.
+    """All problems with the input that a user gave; the command line prints them without a traceback.
 
     Args:
-        problems: one line each, naming the file, the value and the remedy.
+        problems: one line for each problem, which names the file, the value and the remedy.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
@@ -17,12 +17,19 @@ class InputError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
+class ChangedTrainingError(InputError):
+    """The output folder holds a training with another recipe, or of another version: it cannot go on with this one."""
+
+
 class TrainingDivergedError(RuntimeError):
-    """A loss became NaN or infinite; the last checkpoint is from before."""
+    """A loss or a gradient became NaN or infinite; the last checkpoint was written before that."""
 
 
 def unwrapped(error: BaseException) -> BaseException:
-    """The InputError within an error, if there is one: MONAI wraps what its transforms raise into RuntimeErrors."""
+    """Returns the InputError that caused an error, or the error itself if no InputError did.
+
+    MONAI wraps errors of its transforms into RuntimeErrors.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError):

@@ -22,7 +22,7 @@ from monai.data.utils import set_rnd
 from monai.engines import Trainer
 from tqdm import tqdm
 
-from tofgan_monai.errors import InputError, TrainingDivergedError
+from tofgan_monai.errors import ChangedTrainingError, TrainingDivergedError
 from tofgan_monai.files import written_whole
 from tofgan_monai.ranks import from_first, rank, require_joined, world_size
 from tofgan_monai.training.handlers import History
@@ -64,7 +64,8 @@ def run_resumable(
         save_first: a checkpoint before the first step, too: for a state whose beginning the seed does not give.
 
     Raises:
-        InputError: the checkpoint is of another configuration or truncated, or the folder cannot be written to.
+        InputError: the checkpoint is truncated, or the folder cannot be written to.
+        ChangedTrainingError: the checkpoint has another recipe.
         TrainingDivergedError: a loss became NaN.
     """
     folder = Path(output_dir)
@@ -125,7 +126,7 @@ def _refuse_another_recipe(before: Mapping[str, str], now: Mapping[str, str], ch
         if before.get(name) != now.get(name)
     ]
     if changed:
-        raise InputError(
+        raise ChangedTrainingError(
             f"{checkpoint} is of another configuration ({'; '.join(changed)}); "
             "go on with the old configuration or choose another output_dir"
         )
