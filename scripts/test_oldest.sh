@@ -4,9 +4,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv=$PWD/.venv-oldest
+oldest() { sed -n "s/^ *$1>=\([0-9.]*\).*/$1==\1/p" setup.cfg; }
 requirements=$(mktemp)
 trap 'rm -f "$requirements"' EXIT
-sed -e 's/^monai==.*/monai==1.5.1/' -e 's/^numpy==.*/numpy==1.26.4/' requirements.txt >"$requirements"
+sed -e "s/^monai==.*/$(oldest monai)/" -e "s/^numpy==.*/$(oldest numpy)/" requirements.txt >"$requirements"
 unset TOFGAN_PYTHON
 source scripts/environment.sh
 

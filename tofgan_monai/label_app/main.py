@@ -47,9 +47,7 @@ class VesselInfer(BundleInferTask):
         try:
             return super()._get_network(device, data)
         except RuntimeError:
-            fit_weights(
-                self.network, load_weights(self.get_path()), self.get_path()
-            )  # raises an error that names the file and the remedy
+            fit_weights(self.network, load_weights(self.get_path()), self.get_path())  # names file and remedy
             raise
 
 

@@ -131,7 +131,5 @@ def split_by_patient(
         )
     n_held_out = min(max(1, round(fraction * len(patients))), len(patients) - 1)
     held_out = set(patients[:n_held_out])
-    sides: tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]] = ([], [])
-    for item in items:
-        sides[item["patient"] in held_out].append(item)
-    return sides
+    training = [item for item in items if item["patient"] not in held_out]
+    return training, [item for item in items if item["patient"] in held_out]
