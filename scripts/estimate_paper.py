@@ -35,9 +35,7 @@ GANS = {"tof_mra_dcgan": "DCGAN", "tof_mra_wgan_gp": "WGAN-GP", "tof_mra_wgan_gp
 
 # Pairs that each U-Net is trained on, by the preset paper.
 STUDY = read_settings("paper")
-PAIRS = STUDY["patients_a"][0] * (
-    STUDY["n_vessel"] + STUDY["n_random"]
-)  # in the real stack, and in each synthetic stack
+PAIRS = STUDY["patients_a"][0] * (STUDY["n_vessel"] + STUDY["n_random"])  # in the real stack and in each synthetic one
 N_PAIRS = {name: PAIRS * (1 + name.count("+")) for name in training_sets(STUDY)}
 POINTS, DOUBLED = len(grid_points(STUDY)), len(STUDY["augmentations"]) - 1
 TUNED = [PAIRS] if STUDY["tune"] == "real" else [*N_PAIRS.values()]
@@ -88,7 +86,7 @@ def recipe(bundle: str, *configs: str) -> ConfigParser:
 
 
 def count(work: Callable[[], object]) -> int:
-    """The number of floating point operations in the convolutions and matrix products of `work` and its backward passes."""
+    """The number of operations in the convolutions and matrix products of `work`, with its backward passes."""
     counter = FlopCounterMode(display=False)
     # FlopCounterMode's module hooks refuse autograd.grad of a leaf, which the gradient penalty needs.
     tracker: Any = nullcontext()
@@ -146,7 +144,7 @@ class Speedometer:
 
 
 def gan_rates(bundle: str, speed: Speedometer) -> tuple[dict[str, Rate], int, str]:
-    """The rates of a GAN's critic step, generator step, whole training step and generation; its epochs; a description."""
+    """The rates of a GAN's critic step, generator step, whole step and generation; its epochs; a description."""
     parser = recipe(bundle, "train", "paper")
     step, epochs, batch = parser.get_parsed_content("train#step"), parser["max_epochs"], parser["batch_size"]
     reals = torch.rand(max(MEASURED_BATCHES), 2, PATCH_SIZE, PATCH_SIZE) * 2 - 1
@@ -246,7 +244,7 @@ def row(name: str, operations: float, of_card: Callable[[str, bool], float]) -> 
 
 
 def table(works: Mapping[str, Work], chain: Sequence[str]) -> str:
-    """A Markdown table of GPU-hours: each kind of work, all of it on one GPU, and on a cluster with one GPU for a job."""
+    """A Markdown table of GPU-hours: each kind of work, all work on one GPU, and on a cluster, one GPU per job."""
 
     def total(names: Sequence[str], field: str) -> Callable[[str, bool], float]:
         def of_card(card: str, measured: bool) -> float:

@@ -65,7 +65,7 @@ def make_data(folder: Path, clinic: str) -> None:
 
 
 def train_alone(folder: Path, clinic: str) -> Path:
-    """The last weights of a training on one clinic's pairs, with as many steps as the clinic has in the federated one."""
+    """The last weights of a training on one clinic's pairs, with as many steps as in the federated training."""
     output = folder / f"alone_{clinic}"
     pairs = ("--pairs", folder / clinic / "training.npy", "--validation-pairs", folder / clinic / "validation.npy")
     recipe = [word for key, value in RECIPE.items() for word in (f"--{key}", value)]
