@@ -450,7 +450,9 @@ def test_lacking_patients_are_named_and_the_old_page_is_kept(folder: Path, tmp_p
     gone = next(i for i, line in enumerate(lines) if line.get("model") == "DCGAN" and line["experiment"] == "table2")
     write_lines(tmp_path, lines[:gone] + lines[gone + 1 :])
     (tmp_path / "report.html").write_text("old")
-    with pytest.raises(InputError, match=r"results.jsonl: table2, DCGAN A validation: 7 lines.*run `tofgan study` again"):
+    with pytest.raises(
+        InputError, match=r"results.jsonl: table2, DCGAN A validation: 7 lines.*run `tofgan study` again"
+    ):
         write_report(tmp_path)
     assert (tmp_path / "report.html").read_text() == "old"
 
