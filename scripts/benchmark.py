@@ -1,11 +1,11 @@
-"""How long a Frechet distance takes from 2048-dimensional features: MONAI's FIDMetric and ours, turn about.
+"""Times a Frechet distance from 2048-dimensional features: MONAI's FIDMetric and this package's, in turn.
 
     OMP_NUM_THREADS=1 python scripts/benchmark.py [--repetitions 3]
 
-On a machine that does other work, more than one thread measures how threads wait for each other.
-Both start from the same float64 features, means and covariances are in both times. Prints a table of medians, and what
-each gave. With n below the number of dimensions the covariances are singular: MONAI's square root is then timed all the
-same, but the two are not compared.
+Use one thread: on a machine that does other work, several threads wait for each other, and that is what is timed.
+Both start from the same float64 features; both times include means and covariances. The script prints a table of median
+times and of the distances. With n below the number of dimensions the covariances are singular: MONAI's square root is
+then timed, but the two distances are not compared.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ COUNTS = (2500, 500)
 
 
 def features(n: int, seed: int) -> np.ndarray:
-    """Correlated features (n, 2048) whose deviations span a factor of a hundred, about a mean of their own."""
+    """Random correlated features (n, 2048) with a random mean; their deviations span a factor of 100."""
     rng = np.random.default_rng(seed)
     mixed = np.random.default_rng(0).normal(size=(DIM, DIM)) / np.sqrt(DIM)
     return (rng.normal(size=(n, DIM)) * np.geomspace(1, 0.01, DIM)) @ mixed + 0.02 * rng.normal(size=DIM)
 
 
 def monai(a: np.ndarray, b: np.ndarray) -> str:
-    """MONAI's distance, or why it gave none."""
+    """The distance by MONAI's FIDMetric as text, or its error message."""
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -46,19 +46,19 @@ def monai(a: np.ndarray, b: np.ndarray) -> str:
 
 
 def ours(a: np.ndarray, b: np.ndarray) -> str:
-    """This package's distance."""
+    """The distance by this package as text."""
     return repr(frechet_distance(feature_stats(a), feature_stats(b)))
 
 
 def timed(measure: Callable[[np.ndarray, np.ndarray], str], pair: list[np.ndarray]) -> tuple[float, str]:
-    """Seconds and result."""
+    """The time in seconds that a measurement takes, and its result."""
     began = time.perf_counter()
     result = measure(*pair)
     return time.perf_counter() - began, result
 
 
 def main(repetitions: int) -> None:
-    """Prints the table."""
+    """Prints the table of median times."""
     print(f"{DIM} dimensions, {repetitions} interleaved repetitions, {torch.get_num_threads()} threads; medians\n")
     print(
         "| n | MONAI s | ours s | ratio | MONAI gave | ours gave | relative difference |\n|---|---|---|---|---|---|---|"

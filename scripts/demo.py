@@ -1,6 +1,6 @@
-"""From simulated heads of two sites to a report: every step is a `tofgan` verb, printed as it would be typed.
+"""Runs the demo, from simulated heads of two sites to a report; each step is a `tofgan` verb and is printed as typed.
 
-A step whose result is there is passed over; a training that was interrupted goes on.
+A finished step is skipped when the script runs again; a training that was interrupted continues.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ABOUT = (
 
 
 def main(folder: Path) -> None:
-    """Runs what is not done yet."""
+    """Runs all steps that are not done yet."""
     from tofgan_monai.cli import app
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -52,7 +52,7 @@ def main(folder: Path) -> None:
 
 
 def plan(folder: Path) -> Iterator[list[object]]:
-    """The words of each step, in order."""
+    """The words of each step's command, in order."""
     shown = folder / "report"
     n = N_TRAINING + N_VALIDATION + N_TEST
     for site, n_heads, split in (
@@ -87,7 +87,7 @@ def plan(folder: Path) -> Iterator[list[object]]:
 
 
 def evaluations(folder: Path, model: str, options: list[object]) -> Iterator[list[object]]:
-    """A model's scores on the test heads of both sites."""
+    """The words of the commands that score a model on the test heads of both sites."""
     shown = folder / "report"
     for site in "AB":
         named = ["--model", model, "--cohort", f"site {site}", "--results", shown / "results.jsonl"]
@@ -96,7 +96,7 @@ def evaluations(folder: Path, model: str, options: list[object]) -> Iterator[lis
 
 
 def write_about(shown: Path) -> None:
-    """What the report says in its first paragraphs and captions."""
+    """Writes about.json, with the first paragraphs and the captions of the report."""
     from tofgan_monai.files import write_json
 
     n = N_TRAINING + N_VALIDATION + N_TEST

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on the embedded phantom cohort, in 5 to 12 minutes on two cores; killed and started again, it goes on.
+# The whole way from simulated heads to a report, in 5 to 12 minutes on two cores. If it is stopped, the same command continues it.
 #   bash scripts/demo.sh [FOLDER]      (default: demo)
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,9 +1,9 @@
-# Sourced by the other scripts, after `cd` to the checkout: sets PYTHON to an interpreter that has everything the project needs.
-# It is that of .venv, made here when it is missing, unfinished, moved, or older than requirements.txt or setup.cfg.
+# The other scripts source this file after `cd` to the checkout. It sets PYTHON to an interpreter with everything that the project
+# needs: the one of .venv, which is made here if it is missing, unfinished, moved, or older than requirements.txt or setup.cfg.
 #
-#   TOFGAN_PYTHON=/path/to/python   uses that environment as it is instead and installs nothing (another torch, say)
+#   TOFGAN_PYTHON=/path/to/python   uses that environment instead and installs nothing, for example for another torch
 #
-# pip's own settings hold: on Linux with PIP_EXTRA_INDEX_URL naming PyTorch's index of CPU builds no CUDA is downloaded.
+# The settings of pip apply: on Linux, set PIP_EXTRA_INDEX_URL to PyTorch's index of CPU builds to avoid the download of CUDA.
 
 venv=${venv:-$PWD/.venv}
 requirements=${requirements:-requirements.txt}
@@ -21,7 +21,7 @@ find_python() {
             return
         fi
     done
-    fail "Python 3.11 or newer with its venv module is needed and not found: install it (on Debian: python3 python3-venv)."
+    fail "Python 3.11 or newer with its venv module was not found: install it (on Debian: python3 python3-venv)."
 }
 
 wanted_stamp() {
@@ -47,7 +47,7 @@ make_environment() {
     rm -rf "$venv" && mkdir "$venv" || exit 1
     : >"$venv/tofgan-stamp" # empty until everything is installed
     "$python" -m venv "$venv" || exit 1
-    install -r "$requirements" || fail "Not everything could be installed: see pip's message above, then run this again."
+    install -r "$requirements" || fail "pip could not install everything: see its message above, then run this script again."
     install --no-deps --no-build-isolation --editable . || exit 1
     wanted_stamp >"$venv/tofgan-stamp.new" && mv "$venv/tofgan-stamp.new" "$venv/tofgan-stamp" || exit 1
     echo "Made the environment."
@@ -55,10 +55,10 @@ make_environment() {
 
 if [ -n "${TOFGAN_PYTHON:-}" ]; then
     PYTHON=$TOFGAN_PYTHON
-    "$PYTHON" -c 'import monai, torch' || fail "TOFGAN_PYTHON=$PYTHON does not run or lacks torch or monai: name a Python that has the packages of $requirements."
+    "$PYTHON" -c 'import monai, torch' || fail "TOFGAN_PYTHON=$PYTHON does not run, or torch or monai is missing: name a Python with the packages of $requirements."
 else
     if ! is_whole; then
-        exec 9>"$venv.lock" || exit 1 # a second script started meanwhile waits for the first, where there is flock
+        exec 9>"$venv.lock" || exit 1 # where there is flock, a second script waits for the first
         flock 9 2>/dev/null || true
         is_whole || make_environment
         exec 9>&-

@@ -1,4 +1,4 @@
-"""What the paper's study costs on GPUs, from counted operations and stated utilisations: runs without a GPU.
+"""Estimates the GPU-hours of the paper's study from counted operations and stated utilisations; it needs no GPU.
 
     python scripts/estimate_paper.py
 
@@ -33,9 +33,9 @@ from tofgan_monai.volumes.patch_grid import PATCH_SIZE
 UNET = "tof_mra_vessel_segmentation"
 GANS = {"tof_mra_dcgan": "DCGAN", "tof_mra_wgan_gp": "WGAN-GP", "tof_mra_wgan_gp_sn": "WGAN-GP-SN"}
 
-# The study's paper preset: pairs that each U-Net is trained on.
+# Pairs that each U-Net is trained on, by the preset paper.
 STUDY = read_settings("paper")
-PAIRS = STUDY["patients_a"][0] * (STUDY["n_vessel"] + STUDY["n_random"])  # real ones, and of each synthetic stack
+PAIRS = STUDY["patients_a"][0] * (STUDY["n_vessel"] + STUDY["n_random"])  # in the real stack and in each synthetic one
 N_PAIRS = {name: PAIRS * (1 + name.count("+")) for name in training_sets(STUDY)}
 POINTS, DOUBLED = len(grid_points(STUDY)), len(STUDY["augmentations"]) - 1
 TUNED = [PAIRS] if STUDY["tune"] == "real" else [*N_PAIRS.values()]
@@ -43,12 +43,12 @@ TUNING = [n * doubled for n in TUNED for doubled in [1] * POINTS + [2] * DOUBLED
 TABLE_2 = [*N_PAIRS.values()] * len(STUDY["seeds"])
 PATIENTS = [int(name.split("_")[0]) for name in draws(STUDY)]
 TRANSFER = [PAIRS // STUDY["patients_a"][0] * k for k in PATIENTS] * (len(arms(STUDY)) * len(STUDY["seeds"]))
-# Heads that are segmented: PEGASUS (312, 384, 127) and 1000Plus (384, 268, 127), played by simulated ones
+# Heads that are segmented: PEGASUS (312, 384, 127) and 1000Plus (384, 268, 127), replaced by simulated heads
 VALIDATION_HEADS, TEST_HEADS = ({"A": STUDY["patients_a"][i], "B": STUDY["patients_b"][i]} for i in (1, 2))
 HEAD_SEED = 0
 N_GPUS = 16
 
-CARDS = {  # dense peak, TFLOP/s, by the makers' data sheets
+CARDS = {  # dense peak in TFLOP/s, from the manufacturers' data sheets
     "GTX 1080 Ti fp32": 11.3,
     "A100 TF32": 156.0,
     "A100 bf16": 312.0,
@@ -62,7 +62,7 @@ REPETITIONS = 3
 
 @dataclass(frozen=True)
 class Rate:
-    """Operations of one pair or window, and the share of this CPU's peak that they reach."""
+    """The operations of one pair or window, and the share of this CPU's peak speed that they reach."""
 
     operations: float
     utilisation: float
@@ -70,7 +70,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Work:
-    """A row of the table: operations in all, of its longest single job, and their utilisation."""
+    """A row of the table: all operations of a kind of work, those of its longest single job, and their utilisation."""
 
     operations: float
     longest: float
@@ -78,7 +78,7 @@ class Work:
 
 
 def recipe(bundle: str, *configs: str) -> ConfigParser:
-    """A bundle's configuration on the CPU, not yet instantiated."""
+    """The parser of a bundle's configuration on the CPU; nothing is instantiated yet."""
     parser = ConfigParser()
     parser.read_config([bundles_dir() / bundle / "configs" / f"{name}.yaml" for name in configs])
     parser["device"] = torch.device("cpu")
@@ -86,9 +86,9 @@ def recipe(bundle: str, *configs: str) -> ConfigParser:
 
 
 def count(work: Callable[[], object]) -> int:
-    """Floating point operations of the convolutions and matrix products in `work`, backward passes included."""
+    """The number of operations in the convolutions and matrix products of `work`, with its backward passes."""
     counter = FlopCounterMode(display=False)
-    # Its module hooks refuse autograd.grad of a leaf, which the gradient penalty takes.
+    # FlopCounterMode's module hooks refuse autograd.grad of a leaf, which the gradient penalty needs.
     tracker: Any = nullcontext()
     tracker.parents = {"Global"}
     counter.mod_tracker = tracker
@@ -98,19 +98,19 @@ def count(work: Callable[[], object]) -> int:
 
 
 def per_pair(work: Callable[[int], object]) -> float:
-    """Operations of one pair: they are proportional to the batch."""
+    """The number of operations for one pair; the operations of a batch are proportional to its size."""
     return count(lambda: work(2)) / 2
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Processor time of one call: others may use the same cores."""
+    """The processor time of one call in seconds; wall time would include other processes on the same cores."""
     start = time.process_time()
     work()
     return time.process_time() - start
 
 
 class Speedometer:
-    """Speeds on one thread of this CPU beside the best that it reaches in a large dense operation, taken in turn."""
+    """Speeds on one thread of this CPU, each measured in turn with the CPU's best speed in a large dense operation."""
 
     def __init__(self) -> None:
         self.matrices = torch.rand(2, MATRIX, MATRIX)
@@ -122,14 +122,14 @@ class Speedometer:
         torch.conv2d(self.images, self.kernels, padding=1)
 
     def peak(self) -> float:
-        """Operations per second of the faster of a matrix product and a 3x3 convolution of 256 channels."""
+        """Operations per second of a matrix product or of a 3x3 convolution with 256 channels, whichever is faster."""
         self.matmuls.append(2 * MATRIX**3 / seconds(lambda: torch.mm(*self.matrices)))
         operations = 2 * self.images.numel() * self.kernels[0].numel()
         self.convolutions.append(operations / seconds(lambda: torch.conv2d(self.images, self.kernels, padding=1)))
         return max(self.matmuls[-1], self.convolutions[-1])
 
     def utilisation(self, work: Callable[[int], object], operations: float) -> float:
-        """Share of the peak that each further pair reaches, the median of some repetitions.
+        """The share of the peak speed that each further pair of a batch reaches, as a median over repetitions.
 
         The time of a larger batch less that of a smaller one: what a step costs at any batch (optimisers, spectral
         norm) is next to nothing at the paper's batch and much at these.
@@ -144,7 +144,7 @@ class Speedometer:
 
 
 def gan_rates(bundle: str, speed: Speedometer) -> tuple[dict[str, Rate], int, str]:
-    """Rates of `critic` step, `generator` step, whole `training` step and `generation`; epochs; a line on the steps."""
+    """The rates of a GAN's critic step, generator step, whole step and generation; its epochs; a description."""
     parser = recipe(bundle, "train", "paper")
     step, epochs, batch = parser.get_parsed_content("train#step"), parser["max_epochs"], parser["batch_size"]
     reals = torch.rand(max(MEASURED_BATCHES), 2, PATCH_SIZE, PATCH_SIZE) * 2 - 1
@@ -175,7 +175,7 @@ def gan_rates(bundle: str, speed: Speedometer) -> tuple[dict[str, Rate], int, st
 
 
 def unet_rates(speed: Speedometer) -> tuple[dict[str, Rate], int, str]:
-    """Rates of `training` on a patch and `inference` of a window; epochs; a line on them."""
+    """The rates of the U-Net's training on a patch and inference of a window; its epochs; a description."""
     parser = recipe(UNET, "train", "paper")
     network, optimizer, loss = (parser.get_parsed_content(name) for name in ("network", "optimizer", "loss"))
     images = torch.rand(max(MEASURED_BATCHES), 1, PATCH_SIZE, PATCH_SIZE).contiguous(memory_format=torch.channels_last)
@@ -204,7 +204,7 @@ def unet_rates(speed: Speedometer) -> tuple[dict[str, Rate], int, str]:
 
 
 def windows_in(source: str) -> int:
-    """Windows that the segmentation bundle computes for a whole simulated head of a site."""
+    """The number of windows that the segmentation bundle computes for a whole simulated head of a site."""
     head = simulate_head(source, HEAD_SEED)
     seen = 0
 
@@ -219,32 +219,32 @@ def windows_in(source: str) -> int:
 
 
 def unet_trainings(pairs: Sequence[int], epochs: int, rates: Mapping[str, Rate]) -> Work:
-    """Trainings on so many pairs each, with the Dice on the validation pairs after each epoch."""
+    """The work of trainings on the given numbers of pairs, with the Dice on validation pairs after each epoch."""
     validation = inspect.signature(PooledDice).parameters["n"].default
     each = [epochs * (n * rates["training"].operations + validation * rates["inference"].operations) for n in pairs]
     return Work(sum(each), max(each), rates["training"].utilisation)
 
 
 def evaluations(n_heads: Mapping[str, int], windows: Mapping[str, int], rate: Rate) -> Work:
-    """So many heads of each site segmented; the longest job is one network on all test heads."""
+    """The work of segmenting the given numbers of heads; the longest job is one network on all test heads."""
     once = {site: windows[site] * rate.operations for site in windows}
     total = sum(n * once[site] for site, n in n_heads.items())
     return Work(total, sum(TEST_HEADS[site] * once[site] for site in once), rate.utilisation)
 
 
 def hours(operations: float, utilisation: float, card: str) -> float:
-    """GPU-hours of so many operations at a share of the card's peak."""
+    """The GPU-hours that a number of operations takes at a share of the card's peak speed."""
     return operations / (utilisation * CARDS[card] * 1e12) / 3600
 
 
 def row(name: str, operations: float, of_card: Callable[[str, bool], float]) -> str:
-    """A line of the table: hours at the measured utilisation and at the assumed one, for each card."""
+    """A row of the table: GPU-hours at the measured and at the assumed utilisation, for each card."""
     cells = (f"{of_card(card, True):.3g} / {of_card(card, False):.3g}" for card in CARDS)
     return f"| {name} | {operations:.2e} | " + " | ".join(cells) + " |"
 
 
 def table(works: Mapping[str, Work], chain: Sequence[str]) -> str:
-    """GPU-hours of each work, on one GPU in all, and on a cluster on which no job is shared between GPUs."""
+    """A Markdown table of GPU-hours: each kind of work, all work on one GPU, and on a cluster, one GPU per job."""
 
     def total(names: Sequence[str], field: str) -> Callable[[str, bool], float]:
         def of_card(card: str, measured: bool) -> float:
@@ -264,9 +264,9 @@ def table(works: Mapping[str, Work], chain: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Counts, measures, prints."""
+    """Counts the operations, measures the utilisations and prints the estimate."""
     torch.manual_seed(0)
-    torch.set_num_threads(1)  # processor time is the time of a step then, not of two threads that wait for each other
+    torch.set_num_threads(1)  # with two threads, processor time would include the time that they wait for each other
     speed = Speedometer()
     windows = {site: windows_in(site) for site in TEST_HEADS}
     rates, epochs, line = unet_rates(speed)
@@ -277,7 +277,7 @@ def main() -> None:
         works[f"{name}, training"] = Work(operations, operations, gan["training"].utilisation)
         generation.append(gan["generation"])
         lines.append(gan_line)
-    made = PAIRS * generation[0].operations  # the generators are alike
+    made = PAIRS * generation[0].operations  # all generators have the same architecture
     works[f"{len(GANS)} stacks of {PAIRS:,} pairs"] = Work(len(GANS) * made, made, generation[0].utilisation)
     for title, pairs in (("tuning", TUNING), ("table 2", TABLE_2), ("transfer", TRANSFER)):
         works[f"U-Nets, {title}: {len(pairs)} trainings"] = unet_trainings(pairs, epochs, rates)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Two simulated clinics train one segmentation network without sharing data, by NVIDIA FLARE's simulator.
+# Two simulated clinics train one segmentation network with NVIDIA FLARE's simulator, without sharing data.
 #   bash scripts/federated.sh [FOLDER]      (default: federated)
-# In an environment of its own (.venv-federated), as NVIDIA FLARE brings two dozen packages that nothing else here needs.
+# It has an environment of its own (.venv-federated), because NVIDIA FLARE needs two dozen packages that nothing else here needs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,6 +9,6 @@ venv=$PWD/.venv-federated
 requirements=scripts/federated-requirements.txt
 unset TOFGAN_PYTHON
 source scripts/environment.sh
-export OMP_NUM_THREADS=1 # the clinics train side by side, and tiny networks gain nothing from threads
+export OMP_NUM_THREADS=1 # the clinics train at the same time, and more threads do not speed up small networks
 
 exec "$PYTHON" scripts/federated.py "${1:-federated}"

@@ -1,6 +1,6 @@
-"""What runs at a clinic: rounds of MONAI's federated client on the segmentation bundle and the clinic's own pairs.
+"""The client that runs at a clinic: rounds of MONAI's federated training on the clinic's own pairs.
 
-Weights come in and weights go out, with the number of steps; images, labels and what is computed of them stay.
+Only weights and the number of steps leave the clinic; images, labels and everything computed from them stay.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tofgan_monai.bundle_runs.runs import parse_overrides
 
 
 def main(folder: Path, epochs: int, rounds: int, **overrides: object) -> None:
-    """Trains a few epochs in each round, from the weights that the server sends."""
+    """Trains for some epochs in each round, starting from the weights that the server sends."""
     flare.init()
     clinic = flare.get_site_name()
     algo = MonaiAlgo(
@@ -33,7 +33,7 @@ def main(folder: Path, epochs: int, rounds: int, **overrides: object) -> None:
             "pairs": str(folder / clinic / "training.npy"),
             "validation_pairs": str(folder / clinic / "validation.npy"),
             "output_dir": str(folder / clinic / "output"),
-            "max_epochs": rounds * epochs,  # the learning rate falls over all rounds
+            "max_epochs": rounds * epochs,  # the learning rate falls over all rounds together
             **overrides,
         },
     )

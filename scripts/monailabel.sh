@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A MONAI Label server on 127.0.0.1 for a folder of studies (NIfTI), in an environment of its own (.venv-monailabel), offline:
+# Starts a MONAI Label server on 127.0.0.1 for a folder of studies (NIfTI), offline, in an environment of its own (.venv-monailabel):
 #   bash scripts/monailabel.sh STUDIES [monailabel's options, such as --port 8001]
-#   bash scripts/monailabel.sh --test        drives the server over its REST API, the stock app's too
+#   bash scripts/monailabel.sh --test        tests this app and MONAI Label's stock app over the server's REST API
 #
-#   TOFGAN_LABEL_APP=FOLDER   where the app and its weights, which learn, live; monailabel-app if unset.
-#                             A folder named monaibundle makes it MONAI Label's stock app of that name.
-#   TOFGAN_LABEL_BUNDLE=FOLDER   a segmentation bundle of your own to begin with, instead of the shipped one.
+#   TOFGAN_LABEL_APP=FOLDER   folder of the app and of its weights, which its trainings change; default: monailabel-app.
+#                             A folder named monaibundle becomes MONAI Label's stock app of that name.
+#   TOFGAN_LABEL_BUNDLE=FOLDER   your own segmentation bundle to start from; default: the shipped one.
 set -euo pipefail
 caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -24,13 +24,13 @@ requirements=scripts/requirements-monailabel.txt
 unset TOFGAN_PYTHON
 export PIP_NO_DEPS=1
 source scripts/environment.sh
-"$PYTHON" -c 'import torch' || fail "PyTorch does not run in $venv, which has none of CUDA's libraries: let PIP_EXTRA_INDEX_URL name PyTorch's index of CPU builds, remove $venv and start again."
+"$PYTHON" -c 'import torch' || fail "PyTorch does not run in $venv, because the CUDA libraries are missing there: set PIP_EXTRA_INDEX_URL to PyTorch's index of CPU builds, remove $venv and start again."
 export PYTHONPATH="$root/scripts/monailabel:$PYTHONPATH"
 
 cd "$caller"
 studies=$1
 shift
-[ -d "$studies" ] || { echo "$studies: no such folder; name the one that holds the studies" >&2; exit 1; }
+[ -d "$studies" ] || { echo "$studies: no such folder; give the folder of the studies" >&2; exit 1; }
 app=${TOFGAN_LABEL_APP:-monailabel-app}
 options=()
 if [ "$(basename "$app")" = monaibundle ]; then
@@ -39,6 +39,6 @@ if [ "$(basename "$app")" = monaibundle ]; then
 fi
 "$PYTHON" -m tofgan_monai.label_app "$app" "${TOFGAN_LABEL_BUNDLE:-tof_mra_vessel_segmentation}"
 
-# Scoring runs the network several times on every study: on request, not by itself beside a radiologist's clicks.
+# Scoring runs the network several times on every study, so it runs only on request and does not slow down the annotation.
 export MONAI_LABEL_AUTO_UPDATE_SCORING=false
 exec "$PYTHON" -m monailabel.main start_server --app "$app" --studies "$studies" --host 127.0.0.1 "${options[@]}" "$@"

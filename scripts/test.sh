@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, format, types and tests; makes the environment first. Further arguments go to pytest: scripts/test.sh -k pairs
+# Makes the environment, then checks lint, format and types and runs the tests. Further arguments go to pytest: scripts/test.sh -k pairs
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
@@ -7,4 +7,4 @@ source scripts/environment.sh
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m mypy
-"$PYTHON" -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" # a file's tests share what they have made
+"$PYTHON" -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" # the tests of one file share fixtures

@@ -1,4 +1,4 @@
-"""The wheel is whole and works outside the checkout; the pins fit the ranges; bundles are found by name and by path."""
+"""The wheel and the editable install are complete; the pins fit the ranges; bundles are found by name and by path."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -25,14 +26,15 @@ BUNDLES = [
     "tof_mra_wgan_gp_sn",
 ]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+PRINT_BUNDLES = "from tofgan_monai.bundle_runs.paths import *; print(*(bundle_path(name) for name in bundle_names()))"
 IGNORED = shutil.ignore_patterns("__pycache__", ".*")
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from a copy, so that nothing left in the checkout gets into it, and nothing into the checkout."""
+    """A copy of the sources and the wheel that pip built from it; the checkout stays as it is."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for name in ("tofgan_monai", "bundles"):
         shutil.copytree(ROOT / name, source / name, ignore=IGNORED)
@@ -44,7 +46,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """The wheel installed into a folder, and an environment that sees it instead of the checkout."""
+    """A folder with the installed wheel, and environment variables that let Python find it instead of the checkout."""
     target = tmp_path_factory.mktemp("installed")
     subprocess.run([*PIP, "install", "--no-deps", "--no-index", "--target", str(target), str(wheel[1])], check=True)
     return target, {**os.environ, "PYTHONPATH": str(target)}
@@ -56,17 +58,32 @@ def test_wheel_holds_every_file_of_package_and_bundles(wheel):
     bundles = {f"tofgan_monai/{file.relative_to(source)}" for file in source.glob("bundles/**/*") if file.is_file()}
     with zipfile.ZipFile(path) as archive:
         held = set(archive.namelist())
-    assert not (package | bundles) - held, "a folder lacks __init__.py, or setup.cfg's package_data the kind of file"
+    assert not (package | bundles) - held, (
+        "add the folder to `packages` in setup.cfg, or the kind of file to `package_data`"
+    )
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in held)
 
 
 def test_installed_package_finds_its_bundles_outside_the_checkout(installed, tmp_path):
     target, environment = installed
-    code = "from tofgan_monai.bundle_runs.paths import *; print(*(bundle_path(name) for name in bundle_names()))"
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", PRINT_BUNDLES], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert run.stdout.split() == [str(target / "tofgan_monai" / "bundles" / name) for name in BUNDLES]
+
+
+def test_editable_install_finds_package_and_bundles_in_the_checkout(wheel, tmp_path):
+    source, _ = wheel
+    build = "import sys; from setuptools.build_meta import build_editable; build_editable(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, tmp_path], cwd=source, check=True, capture_output=True)
+    with zipfile.ZipFile(*tmp_path.glob("*.whl")) as archive:
+        archive.extractall(tmp_path)
+    # Without site, the environment's own editable install of this package stays out of the way.
+    find = f"import site, sys; sys.path.append({sysconfig.get_path('purelib')!r}); site.addsitedir({str(tmp_path)!r})"
+    command = [sys.executable, "-S", "-c", f"{find}\n{PRINT_BUNDLES}"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == [str(source / "bundles" / name) for name in BUNDLES]
 
 
 def test_installed_command_runs_outside_the_checkout(installed, tmp_path):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import warnings
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from typer.testing import CliRunner
 
 from tofgan_monai import cli
 from tofgan_monai.bundle_runs import runs as bundle_runs
+from tofgan_monai.bundle_runs.paths import bundle_names, bundle_path
 from tofgan_monai.cli import app
-from tofgan_monai.errors import InputError
+from tofgan_monai.cli.app import passes_inspection
+from tofgan_monai.errors import ChangedTrainingError, InputError
 
 VERBS = [
     *("phantom", "check", "prepare", "extract"),
@@ -41,9 +46,29 @@ def test_help_lists_every_verb():
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_each_verb_has_help(verb):
+def test_help_of_each_verb_explains_every_option(verb):
     shown = tofgan(verb, "--help")
     assert shown.exit_code == 0 and f"{verb} " in shown.output and "--help" in shown.output
+    (command,) = (command for command in app.registered_commands if command.callback.__name__ == verb)
+    parameters = get_type_hints(command.callback, include_extras=True)
+    silent = [name for name, hint in parameters.items() if name not in ("context", "return") and not help_of(hint)]
+    assert not silent
+
+
+def help_of(hint):
+    return any(getattr(metadata, "help", None) for metadata in getattr(hint, "__metadata__", ()))
+
+
+def test_help_of_no_verb_imports_a_heavy_package():
+    """All verbs in one process; each line of the output is a verb and the heavy packages that are loaded by then."""
+    code = (
+        "import sys; from typer.testing import CliRunner; from tofgan_monai.cli import app\n"
+        f"for words in {[[], *([verb] for verb in VERBS)]}:\n"
+        "    assert not CliRunner().invoke(app, [*words, '--help']).exit_code\n"
+        "    print(*words, *({'torch', 'monai', 'numpy', 'ignite', 'scipy'} & sys.modules.keys()))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["", *VERBS]
 
 
 def test_train_passes_absolute_paths_and_overrides_on(ran, tmp_path, monkeypatch):
@@ -130,6 +155,43 @@ def test_verbs_joined_by_a_plus_run_one_after_the_other_until_one_fails(monkeypa
     with pytest.raises(SystemExit) as exit_:
         cli.main()
     assert exit_.value.code == 1 and len(ran) == 2 and "error: " in capsys.readouterr().err
+
+
+def test_changed_training_starts_again_only_on_request(monkeypatch, tmp_path):
+    calls, old = [], tmp_path / "out" / "checkpoint.pt"
+
+    def run_bundle(*call):
+        calls.append(call)
+        if old.exists():
+            raise ChangedTrainingError(f"{old} has another recipe")
+
+    monkeypatch.setattr(bundle_runs, "run_bundle", run_bundle)
+    old.parent.mkdir()
+    old.write_bytes(b"")
+    words = ("train", "tof_mra_dcgan", "--output-dir", old.parent, "--pairs", "a.npy")
+    assert isinstance(tofgan(*words).exception, ChangedTrainingError) and old.exists() and len(calls) == 1
+    assert tofgan(*words, "--restart-if-changed").exit_code == 0
+    assert not old.parent.exists() and len(calls) == 3
+
+
+def test_shipped_configurations_pass_the_inspection():
+    assert all(passes_inspection(bundle_path(name)) for name in bundle_names())
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_monai_warns_of_a_configuration_only_if_it_is_beyond_the_list(is_known, monkeypatch, tmp_path):
+    configs = tmp_path / "mine" / "configs"
+    configs.mkdir(parents=True)
+    for path in (bundle_path("tof_mra_dcgan") / "configs").iterdir():
+        (configs / path.name).write_bytes(path.read_bytes())
+    if not is_known:
+        (configs / "more.yaml").write_text("size: $__import__('os').getpid()\n", "utf-8")
+    told = "parsing config_file ['inference.yaml']: any value is code"
+    monkeypatch.setattr(bundle_runs, "run_bundle", lambda *call: warnings.warn(told, stacklevel=1))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert tofgan("generate", configs.parent, tmp_path / "a.npy").exit_code == 0
+    assert [str(warning.message) for warning in caught] == ([] if is_known else [told])
 
 
 def test_overlays_come_after_the_papers(ran, tmp_path):

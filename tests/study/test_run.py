@@ -1,4 +1,4 @@
-"""What a study says of a step that failed."""
+"""The message about a step of a study that failed."""
 
 from __future__ import annotations
 

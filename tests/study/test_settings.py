@@ -1,4 +1,4 @@
-"""What a study's settings may be, and how errors say what they may not."""
+"""The settings of a study: presets, files of differences, and an error with a remedy for each wrong value."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tofgan_monai.volumes.cohort import write_cohort
 
 @pytest.fixture
 def config(tmp_path):
-    """Callable (**differences to smoke) -> a file of them."""
+    """Callable (**differences) -> a file of settings that differ from the preset smoke."""
 
     def write(**differences):
         path = tmp_path / "mine.yaml"
@@ -88,28 +88,39 @@ def test_names_of_the_sets(config):
         ({"patients_a": [4, 0, 2]}, "patients_a [4, 0, 2]: needs three numbers"),
         ({"transfer": {1: 3}}, "transfer 1: 3: 3 different patients are needed, cohort B has 2"),
         ({"tune": "some"}, "tune some: needs each or real"),
-        ({"grid": {"lr": 0.1}}, "grid {'lr': 0.1}: needs option: [numbers]"),
-        ({"gans": {"a_b": "tof_mra_dcgan"}}, "gans: a_b: a name needs letters"),
-        ({"gans": {"real": "tof_mra_dcgan"}}, "gans: real is another stack's name"),
+        ({"grid": {"lr": 0.1}}, "grid {'lr': 0.1}: needs OPTION: [NUMBERS]"),
+        (
+            {"gans": {"a_b": "tof_mra_dcgan"}},
+            "gans {'a_b': 'tof_mra_dcgan'}: needs NAME: BUNDLE for each GAN; a name has letters",
+        ),
+        ({"gans": {"real": "tof_mra_dcgan"}}, "a name has letters, digits and - only, and is not real"),
         ({"cohort_b": "nowhere.json"}, "nowhere.json: not a readable cohort"),
         ({"retrain": "no"}, "retrain no: needs true or false"),
-        ({"n_vessel": 0}, "n_vessel 0: needs a number, 1 or more"),
+        ({"n_vessel": 2.0}, "n_vessel 2.0: needs a number, 1 or more"),
+        ({"transfer": {0: 1}}, "transfer {0: 1}: needs PATIENTS: DRAWS"),
+        ({"cohort_a": 3}, "cohort_a 3: needs the path of a cohort.json, or null"),
         ({"gans": {"X": "tof_mra_dcgam"}}, "gans: X: tof_mra_dcgam: no such bundle"),
         ({"augmentations": ["plain", "classic"]}, "has no configs/classic.yaml"),
         ({"grid": {"rate": [0.1]}}, "--rate: tof_mra_vessel_segmentation has no such setting"),
         ({"unet_train": "--max_epoch 1"}, "did you mean --max_epochs?"),
         ({"unet_train": "--overlay big"}, "has no configs/big.yaml"),
         ({"gan_train": "--batch_size"}, "overrides come as --ID VALUE"),
-        ({"gan_width": None}, "gan_width: give the generators' width"),
+        ({"gan_width": None}, "gan_width: retrain is true, so give the width"),
         ({"inception_weights": "none.pth"}, "needs the path of a file"),
         ({"n_frechet": 1000}, "the stacks hold 80 real and 80 synthetic pairs"),
-        ({"patients_b": [9000, 999, 2]}, "at most 10000 simulated heads"),
+        ({"patients_b": [9000, 999, 2]}, "at most 10000 different heads"),
     ],
 )
-def test_what_cannot_be_is_named_with_its_remedy(config, differences, words):
+def test_wrong_value_is_named_with_its_remedy(config, differences, words):
     with pytest.raises(InputError, match=r"mine\.yaml") as error:
         read_settings(config(**differences))
     assert words in str(error.value)
+
+
+def test_all_wrong_values_are_named_at_once(config):
+    with pytest.raises(InputError) as error:
+        read_settings(config(tune="some", seeds=[0, 0]))
+    assert len(error.value.problems) == 2
 
 
 def test_shipped_generators_are_refused_for_a_cohort_of_ones_own(config, tmp_path):
@@ -119,7 +130,7 @@ def test_shipped_generators_are_refused_for_a_cohort_of_ones_own(config, tmp_pat
 
 
 @pytest.mark.parametrize("text", ["- a list", "unet_width: 4", "preset: big", "preset: [", None])
-def test_what_is_no_study_is_refused(tmp_path, text):
+def test_unreadable_study_is_refused(tmp_path, text):
     path = tmp_path / "none.yaml"
     if text:
         path.write_text(text, "utf-8")
@@ -129,7 +140,7 @@ def test_what_is_no_study_is_refused(tmp_path, text):
 
 def test_one_patient_in_both_cohorts_is_refused(config, tmp_path):
     cohort(tmp_path / "a")
-    with pytest.raises(InputError, match="a patient has one place"):
+    with pytest.raises(InputError, match="remove it from one of them"):
         read_settings(config(cohort_a="a/cohort.json", cohort_b="a/cohort.json"))
 
 

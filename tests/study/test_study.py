@@ -1,4 +1,4 @@
-"""The study as its user runs it: a whole smoke run, killed ones, failing ones, and what its steps may see."""
+"""The study as its user runs it: a whole smoke run, killed and failing runs, and which files its steps may read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,40 +34,29 @@ def study(folder, *words, config="smoke"):
 
 
 def command(folder, *words, config="smoke"):
-    return [
-        sys.executable,
-        "-m",
-        "tofgan_monai",
-        "study",
-        "--config",
-        str(config),
-        "--output",
-        str(folder),
-        "--cores",
-        "2",
-        *words,
-    ]
+    options = ["--config", str(config), "--output", str(folder), "--cores", "2"]
+    return [sys.executable, "-m", "tofgan_monai", "study", *options, *words]
 
 
 def jobs_of(listed):
-    """Rules and how many jobs each has, of a dry run."""
+    """(rule, number of its jobs) for each rule in the output of a dry run."""
     rows = [line.split() for line in (listed.stdout + listed.stderr).splitlines()]
     return [(row[0], row[1]) for row in rows if len(row) == 2 and row[0].isidentifier() and row[1].isdigit()]
 
 
 def lines(folder):
-    """What results.jsonl says, but for what depends on the machine's mood."""
+    """The lines of results.jsonl without times and memory, which differ between runs."""
     read = [json.loads(line) for line in (folder / "results.jsonl").read_text("utf-8").splitlines()]
     return [{key: value for key, value in line.items() if key not in TIMES} for line in read]
 
 
 def weights(folder):
-    """SHA-256 of all that was trained, by its place."""
+    """Path -> SHA-256 of all trained weights in a study's folder."""
     return {path.relative_to(folder).as_posix(): sha256(path) for path in sorted(folder.glob("*/**/best.pt"))}
 
 
 def test_volumes(folder):
-    """The prepared volumes of test patients."""
+    """The paths of the prepared volumes of all test patients."""
     items = [item for site in "AB" for item in read_cohort(folder / "prepared" / site, "test")]
     return [Path(item[key]) for item in items for key in ("image", "label", "mask")]
 
@@ -76,7 +66,7 @@ test_volumes.__test__ = False  # type: ignore[attr-defined]
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A whole smoke study. Until everything is trained and chosen no volume of a test patient can be read."""
+    """The folder of a whole smoke study; no test patient's volume could be read until everything was chosen."""
     folder = tmp_path_factory.mktemp("study") / "smoke"
     stage = study(folder, "--until", "prepare")
     assert stage.returncode == 0, stage.stderr
@@ -96,8 +86,22 @@ def done(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def copied(done, tmp_path):
+    """A copy of the whole smoke study, whose files have the same times."""
+    return shutil.copytree(done, tmp_path / "copied", copy_function=shutil.copy2)
+
+
+def started(folder, marker, **options):
+    """The process of a study, once one of its steps has written a certain file."""
+    process = subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, start_new_session=True, **options)
+    while process.poll() is None and not (folder / marker).exists():
+        time.sleep(0.05)
+    return process
+
+
 def test_nothing_before_the_test_sees_a_test_patient(done):
-    """The fixture proved it: stacks, GANs, thresholds, tuning, choices and U-Nets were made without those files."""
+    """The fixture has shown this: stacks, GANs, thresholds, tuning, choices and U-Nets were made without the files."""
     assert {line["split"] for line in lines(done) if "patient" in line} == {"validation", "test"}
     assert len(test_volumes(done)) == 12
 
@@ -157,54 +161,39 @@ def test_report_is_one_file_with_the_papers_figures_beside(done):
     assert (done / "report.md").exists()
 
 
-def test_killed_study_goes_on_to_the_same_results(done, tmp_path):
-    folder = tmp_path / "killed"
-    shutil.copytree(done, folder, copy_function=shutil.copy2)
-    shutil.rmtree(folder / "unets" / "DCGAN")
-    shutil.rmtree(folder / "transfer" / "pretrained")
-    (folder / "results.jsonl").unlink()
-    process = subprocess.Popen(
-        command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    while process.poll() is None and not (folder / "unets" / "DCGAN" / "0" / "checkpoint.pt").exists():
-        time.sleep(0.05)
+def test_killed_study_continues_to_the_same_results(done, copied):
+    shutil.rmtree(copied / "unets" / "DCGAN")
+    shutil.rmtree(copied / "transfer" / "pretrained")
+    (copied / "results.jsonl").unlink()
+    process = started(copied, "unets/DCGAN/0/checkpoint.pt", stderr=subprocess.DEVNULL)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert not (folder / "results.jsonl").exists()
-    again = study(folder)
+    assert not (copied / "results.jsonl").exists()
+    again = study(copied)
     assert again.returncode == 0, again.stderr
-    assert weights(folder) == weights(done)
-    assert lines(folder) == lines(done)
+    assert weights(copied) == weights(done)
+    assert lines(copied) == lines(done)
 
 
-def test_interrupted_study_says_how_it_goes_on(done, tmp_path):
-    folder = tmp_path / "interrupted"
-    shutil.copytree(done, folder, copy_function=shutil.copy2)
-    shutil.rmtree(folder / "unets" / "WGAN-GP")
-    (folder / "results.jsonl").unlink()
-    process = subprocess.Popen(
-        command(folder),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background ignores it for us
+def test_interrupted_study_says_that_the_same_command_continues_it(copied):
+    shutil.rmtree(copied / "unets" / "WGAN-GP")
+    (copied / "results.jsonl").unlink()
+    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background process of a shell ignores SIGINT
+    process = started(
+        copied, "unets/WGAN-GP/0/tensorboard", stderr=subprocess.PIPE, encoding="utf-8", preexec_fn=heeded
     )
-    while process.poll() is None and not (folder / "unets" / "WGAN-GP" / "0" / "tensorboard").exists():
-        time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     error = process.communicate(timeout=180)[1]
     assert process.returncode == 1
-    assert "stopped; the same command goes on" in error and "failed" not in error
+    assert "the same command continues it" in error and "failed" not in error
 
 
-def test_changed_setting_makes_anew_what_depends_on_it(done, tmp_path):
-    folder, config = tmp_path / "changed", tmp_path / "changed.yaml"
-    shutil.copytree(done, folder, copy_function=shutil.copy2)
+def test_changed_setting_runs_again_what_depends_on_it(copied, tmp_path):
+    config = tmp_path / "changed.yaml"
     planned = {}
     for differences in ("unet_train: --max_epochs 2", "gan_train: --max_epochs 2", "n_synthetic: 48", "title: Other"):
         config.write_text(f"preset: smoke\n{differences}\n", "utf-8")
-        listed = study(folder, "--dry-run", config=config)
+        listed = study(copied, "--dry-run", config=config)
         assert listed.returncode == 0, listed.stderr
         planned[differences.split(":")[0]] = {rule for rule, _ in jobs_of(listed)}
     assert {"tune_rates", "train_unet", "transfer", "collect"} <= planned["unet_train"]
@@ -214,24 +203,22 @@ def test_changed_setting_makes_anew_what_depends_on_it(done, tmp_path):
     assert planned["title"] == {"collect", "report", "all", "total"}
     config.write_text("preset: smoke\nunet_train: --batch_size 16 --pairs_per_epoch 32 --max_epochs 2\n", "utf-8")
     point = "tuning/real/lr0.001_dropout0.0"
-    again = study(folder, f"{point}/validation.jsonl", config=config)
+    again = study(copied, f"{point}/validation.jsonl", config=config)
     assert again.returncode == 0, again.stderr
-    assert len((folder / point / "losses.jsonl").read_text("utf-8").splitlines()) == 2
+    assert len((copied / point / "losses.jsonl").read_text("utf-8").splitlines()) == 2
 
 
-def test_failing_step_is_named_with_its_log_and_the_others_are_kept(done, tmp_path):
-    folder = tmp_path / "failing"
-    shutil.copytree(done, folder, copy_function=shutil.copy2)
-    (folder / "unets" / "DCGAN" / "0" / "best.pt").write_bytes(b"broken")
+def test_failing_step_is_named_with_its_log_and_the_others_are_kept(copied):
+    (copied / "unets" / "DCGAN" / "0" / "best.pt").write_bytes(b"broken")
     for name in ("DCGAN", "WGAN-GP"):
-        (folder / "unets" / name / "0" / "test_A.jsonl").unlink()
-    (folder / "results.jsonl").unlink()
-    failed = study(folder)
+        (copied / "unets" / name / "0" / "test_A.jsonl").unlink()
+    (copied / "results.jsonl").unlink()
+    failed = study(copied)
     assert failed.returncode == 1
     error = failed.stderr[failed.stderr.index("error: ") :]
     assert "rule score_unet" in error and "best.pt: not readable as weights" in error
     assert "logs/score_unet/DCGAN_0.log" in error and "same command again" in error
-    assert (folder / "unets" / "WGAN-GP" / "0" / "test_A.jsonl").exists()
+    assert (copied / "unets" / "WGAN-GP" / "0" / "test_A.jsonl").exists()
 
 
 def test_finished_study_does_nothing(done):
@@ -246,7 +233,7 @@ def test_two_at_once_are_refused(done):
     with open(done / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         refused = study(done)
-    assert refused.returncode == 1 and "another `tofgan study` is at work" in refused.stderr
+    assert refused.returncode == 1 and "another `tofgan study` is running" in refused.stderr
 
 
 def test_dry_run_of_the_paper_lists_every_job(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line: one verb for each arrow from a volume to a report."""
+"""The command line: one verb for each step from a volume to a report."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Runs the command line: an error that a person can mend is a line on stderr and exit code 1.
+    """Runs the command line; an error that the user can correct becomes lines on stderr and exit status 1.
 
-    Verbs with a `+` between them run one after the other in the same process; the first that fails ends them.
+    Verbs that are joined by a `+` run one after the other in the same process; the first one that fails ends the run.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -39,6 +39,6 @@ def main() -> None:
 def _run_verb(words: list[str]) -> None:
     try:
         app(words)
-    except SystemExit as end:  # a verb's end, too
+    except SystemExit as end:  # typer ends every verb with this, also one that succeeds
         if end.code:
             raise

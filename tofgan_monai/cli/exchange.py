@@ -1,71 +1,62 @@
-"""Bundles from one clinic to another."""
+"""The verbs that bring bundles from one clinic to another: pack, verify, install."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-import typer
+from typer import Argument, Option, echo
 
-from tofgan_monai.cli.app import app
+from tofgan_monai.cli.app import BundleArgument, app
 
-
-class Data(StrEnum):
-    """Which kind of data weights have seen."""
-
-    simulated = "simulated"
-    synthetic = "synthetic"
-    real = "real"
+ArchiveArgument = Annotated[Path, Argument(help="archive from another clinic, a .zip file")]
+SignersOption = Annotated[Path | None, Option(help="OpenSSH file of allowed signers")]
+SignerOption = Annotated[str | None, Option(help="name of the required signer in that file")]
 
 
 @app.command()
 def pack(
-    bundle: Annotated[str, typer.Argument(help="a bundle's name or folder")],
-    archive: Annotated[Path, typer.Argument(help="the .zip, or a folder for BUNDLE-VERSION.zip")],
-    sign: Annotated[
-        Path | None, typer.Option(help="a private key of OpenSSH; the signature goes to ARCHIVE.sig")
-    ] = None,
+    bundle: BundleArgument,
+    archive: Annotated[Path, Argument(help="the .zip to write, or a folder for BUNDLE-VERSION.zip")],
+    sign: Annotated[Path | None, Option(help="private OpenSSH key; the signature is ARCHIVE.sig")] = None,
     data: Annotated[
-        Data | None, typer.Option(help="what the weights have seen, where no record of their training says it")
+        Literal["simulated", "synthetic", "real"] | None,
+        Option(help="kind of the training data, if no record of the training tells it"),
     ] = None,
     audit: Annotated[
-        Path | None,
-        typer.Option(help="of these weights, by `tofgan audit`; weights that saw patients need a passed one"),
+        Path | None, Option(help="passed audit of these weights; required if they were trained on patients")
     ] = None,
     despite: Annotated[
-        str | None, typer.Option(help="why they leave without one; the reason goes into the data card")
+        str | None, Option(help="reason for a release without a passed audit, written into the data card")
     ] = None,
 ) -> None:
-    """Make one archive of a bundle, without anything that must not leave."""
-    from tofgan_monai.bundle_runs.paths import bundle_path
-    from tofgan_monai.exchange import pack
+    """Pack a bundle into one archive, without anything that must not leave the clinic."""
+    from tofgan_monai.bundle_runs import paths
+    from tofgan_monai.exchange import packing
 
-    kind = data and data.value
-    typer.echo(f"{pack(bundle_path(bundle), archive, data=kind, audit=audit, despite=despite, key=sign)}")
+    packed = packing.pack(paths.bundle_path(bundle), archive, data=data, audit=audit, despite=despite, key=sign)
+    echo(f"{packed}")
 
 
 @app.command()
-def verify(
-    archive: Annotated[Path, typer.Argument(help="from elsewhere")],
-    signers: Annotated[Path | None, typer.Option(help="OpenSSH's file of allowed signers")] = None,
-    signer: Annotated[str | None, typer.Option(help="who of them must have signed")] = None,
-) -> None:
-    """Check that an archive holds a bundle and nothing else; nothing of it runs."""
-    from tofgan_monai.exchange import verify
+def verify(archive: ArchiveArgument, signers: SignersOption = None, signer: SignerOption = None) -> None:
+    """Check that an archive holds a bundle and nothing else, without running anything in it."""
+    from tofgan_monai.exchange import verifying
 
-    typer.echo("\n".join(["passed: nothing in it is beyond the list", *verify(archive, signers, signer).lines]))
+    verified = verifying.verify(archive, signers, signer)
+    echo("\n".join(["passed: it holds nothing beyond the list of what is allowed", *verified.lines]))
 
 
 @app.command()
 def install(
-    archive: Annotated[Path, typer.Argument(help="from elsewhere")],
-    folder: Annotated[Path | None, typer.Option(help="default: where the other verbs find bundles by name")] = None,
-    name: Annotated[str | None, typer.Option(help="the bundle's name here; default: its own")] = None,
-    signers: Annotated[Path | None, typer.Option(help="OpenSSH's file of allowed signers")] = None,
-    signer: Annotated[str | None, typer.Option(help="who of them must have signed")] = None,
+    archive: ArchiveArgument,
+    folder: Annotated[Path | None, Option(help="default: where the other verbs find bundles by name")] = None,
+    name: Annotated[str | None, Option(help="name of the bundle here; default: its own")] = None,
+    signers: SignersOption = None,
+    signer: SignerOption = None,
 ) -> None:
-    """Verify an archive, then unpack it among the installed bundles."""
-    from tofgan_monai.exchange import install, verify
+    """Verify an archive and unpack it into the folder of installed bundles."""
+    from tofgan_monai.exchange import installing, verifying
 
-    typer.echo(f"{install(verify(archive, signers, signer), folder=folder, name=name)}")
+    verified = verifying.verify(archive, signers, signer)
+    echo(f"{installing.install(verified, folder=folder, name=name)}")

@@ -1,94 +1,83 @@
-"""Distances, whole studies and reports."""
+"""The verbs that measure distances between stacks, run whole studies and write reports: frechet, study, report."""
 
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-import typer
+from typer import Argument, Context, Option, echo
 
-from tofgan_monai.cli.app import OVERRIDES, app
+from tofgan_monai.cli.app import OVERRIDES, InceptionOption, SeedOption, app
 from tofgan_monai.errors import InputError
-
-
-class Channel(StrEnum):
-    """What of the pairs is compared."""
-
-    image = "image"
-    label = "label"
-    pair = "pair"
 
 
 @app.command()
 def frechet(
-    real: Annotated[Path, typer.Argument(help="the reference stack's .npy")],
-    stacks: Annotated[list[Path], typer.Argument(help="stacks to compare with it")],
-    output: Annotated[Path | None, typer.Option(help="a .jsonl for the distances; it is replaced")] = None,
-    n: Annotated[int | None, typer.Option("--n", "-n", help="pairs of each stack; default: the smallest's")] = None,
-    seed: int = 0,
-    inception_weights: Annotated[Path | None, typer.Option(help="of the original FID; else EfficientNet-Lite0")] = None,
-    cache: Annotated[Path | None, typer.Option(help="a folder that keeps the features' statistics")] = None,
+    real: Annotated[Path, Argument(help="reference stack, a .npy file")],
+    stacks: Annotated[list[Path], Argument(help="stacks to compare with the reference")],
+    output: Annotated[Path | None, Option(help=".jsonl file for the distances, replaced if it exists")] = None,
+    n: Annotated[int | None, Option("--n", "-n", help="pairs from each stack; default: the smallest stack")] = None,
+    seed: SeedOption = 0,
+    inception_weights: InceptionOption = None,
+    cache: Annotated[Path | None, Option(help="folder that keeps the statistics of features")] = None,
     over_patients: Annotated[
-        bool, typer.Option("--over-patients", help="a 95% interval over the real stack's patients, by jackknife")
+        bool, Option("--over-patients", help="add a 95% jackknife interval over the patients of REAL")
     ] = False,
-    channel: Annotated[Channel, typer.Option(help="what is compared; pair: images and labels jointly")] = Channel.image,
+    channel: Annotated[
+        Literal["image", "label", "pair"], Option(help="what is compared; pair: images and labels jointly")
+    ] = "image",
 ) -> None:
-    """Frechet distance of stacks to a real one, n pairs against n."""
-    from tofgan_monai.metrics.stacks.features import load_extractor
-    from tofgan_monai.metrics.stacks.frechet import compare_stacks
+    """Measure the Frechet distance of stacks to a reference stack, with equal numbers of pairs."""
+    from tofgan_monai.metrics.stacks import features, frechet
 
-    extractor = load_extractor(inception_weights)
-    for line in compare_stacks(
+    lines = frechet.compare_stacks(
         real,
         stacks,
-        extractor,
+        features.load_extractor(inception_weights),
         n=n,
         seed=seed,
         cache=cache,
         output=output,
         over_patients=over_patients,
         channel=channel,
-    ):
+    )
+    for line in lines:
         interval = " ({low:.5f} to {high:.5f})".format(**line) if over_patients else ""
-        typer.echo("{stack}: {measure} {value:.5f}{interval} to {reference}, n {n}".format(interval=interval, **line))
+        echo("{stack}: {measure} {value:.5f}{interval} to {reference}, n {n}".format(interval=interval, **line))
 
 
 @app.command(context_settings=OVERRIDES)
 def study(
-    context: typer.Context,
-    config: Annotated[str, typer.Option(help="smoke, laptop, paper, or a YAML file of differences to one of them")],
-    output: Annotated[
-        Path | None, typer.Option(help="the study's folder; default: study_ and the config's name")
-    ] = None,
-    cores: Annotated[int, typer.Option(help="steps at once")] = os.cpu_count() or 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only list the steps")] = False,
+    context: Context,
+    config: Annotated[str, Option(help="smoke, laptop, paper, or a YAML file of differences from one of these")],
+    output: Annotated[Path | None, Option(help="folder of the study; default: study_CONFIG")] = None,
+    cores: Annotated[int, Option(help="number of steps that run at the same time")] = os.cpu_count() or 1,
+    dry_run: Annotated[bool, Option("--dry-run", help="list the steps and run none")] = False,
 ) -> None:
-    """Run the paper's experiments, all of them; further options are Snakemake's."""
-    from tofgan_monai.study.run import run_study
-    from tofgan_monai.study.settings import read_settings
+    """Run all of the paper's experiments; further options are passed to Snakemake."""
+    from tofgan_monai.study import run, settings
 
     folder = output or Path(f"study_{Path(config).stem}")
-    run_study(read_settings(config), folder, cores=cores, dry_run=dry_run, words=context.args)
+    run.run_study(settings.read_settings(config), folder, cores=cores, dry_run=dry_run, words=context.args)
     page = folder / "report.html"
     if page.exists() and not dry_run:
-        typer.echo(f"{page}")
+        echo(f"{page}")
 
 
 @app.command()
 def report(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER...", help="a study's, or one with results.jsonl, pairs/, figures/")
+        list[Path], Argument(metavar="FOLDER...", help="folder of a study, or one with results.jsonl, pairs/, figures/")
     ],
-    output: Annotated[Path | None, typer.Option(help="the page; default, of one folder: report.html in it")] = None,
+    output: Annotated[Path | None, Option(help="HTML page; default for one folder: FOLDER/report.html")] = None,
 ) -> None:
-    """Write report.html: pictures and tables of what a folder holds; of several folders, side by side."""
-    from tofgan_monai.report import write_comparison, write_report
+    """Write an HTML page of pictures and tables from one folder, or a page that compares several folders."""
+    from tofgan_monai.report import comparison, page
 
     if len(folders) == 1:
-        typer.echo(f"{write_report(folders[0], output)}")
+        echo(f"{page.write_report(folders[0], output)}")
     elif output:
-        typer.echo(f"{write_comparison(folders, output)}")
+        echo(f"{comparison.write_comparison(folders, output)}")
     else:
-        raise InputError(f"{len(folders)} folders: name the page that compares them: --output FILE.html")
+        raise InputError(f"{len(folders)} folders: name the page that compares them with --output FILE.html")

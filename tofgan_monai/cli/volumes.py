@@ -1,83 +1,64 @@
-"""From volumes to prepared ones and to stacks of real pairs."""
+"""The verbs that lead from volumes to stacks of real pairs: phantom, check, prepare, extract."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import typer
+from typer import Argument, Option, echo
 
-from tofgan_monai.cli.app import app
+from tofgan_monai.cli.app import SeedOption, WorkersOption, app
 from tofgan_monai.errors import InputError
-
-
-class SkullStrip(StrEnum):
-    """Where the brain mask comes from."""
-
-    none = "none"
-    given = "given"
-    computed = "computed"
-
-
-class Site(StrEnum):
-    """Which simulated heads: A and B play the patients, C is the public prior."""
-
-    A = "A"
-    B = "B"
-    C = "C"
-
-
-class Seeds(StrEnum):
-    """Which reserved range of seeds."""
-
-    weights = "weights"
-    demo = "demo"
-    study = "study"
 
 
 @app.command()
 def phantom(
-    folder: Path,
-    site: Site = Site.A,
-    n: Annotated[int, typer.Option("--n", "-n", help="how many heads")] = 8,
-    small: Annotated[bool, typer.Option(help="crop the field of view round the circle of Willis")] = False,
-    seeds: Seeds = Seeds.demo,
-    start: Annotated[int, typer.Option(help="of the range's seeds, the first one")] = 0,
-    workers: int = 1,
+    folder: Annotated[Path, Argument(help="folder for the simulated heads; existing heads are kept")],
+    site: Annotated[
+        Literal["A", "B", "C"], Option(help="A and B stand for two hospitals, C is the public simulation")
+    ] = "A",
+    n: Annotated[int, Option("--n", "-n", help="number of heads")] = 8,
+    small: Annotated[bool, Option(help="crop each head to the part about the circle of Willis")] = False,
+    seeds: Annotated[Literal["weights", "demo", "study"], Option(help="range of seeds; ranges share no head")] = "demo",
+    start: Annotated[int, Option(help="position of the first seed within the range")] = 0,
+    workers: WorkersOption = 1,
 ) -> None:
     """Simulate TOF-MRA heads with vessel labels and brain masks."""
-    from tofgan_monai.phantom import SEEDS, write_heads
+    from tofgan_monai import phantom as simulation
 
-    reserved = SEEDS[seeds.value]
+    reserved = simulation.SEEDS[seeds]
     if not 0 <= start < start + n <= len(reserved):
-        raise InputError(f"--start {start} -n {n}: the range {seeds.value} has {len(reserved)} seeds, from 0")
-    write_heads(folder, site.value, reserved[start : start + n], small=small, workers=workers)
-    typer.echo(f"{n} simulated heads of site {site.value} in {folder}")
+        raise InputError(
+            f"--start {start} -n {n}: the range {seeds} has the seeds 0 to {len(reserved) - 1}; choose within it"
+        )
+    simulation.write_heads(folder, site, reserved[start : start + n], small=small, workers=workers)
+    echo(f"{n} simulated heads of site {site} in {folder}")
 
 
 @app.command()
 def check(
-    folder: Path,
-    output: Annotated[Path | None, typer.Argument(help="cohort.json or its folder; default: the folder itself")] = None,
-    image: Annotated[str | None, typer.Option(help='pattern, as in "{subject}_tof.nii.gz"')] = None,
-    label: Annotated[str | None, typer.Option(help="pattern of the vessel labels")] = None,
-    mask: Annotated[str | None, typer.Option(help="pattern of the brain masks")] = None,
-    label_values: Annotated[list[str] | None, typer.Option(help='as in "255=1"; may be repeated')] = None,
-    patient_pattern: Annotated[str | None, typer.Option(help="regular expression whose group 1 is the patient")] = None,
-    n_vessel: Annotated[int, typer.Option(help="vessel-centred patches that each patient must have room for")] = 500,
-    seed: int = 0,
-    fractions: Annotated[str | None, typer.Option(help="training, validation, test, as in 0.6,0.15,0.25")] = None,
-    counts: Annotated[str | None, typer.Option(help="patients in training, validation, test, as in 41,11,14")] = None,
-    training: Annotated[str | None, typer.Option(help="subjects, comma-separated, or a file of them")] = None,
-    validation: str | None = None,
-    test: str | None = None,
-    no_split: Annotated[bool, typer.Option("--no-split", help="volumes that are only to be segmented")] = False,
+    folder: Annotated[Path, Argument(help="folder of the volumes, as NIfTI files or DICOM series")],
+    output: Annotated[Path | None, Argument(help="cohort.json to write; default: in FOLDER")] = None,
+    image: Annotated[str | None, Option(help='image pattern, such as "{subject}_tof.nii.gz"')] = None,
+    label: Annotated[str | None, Option(help="pattern of the vessel labels")] = None,
+    mask: Annotated[str | None, Option(help="pattern of the brain masks")] = None,
+    label_values: Annotated[
+        list[str] | None, Option(help='meaning of a label value, such as "255=1"; repeatable')
+    ] = None,
+    patient_pattern: Annotated[str | None, Option(help="regular expression; group 1 is the patient")] = None,
+    n_vessel: Annotated[int, Option(help="vessel-centred patches that each patient must have room for")] = 500,
+    seed: SeedOption = 0,
+    fractions: Annotated[str | None, Option(help="shares of the three splits, such as 0.6,0.15,0.25")] = None,
+    counts: Annotated[str | None, Option(help="patients in the three splits, such as 41,11,14")] = None,
+    training: Annotated[str | None, Option(help="training subjects with commas, or a file of them")] = None,
+    validation: Annotated[str | None, Option(help="validation subjects, likewise")] = None,
+    test: Annotated[str | None, Option(help="test subjects, likewise")] = None,
+    no_split: Annotated[bool, Option("--no-split", help="only for segmentation: no split")] = False,
 ) -> None:
-    """Find and validate volumes, split them by patient, write cohort.json."""
-    from tofgan_monai.volumes.cohort import check_cohort
+    """Find and validate volumes, split them by patient and write cohort.json."""
+    from tofgan_monai.volumes import cohort
 
-    report = check_cohort(
+    report = cohort.check_cohort(
         folder,
         output or folder,
         image=image,
@@ -95,59 +76,55 @@ def check(
         no_split=no_split,
     )
     for warning in report.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"{report.path}: " + ", ".join(f"{split} {n}" for split, n in report.n_scans.items()))
+        echo(f"warning: {warning}", err=True)
+    echo(f"{report.path}: " + ", ".join(f"{split} {n}" for split, n in report.n_scans.items()))
 
 
 @app.command()
 def prepare(
-    cohort: Path,
-    output: Path,
-    skull_strip: SkullStrip = SkullStrip.given,
-    bias_field: Annotated[bool, typer.Option(help="N4 bias field correction")] = False,
-    denoise: Annotated[bool, typer.Option(help="Rician non-local means (needs dipy)")] = False,
-    workers: int = 1,
-    force: Annotated[bool, typer.Option("--force", help="prepare everything anew, masks and all")] = False,
+    cohort: Annotated[Path, Argument(help="cohort.json of `tofgan check`, or its folder")],
+    output: Annotated[Path, Argument(help="folder for the prepared volumes and their cohort.json")],
+    skull_strip: Annotated[
+        Literal["none", "given", "computed"], Option(help="source of the brain mask; given: the cohort's own")
+    ] = "given",
+    bias_field: Annotated[bool, Option(help="correct the bias field with N4")] = False,
+    denoise: Annotated[bool, Option(help="Rician non-local means (needs the extra denoise)")] = False,
+    workers: WorkersOption = 1,
+    force: Annotated[bool, Option("--force", help="prepare existing volumes again")] = False,
 ) -> None:
-    """Write prepared volumes: brain mask, image and label masked."""
-    from tofgan_monai.volumes.preparation import prepare
+    """Write prepared volumes: images and labels inside the brain mask."""
+    from tofgan_monai.volumes import preparation
 
-    prepare(
-        cohort,
-        output,
-        skull_strip=skull_strip.value,
-        bias_field=bias_field,
-        denoise=denoise,
-        workers=workers,
-        force=force,
-    )
-    typer.echo(f"prepared volumes in {output}")
+    options: dict[str, Any] = {"bias_field": bias_field, "denoise": denoise, "workers": workers, "force": force}
+    preparation.prepare(cohort, output, skull_strip=skull_strip, **options)
+    echo(f"prepared volumes in {output}")
 
 
 @app.command()
 def extract(
-    prepared: Path,
-    output: Annotated[Path, typer.Argument(help="the stack's .npy")],
-    split: str = "training",
-    n_vessel: Annotated[int, typer.Option(help="vessel-centred patches per patient")] = 500,
-    n_random: Annotated[int, typer.Option(help="random ones in the brain")] = 500,
-    seed: int = 0,
-    patients: Annotated[int | None, typer.Option(help="only so many patients, drawn by the seed")] = None,
-    skip: Annotated[int, typer.Option(help="of the patients in the order drawn, pass over the first so many")] = 0,
+    prepared: Annotated[Path, Argument(help="folder of prepared volumes")],
+    output: Annotated[Path, Argument(help="stack to write, a .npy file")],
+    split: Annotated[str, Option(help="training, validation or test")] = ("training"),
+    n_vessel: Annotated[int, Option(help="vessel-centred patches from each scan")] = 500,
+    n_random: Annotated[int, Option(help="patches at random places of the brain from each scan")] = 500,
+    seed: SeedOption = 0,
+    patients: Annotated[int | None, Option(help="number of patients, drawn at random")] = None,
+    skip: Annotated[int, Option(help="number of drawn patients to leave out first")] = 0,
 ) -> None:
-    """Sample a stack of 96x96 image-label pairs from prepared volumes."""
-    from tofgan_monai.pairs.extraction import extract
+    """Sample a stack of real image-label pairs of 96x96 pixels from prepared volumes."""
+    from tofgan_monai.pairs import extraction
 
-    manifest = extract(
+    manifest = extraction.extract(
         prepared, output, split=split, n_vessel=n_vessel, n_random=n_random, seed=seed, patients=patients, skip=skip
     )
-    typer.echo(f"{output}: {manifest['n']} pairs")
+    echo(f"{output}: {manifest['n']} pairs")
 
 
 def _numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
+    """The numbers in a text such as 41,11,14; None if the option is not given."""
     if text is None:
         return None
     try:
         return [kind(word) for word in text.split(",")]
     except ValueError:
-        raise InputError(f"{option} {text}: give numbers with commas between them") from None
+        raise InputError(f"{option} {text}: give numbers with commas between them, such as 41,11,14") from None

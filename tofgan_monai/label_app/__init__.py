@@ -1,1 +1,1 @@
-"""The MONAI Label app: segments a clinic's studies and learns from its corrections; see docs/how-to/monailabel.md."""
+"""The MONAI Label app: it segments a clinic's studies and is trained further on corrected labels."""

@@ -1,4 +1,4 @@
-"""`python -m tofgan_monai.label_app APP [BUNDLE]`: makes the folder APP one that a MONAI Label server can take."""
+"""`python -m tofgan_monai.label_app APP [BUNDLE]` makes APP a folder that a MONAI Label server can run."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a MONAI Label server runs: MONAI Label's tasks for bundles, on a copy of the vessel segmentation."""
+"""The app that a MONAI Label server runs: MONAI Label's tasks for bundles, on a copy of the vessel segmentation."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ EPISTEMIC_DROPOUT = 0.2
 
 
 class VesselInfer(BundleInferTask):
-    """Segments a study; weights of another network are refused."""
+    """Segments a study; refuses weights of another network."""
 
     def __init__(self, path: str, conf: dict[str, str], **options: Any) -> None:
         super().__init__(path, conf, load_strict=True, **options)
-        self.labels = {"vessel": 1}  # the bundle's channel 0, but the value 1 in the label
-        self.dimension = 3  # the network sees windows, the client volumes
+        self.labels = {"vessel": 1}  # the network's channel 0 becomes the value 1 of the label
+        self.dimension = 3  # of what the client sees; the network itself sees 2D windows
 
     def writer(self, data: dict[str, Any], extension: str | None = None, dtype: Any = np.uint8) -> tuple[Any, Any]:
-        """The label's file, in bytes rather than in floating point; NIfTI for a DICOM folder, which names no format."""
+        """Writes the label as uint8; a label of a DICOM folder, whose name shows no format, becomes NIfTI."""
         if os.path.isdir(data["image_path"]) and not data.get("result_extension"):
             extension = extension or ".nii.gz"
         return super().writer(data, extension, dtype)
@@ -47,12 +47,12 @@ class VesselInfer(BundleInferTask):
         try:
             return super()._get_network(device, data)
         except RuntimeError:
-            fit_weights(self.network, load_weights(self.get_path()), self.get_path())  # says it better
+            fit_weights(self.network, load_weights(self.get_path()), self.get_path())  # names file and remedy
             raise
 
 
 class VesselTrain(BundleTrainTask):
-    """Fine-tunes on the corrected labels of all patients but those that it holds out."""
+    """Fine-tunes the network on corrected labels; some patients are held out to choose the best weights."""
 
     def _fetch_datalist(self, request: Mapping[str, Any], datastore: Datastore) -> list[dict[str, str]]:
         items = super()._fetch_datalist(request, datastore)
@@ -66,7 +66,7 @@ class VesselTrain(BundleTrainTask):
         return split_by_patient(datalist, float(request.get("val_split", 0.2)))
 
     def _load_checkpoint(self, model_pytorch: str, pretrained: bool, train_handlers: list) -> None:
-        self.start = model_pytorch if pretrained else ""  # MONAI takes None as not given
+        self.start = model_pytorch if pretrained else ""  # MONAI would ignore None
 
     def _update_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:
         overrides["pretrained"] = self.start
@@ -78,8 +78,8 @@ class VesselApp(MONAILabelApp):
 
     Args:
         app_dir: the working folder; see `tofgan_monai.label_app.working_copy`.
-        studies: the clinic's.
-        conf: the server's `--conf`.
+        studies: the folder of the clinic's studies.
+        conf: the options that the server got by `--conf`.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
@@ -94,20 +94,20 @@ class VesselApp(MONAILabelApp):
         )
 
     def init_infers(self) -> dict[str, VesselInfer]:
-        """The one model."""
+        """The one inference task."""
         return {BUNDLE: VesselInfer(self.bundle, self.conf)}
 
     def init_trainers(self) -> dict[str, VesselTrain]:
-        """Its training."""
+        """The one training task."""
         return {BUNDLE: VesselTrain(self.bundle, self.conf)}
 
     def init_strategies(self) -> dict[str, Any]:
-        """Which study to label next: any, or that on which the network is least sure of itself."""
+        """The ways to choose the next study to label: at random, or where the network is least certain (epistemic)."""
         return {"random": Random(), "epistemic": Epistemic()}
 
     def init_scoring_methods(self) -> dict[str, EpistemicScoring]:
-        """How unsure the network is: the entropy of several predictions, each with other channels dropped out."""
-        unsure = VesselInfer(
+        """The measure of uncertainty: entropy of several predictions, each with other channels dropped out."""
+        uncertain = VesselInfer(
             self.bundle,
             self.conf,
             train_mode=True,
@@ -115,34 +115,34 @@ class VesselApp(MONAILabelApp):
             dropout=EPISTEMIC_DROPOUT,
             post_filter=[SaveImaged, Invertd, AsDiscreted],
         )
-        return {"epistemic": EpistemicScoring(unsure, simulation_size=3)}
+        return {"epistemic": EpistemicScoring(uncertain, simulation_size=3)}
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
-        """MONAI Label's, with errors that reach the client."""
+        """Segments a study as MONAI Label does; the client sees the cause of an error."""
         image, known = request["image"], (datastore or self.datastore()).list_images()
         if isinstance(image, str) and image not in known and not os.path.exists(image):
             raise HTTPException(
-                404, f"{image}: none of the {len(known)} studies in {self.studies}; look at its name there"
+                404, f"{image}: none of the {len(known)} studies in {self.studies}; give a name from there"
             )
         return _explained(super().infer, request, datastore)
 
     def batch_infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:
-        """MONAI Label's, which takes it for granted that there are GPUs."""
+        """Segments many studies as MONAI Label does, but on several GPUs only if the machine has them."""
         return super().batch_infer({"multi_gpu": torch.cuda.device_count() > 1, **request}, datastore)
 
     def next_sample(self, request: dict[str, Any]) -> Any:
-        """MONAI Label's, with errors that reach the client."""
+        """Chooses the next study as MONAI Label does; the client sees the cause of an error."""
         return _explained(super().next_sample, request)
 
     def bundle_path(self, model: str | None) -> str | None:
-        """MONAI Label's, asked before a task goes to the background: an unknown model is refused at once."""
+        """The folder of a model's bundle; an unknown model is refused here, before a background task starts."""
         if model and model not in self._infers:
-            raise HTTPException(404, f"{model}: no such model; there is {BUNDLE}")
+            raise HTTPException(404, f"{model}: no such model; the only one is {BUNDLE}")
         return super().bundle_path(model)
 
 
 def _explained(task: Callable[..., Any], *args: Any) -> Any:
-    """What the task returns; MONAI Label's server would turn its errors into a bare 'Internal Server Error'."""
+    """The result of a task; its errors become HTTP errors with their text instead of 'Internal Server Error'."""
     try:
         return task(*args)
     except MONAILabelException as error:

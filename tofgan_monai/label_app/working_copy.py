@@ -1,4 +1,4 @@
-"""The folder that MONAI Label works in: an app with a copy of the segmentation bundle, whose weights it may change."""
+"""The folder of a MONAI Label app, with a copy of the segmentation bundle whose weights the app may change."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from tofgan_monai.training.weights import load_weights
 BUNDLE = "tof_mra_vessel_segmentation"
 WEIGHTS = Path("models/model.pt")
 INFERENCE = {"skull_strip": "computed"}
-"""What inference.yaml is set to: studies are whole heads."""
+"""The settings of inference.yaml that change in the copy: a clinic's studies are whole heads."""
 
 _logger = logging.getLogger(__name__)
 
 
 def place_app(folder: str | os.PathLike, source: str | os.PathLike = BUNDLE) -> Path:
-    """The bundle in the folder's `model/`, a copy of another; put there, and `main.py`, where they are missing.
+    """The path of the bundle in an app's folder, after the bundle and `main.py` are copied there if they are missing.
 
-    A `main.py` that is there, that of the stock app monaibundle say, stays, and so does a copy, which may have learnt.
+    An existing `main.py` is kept, such as the one of the stock app monaibundle. An existing bundle is kept, because
+    its weights may have been trained further.
 
     Args:
-        folder: the app's.
-        source: which bundle is copied, by its name or folder: the shipped segmentation, or one made of it.
+        folder: the folder of the app.
+        source: name or folder of the bundle to copy: the shipped segmentation, or one derived from it.
 
     Raises:
         InputError: no such bundle, the folder cannot be written to, or the weights do not fit the bundle's network.
@@ -54,7 +55,7 @@ def place_app(folder: str | os.PathLike, source: str | os.PathLike = BUNDLE) -> 
 
 
 def _write_configs(configs: Path) -> None:
-    """The configurations as studies need them, in JSON, which MONAI Label prefers to YAML."""
+    """Writes inference.json and train.json for the app; MONAI Label prefers JSON to YAML."""
     inference, training = (
         _parsed(configs / "inference.yaml"),
         _parsed(configs / "train.yaml", configs / "monailabel.yaml"),
@@ -71,22 +72,22 @@ def _parsed(*configs: Path) -> ConfigParser:
 
 
 def training_folder(folder: str | os.PathLike) -> str:
-    """A new training's own folder within that of all, named after the time of day to the microsecond."""
+    """The path of a new training's folder within `folder`, named after the present time."""
     return os.path.join(folder, f"{datetime.now():%Y%m%d-%H%M%S-%f}")
 
 
 def take_into_use(
     weights: str | os.PathLike, output_dir: str | os.PathLike, network: nn.Module, measure: Callable[[], float]
 ) -> bool:
-    """Whether a training's best weights became the bundle's: if they are as good on the held-out patients, or better.
+    """Replaces a bundle's weights with a training's best weights, unless these are worse; returns whether it did so.
 
-    The weights they replace are kept beside them as `until_FOLDER.pt`, FOLDER being the training's.
+    The replaced weights are kept in the same folder as `until_TRAINING.pt`, where TRAINING is the training's folder.
 
     Args:
-        weights: those in use.
-        output_dir: of the training, with its `best.pt`.
-        network: takes both weights in turn.
-        measure: its figure on the held-out patients, the higher the better.
+        weights: the file of the weights in use.
+        output_dir: the folder of the training, with its `best.pt`.
+        network: the network, which loads both weights in turn.
+        measure: returns a figure of the network on the held-out patients; higher is better.
     """
     best, used = Path(output_dir) / "best.pt", Path(weights)
     figures = []
@@ -109,26 +110,26 @@ def take_into_use(
 def split_by_patient(
     items: Sequence[Mapping[str, Any]], fraction: float
 ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Items to train on and items held out, no patient in both; a patient's place depends on the names alone.
+    """Items to train on and items of held-out patients; no patient has items in both.
+
+    The split depends on the names of the patients only, so every call with the same patients gives the same split.
 
     Args:
-        items: with a `patient` each.
-        fraction: of the patients to hold out, rounded, one at least.
+        items: labelled studies, each with a `patient`.
+        fraction: share of patients to hold out, rounded to whole patients, at least one.
 
     Raises:
-        InputError: fewer than two patients, or a fraction that is none.
+        InputError: fewer than two patients, or a fraction outside 0 to 1.
     """
     if not 0 < fraction < 1:
         raise InputError(f"val_split {fraction}: give the share of patients to hold out, such as 0.2")
     patients = sorted({item["patient"] for item in items}, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     if len(patients) < 2:
         raise InputError(
-            f"corrected labels of {len(patients)} patient(s); a training needs two at least, to hold one out: "
+            f"corrected labels of {len(patients)} patient(s), but a training needs two, to hold one out: "
             "submit more labels first"
         )
     n_held_out = min(max(1, round(fraction * len(patients))), len(patients) - 1)
     held_out = set(patients[:n_held_out])
-    return (
-        [item for item in items if item["patient"] not in held_out],
-        [item for item in items if item["patient"] in held_out],
-    )
+    training = [item for item in items if item["patient"] not in held_out]
+    return training, [item for item in items if item["patient"] in held_out]

@@ -1,1 +1,1 @@
-"""The paper's experiments, all of them, as one workflow over the verbs: Snakefile, presets, and the steps between."""
+"""The paper's experiments as one Snakemake workflow over the verbs: rules, presets, and the steps between the verbs."""

@@ -14,11 +14,13 @@ import numpy as np
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.segmentation.threshold_baseline import PROBABILITIES
 from tofgan_monai.segmentation.results import BASELINE_MODEL, VALIDATION_BASELINE_MODEL, Line, read_results
-from tofgan_monai.study import plan as study
+from tofgan_monai.study.plan import Settings
 
-BASELINES = {"validation": VALIDATION_BASELINE_MODEL, None: BASELINE_MODEL}  # by the split a threshold is chosen on
+BASELINES = {"validation": VALIDATION_BASELINE_MODEL, None: BASELINE_MODEL}
+"""The split on which a threshold was chosen -> the model's name; None: on the patients that it is scored on."""
+
 SCORES = ("dsc", "hd95_mm", "dsc_small", "dsc_large")
-RUN_AGAIN = "repeat `tofgan study` with the same --output"
+RUN_AGAIN = "run `tofgan study` again with the same --output"
 
 Key = tuple[Any, ...]
 
@@ -28,10 +30,10 @@ class Scores:
     """One model's scores on the patients of a split.
 
     Attributes:
-        patients: as the lines name them, in the split's order.
-        values: by score, (draws, seeds, patients); NaN where a score is not defined or an older file lacks it.
-        dsc_at: (draws, seeds, patients, thresholds), or None where a line lacks it.
-        n_empty: how many of all these volumes had no vessel in the prediction or in the truth.
+        patients: names of the patients, in the order of the lines.
+        values: name of a score -> array (draws, seeds, patients), NaN where a line has no such score.
+        dsc_at: DSC at each threshold, (draws, seeds, patients, thresholds); None if a line has none.
+        n_empty: number of scored volumes without any vessel in the prediction or in the label.
     """
 
     patients: tuple[str, ...]
@@ -41,44 +43,44 @@ class Scores:
 
     @property
     def n_runs(self) -> int:
-        """Draws times seeds."""
+        """Number of runs: draws times seeds."""
         return self.values["dsc"].shape[0] * self.values["dsc"].shape[1]
 
     def runs(self, score: str) -> np.ndarray:
-        """(runs, patients)."""
+        """The values of a score, (runs, patients)."""
         return self.values[score].reshape(-1, len(self.patients))
 
     def of_patients(self, score: str) -> np.ndarray:
-        """Means over draws and seeds, (patients,)."""
+        """Each patient's mean of a score over draws and seeds, (patients,)."""
         return self.runs(score).mean(axis=0)
 
     def mean(self, score: str) -> float:
-        """Mean over the patients that have this score; NaN if none has."""
+        """Mean of a score over the patients for whom it is defined; NaN if there are none."""
         scores = self.of_patients(score)
         known = scores[np.isfinite(scores)]
         return float(known.mean()) if known.size else float("nan")
 
     def sd(self, score: str) -> float | None:
-        """Sample standard deviation over patients (n - 1) of their means; None for one patient."""
+        """Standard deviation (n - 1) of the patients' means of a score; None for fewer than two patients."""
         scores = self.of_patients(score)
         known = scores[np.isfinite(scores)]
         return float(known.std(ddof=1)) if known.size > 1 else None
 
     def threshold_curve(self) -> np.ndarray | None:
-        """Mean DSC at each of `thresholds.PROBABILITIES`, or None."""
+        """Mean DSC at each of `threshold_baseline.PROBABILITIES`, or None if lines lack it."""
         return None if self.dsc_at is None else self.dsc_at.mean(axis=(0, 1, 2))
 
 
 @dataclass(frozen=True, eq=False)
 class StudyResults:
-    """All that a study's results.jsonl says.
+    """The content of a study's results.jsonl.
 
     Attributes:
-        about: its first line: settings, simulated sites, numbers of patients, versions, commit.
-        table2: by (training set, site, split).
-        thresholds: the single-threshold baselines, by (the split that the threshold was chosen on or None, site).
-        transfer: by (arm, number of training patients, split).
-        others: the lines without patients, by experiment.
+        about: the first line: settings, simulated sites, numbers of patients, versions, commit.
+        table2: (training set, site, split) -> scores.
+        thresholds: (split on which the single threshold was chosen, or None; site) -> scores of that baseline.
+        transfer: (arm, number of training patients, split) -> scores.
+        others: experiment -> its lines that are not about a single patient.
     """
 
     about: dict[str, Any]
@@ -88,52 +90,52 @@ class StudyResults:
     others: dict[str, list[Line]]
 
     @property
-    def settings(self) -> study.Settings:
-        """The study's settings, without paths."""
+    def settings(self) -> Settings:
+        """The settings of the study, without paths."""
         return self.about["settings"]
 
     @property
     def title(self) -> str:
-        """What the settings call it."""
+        """The title of the study, from its settings."""
         return str(self.settings["title"])
 
     def n_patients(self, site: str) -> list[int]:
-        """In training, validation and test."""
+        """Numbers of a site's patients in training, validation and test."""
         return self.about[f"n_{site}"]
 
     def is_simulated(self, site: str) -> bool:
-        """Whether the site's patients are simulated heads."""
+        """Whether the patients of a site are simulated heads."""
         return site in self.about["simulated"]
 
     def lines(self, experiment: str, **wanted: Any) -> list[Line]:
-        """The lines of an experiment without patients that have these values."""
+        """The lines of an experiment that have the wanted values; lines about single patients are not among them."""
         lines = self.others.get(experiment, [])
         return [line for line in lines if all(line.get(key) == value for key, value in wanted.items())]
 
     @property
     def best_gan(self) -> str:
-        """The GAN chosen on validation patients; empty where no line says so."""
-        return next((str(line["chosen"]) for line in self.others.get("best GAN", [])), "")
+        """The name of the GAN that was chosen on validation patients; empty if no line names one."""
+        return next((str(line["chosen"]) for line in self.lines("best GAN")), "")
 
     @property
     def counts(self) -> list[int]:
-        """The numbers of training patients of Fig. 3, ascending."""
+        """The numbers of training patients in Fig. 3, ascending."""
         return sorted({int(k) for _, k, _ in self.transfer})
 
     @property
     def arms(self) -> list[str]:
-        """How the U-Nets of Fig. 3 begin."""
+        """The names of the arms of Fig. 3."""
         return list(dict.fromkeys(str(arm) for arm, _, _ in self.transfer))
 
     @property
     def core_minutes(self) -> float | None:
-        """The wall times of all steps, times the cores of each; None where no step's is known."""
-        costs = self.others.get("cost", [])
+        """Wall time of all steps times the cores of each step, in minutes; None if no step's time is known."""
+        costs = self.lines("cost")
         return sum(line["wall_s"] for line in costs) * self.settings.get("threads", 1) / 60 if costs else None
 
 
 def is_study(folder: str | os.PathLike) -> bool:
-    """Whether this is a study's folder with its results in it."""
+    """Whether a folder is a study's folder and holds its results."""
     folder = Path(folder)
     if not (folder / "config.yaml").is_file():
         return False
@@ -145,13 +147,13 @@ def is_study(folder: str | os.PathLike) -> bool:
 
 
 def read_study(folder: str | os.PathLike) -> StudyResults:
-    """The results of a study's folder.
+    """The results in a study's folder.
 
     Raises:
-        InputError: results.jsonl cannot be read, does not begin with the settings, or lacks patients of some seeds.
+        InputError: results.jsonl cannot be read, does not begin with the settings, or lacks patients for some seeds.
     """
     path = Path(folder) / "results.jsonl"
-    read_results(path)  # checks all lines first
+    read_results(path)  # raises for a broken line
     try:
         return as_results([json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()])
     except InputError as error:
@@ -159,13 +161,13 @@ def read_study(folder: str | os.PathLike) -> StudyResults:
 
 
 def as_results(lines: Sequence[Line]) -> StudyResults:
-    """The same of its lines, settings first.
+    """The results of a study from the lines of its results.jsonl.
 
     Raises:
-        InputError: the first line does not hold the settings, or patients of some seeds are missing.
+        InputError: the first line does not hold the settings, or patients are missing for some seeds.
     """
     if not lines or not _is_settings(lines[0]):
-        raise InputError("its first line does not hold a study's settings")
+        raise InputError("the first line does not hold the settings of a study")
     patients = [line for line in lines if "patient" in line]
     others: dict[str, list[Line]] = {}
     for line in lines[1:]:
@@ -211,7 +213,7 @@ def _as_arrays(lines: list[Line]) -> Scores:
     n = len(draws) * len(seeds) * len(patients)
     if not len(lines) == len(cells) == n:
         raise ValueError(
-            f"{len(lines)} lines, where {len(draws)} draws x {len(seeds)} seeds x {len(patients)} patients need {n}"
+            f"{len(lines)} lines, but {len(draws)} draws x {len(seeds)} seeds x {len(patients)} patients need {n}"
         )
     ordered = [cells[draw, seed, patient] for draw in draws for seed in seeds for patient in patients]
     shape = (len(draws), len(seeds), len(patients))

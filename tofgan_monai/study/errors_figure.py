@@ -1,4 +1,4 @@
-"""Fig. 4: where two networks are right and wrong on one patient, about large vessels and about small ones."""
+"""Fig. 4: error maps of two networks on one patient, around large vessels and around small vessels."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ NAMES = ("true positive", "false positive", "false negative")
 
 
 def draw(dataset_dir: Path, networks: Mapping[str, Path], output: str | os.PathLike, *, width: int) -> None:
-    """Writes a PNG, a column a network and a row a calibre, of the first test patient (the first, not a picked one).
+    """Writes error maps of the first test patient as a PNG: one column for each network, one row for each calibre.
+
+    The patient is the first one in the cohort, so nobody has picked it by its result.
 
     Args:
-        dataset_dir: prepared volumes.
-        networks: weights of the half U-Net, by what the columns are called.
-        output: the PNG.
-        width: of the networks.
+        dataset_dir: folder of prepared volumes.
+        networks: title of the column -> weights of a half U-Net.
+        output: the PNG file.
+        width: number of channels in the first level of the networks.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -66,7 +68,7 @@ def draw(dataset_dir: Path, networks: Mapping[str, Path], output: str | os.PathL
 
 @torch.no_grad()
 def _predict(image: torch.Tensor, weights: Path, width: int) -> np.ndarray:
-    """The mask (X, Y, Z) that the segmentation bundle's own settings give."""
+    """The vessel mask (X, Y, Z) of an image (1, X, Y, Z), by the settings of the segmentation bundle."""
     parser = inference_config(bundle_path("tof_mra_vessel_segmentation"))
     parser["width"] = width
     network = parser.get_parsed_content("network_def").eval()
@@ -77,7 +79,7 @@ def _predict(image: torch.Tensor, weights: Path, width: int) -> np.ndarray:
 
 
 def _densest(weight: np.ndarray, spacing_mm: Sequence[float]) -> tuple[slice, slice, int]:
-    """The square window of an axial slice whose voxels weigh most."""
+    """The square window of WINDOW_MM in an axial slice whose voxels have the largest mean weight."""
     size = [min(round(WINDOW_MM / edge), n) for edge, n in zip(spacing_mm, weight.shape[:2], strict=False)]
     mean = ndimage.uniform_filter(weight, size=(*size, 1), mode="constant")
     inner = tuple(slice(edge // 2, n - edge // 2 + 1) for edge, n in zip(size, weight.shape, strict=False))

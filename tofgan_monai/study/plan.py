@@ -1,4 +1,4 @@
-"""What a study's settings come to: its stacks, training sets, arms and draws, and the words of their verbs."""
+"""What follows from a study's settings: its stacks, training sets, arms and draws, and the options of its verbs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shlex
 from itertools import product
 from typing import Any
 
+from tofgan_monai.volumes.cohort import read_cohort
 from tofgan_monai.volumes.splits import SPLITS
 
 UNET = "tof_mra_vessel_segmentation"
@@ -17,9 +18,7 @@ Settings = dict[str, Any]
 
 
 def n_patients(settings: Settings, site: str, split: str) -> int:
-    """How many patients a cohort has in a split."""
-    from tofgan_monai.volumes.cohort import read_cohort
-
+    """Number of patients in a split of a site's cohort."""
     cohort = settings[f"cohort_{site.lower()}"]
     if cohort:
         return len({item["patient"] for item in read_cohort(cohort, split, labelled=True)})
@@ -27,26 +26,24 @@ def n_patients(settings: Settings, site: str, split: str) -> int:
 
 
 def n_real(settings: Settings) -> int:
-    """Pairs of the real stack: so many of each scan of cohort A's training patients."""
-    from tofgan_monai.volumes.cohort import read_cohort
-
+    """Number of pairs in the real stack: equally many from each training scan of cohort A."""
     cohort = settings["cohort_a"]
     n_scans = len(read_cohort(cohort, "training")) if cohort else settings["patients_a"][0]
     return n_scans * (settings["n_vessel"] + settings["n_random"])
 
 
 def n_synthetic(settings: Settings) -> int:
-    """Pairs of each synthetic stack."""
+    """Number of pairs in each synthetic stack."""
     return settings["n_synthetic"] or n_real(settings)
 
 
 def n_frechet(settings: Settings) -> int:
-    """Pairs on each side of a Frechet distance."""
+    """Number of pairs on each side of a Frechet distance."""
     return settings["n_frechet"] or min(n_real(settings), n_synthetic(settings))
 
 
 def frechet_options(settings: Settings) -> str:
-    """Options of `tofgan frechet`."""
+    """The options of `tofgan frechet` for Table 1."""
     weights = settings["inception_weights"]
     over_patients = " --over-patients" if n_patients(settings, "A", "training") > 1 else ""
     weights = f" --inception-weights {shlex.quote(weights)}" if weights else ""
@@ -54,7 +51,7 @@ def frechet_options(settings: Settings) -> str:
 
 
 def simulation(settings: Settings, site: str, folder: str) -> str:
-    """Words of the verbs that make a simulated cohort."""
+    """The verbs `phantom` and `check` with their options, which make the simulated cohort of a site."""
     counts = [settings["procedural"], 0, 0] if site == "C" else settings[f"patients_{site.lower()}"]
     small = "--small" if settings["small_heads"] else ""
     return (
@@ -64,7 +61,7 @@ def simulation(settings: Settings, site: str, folder: str) -> str:
 
 
 def sampled_stacks(settings: Settings) -> dict[str, tuple[str, str]]:
-    """Site and options of `tofgan extract` of the stacks that are sampled from volumes, by name."""
+    """Name -> (site, options of `tofgan extract`) of each stack that is sampled from volumes."""
     own = f"--n-vessel {settings['n_vessel']} --n-random {settings['n_random']}"
     others = math.ceil(n_frechet(settings) / n_patients(settings, "A", "validation") / 2)
     stacks = {
@@ -83,14 +80,12 @@ def sampled_stacks(settings: Settings) -> dict[str, tuple[str, str]]:
 
 
 def files_of(cohort: str) -> list[str]:
-    """Every volume that a cohort lists."""
-    from tofgan_monai.volumes.cohort import read_cohort
-
+    """The paths of all images, labels and masks that a cohort lists."""
     return [item[key] for item in read_cohort(cohort, "all") for key in ("image", "label", "mask") if item.get(key)]
 
 
 def shareable(settings: Settings) -> Settings:
-    """The settings without a path: what may stand in results that are shared."""
+    """The settings without any path, for results that may be shared."""
     shown = {key: value for key, value in settings.items() if key not in ("cohort_a", "cohort_b", "inception_weights")}
     shown["gans"] = {name: os.path.basename(bundle) for name, bundle in settings["gans"].items()}
     for name in ("prepare", "gan_train", "unet_train"):
@@ -99,33 +94,32 @@ def shareable(settings: Settings) -> Settings:
 
 
 def synthetic_sets(settings: Settings) -> list[str]:
-    """The stacks that hold no patient's pairs: each GAN's, and the procedural one."""
+    """The names of the stacks that hold no patient's pairs: one for each GAN, and the procedural one."""
     return [*settings["gans"], *([PROCEDURAL] if settings["procedural"] else [])]
 
 
 def training_sets(settings: Settings) -> list[str]:
-    """What the U-Nets of Table 2 are trained on; a + pools two stacks."""
+    """The names of the training sets of Table 2; a + stands for two stacks that are pooled."""
     alone = synthetic_sets(settings)
     return ["real", *(f"real+{name}" for name in alone), *alone]
 
 
 def arms(settings: Settings) -> list[str]:
-    """How the U-Nets of Fig. 3 begin."""
+    """The arms of Fig. 3, named after the weights from which a U-Net starts."""
     return ["scratch", "pretrained", *([PROCEDURAL] if settings["procedural"] else [])]
 
 
 def draws(settings: Settings) -> list[str]:
-    """The sets of patients of cohort B, `5_0` for the first draw of five."""
+    """The names of the sets of patients drawn from cohort B; `5_0` is the first draw of five patients."""
     return [f"{k}_{draw}" for k, n in settings["transfer"].items() for draw in range(n)]
 
 
 def grid_points(settings: Settings) -> dict[str, str]:
-    """Options of `tofgan train` by the point's name."""
-    names = list(settings["grid"])
-    points = product(*settings["grid"].values())
+    """Name -> options of `tofgan train` of each point of the grid."""
+    points = [dict(zip(settings["grid"], point, strict=True)) for point in product(*settings["grid"].values())]
     return {
-        "_".join(f"{name}{value}" for name, value in zip(names, point, strict=True)): shlex.join(
-            word for name, value in zip(names, point, strict=True) for word in (f"--{name}", str(value))
+        "_".join(f"{name}{value}" for name, value in point.items()): " ".join(
+            f"--{name} {value}" for name, value in point.items()
         )
         for point in points
     }

@@ -1,4 +1,4 @@
-"""Which code and libraries worked on a study: every start of `tofgan study` is noted in its folder."""
+"""The versions and commits that made a study; every start of `tofgan study` notes them in the study's folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("monai", "torch", "numpy", "pytorch-ignite", "snakemake")
 
 
 def note(folder: Path) -> None:
-    """Adds versions and commit of now to the study's notes, unless they are the last ones'."""
+    """Adds the present versions and commit to the notes in a study's folder, unless the last note is the same."""
     now = {"versions": _versions(), "commit": _commit()}
     notes = _notes(folder)
     if notes[-1:] != [now]:
@@ -25,7 +25,7 @@ def note(folder: Path) -> None:
 
 
 def made_by(folder: Path) -> dict[str, Any]:
-    """Versions and commit of the study; the commits of all its starts where it went on with another one."""
+    """The versions of a study's last start and the commits of all its starts, for every line of its results."""
     notes = _notes(folder)
     commits = dict.fromkeys(line["commit"] for line in notes)
     return {"versions": notes[-1]["versions"], "commit": ", ".join(commits)}
@@ -41,7 +41,7 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The package's commit, with a + where files have changed since; its version where it is no checkout."""
+    """The commit of the checkout, with a + if its files have changed since; elsewhere the package's version."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return version("tofgan-monai")

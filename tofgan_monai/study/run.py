@@ -1,4 +1,4 @@
-"""Snakemake, run on the study's rules: a bar instead of its log, errors that a person can mend, one run at a time."""
+"""Runs Snakemake on the rules of a study, with a progress bar and with errors that tell the user what to do."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import fcntl
 import logging
 import os
 import re
+import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from io import StringIO
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 from tqdm import tqdm
@@ -26,17 +27,19 @@ _LOGGER = "snakemake.logging"
 def run_study(
     settings: Settings, output: str | os.PathLike, *, cores: int, dry_run: bool = False, words: Sequence[str] = ()
 ) -> None:
-    """Makes whatever of a study is not there yet, or was made with other settings; a failing step leaves the others.
+    """Runs every step of a study whose result is missing or was made with other settings.
+
+    If a step fails, the results of all other steps are kept.
 
     Args:
-        settings: see `tofgan_monai.study.settings`.
-        output: the study's folder.
-        cores: how many steps may run at once on this machine.
-        dry_run: list the steps only.
+        settings: as `tofgan_monai.study.settings.read_settings` returns them.
+        output: the folder of the study.
+        cores: how many steps may run at the same time on this machine.
+        dry_run: list the steps and run none.
         words: further options of Snakemake, such as `--executor slurm --jobs 16`.
 
     Raises:
-        InputError: Snakemake is missing, the folder is in use, steps failed, or the study was stopped.
+        InputError: Snakemake is missing, another run uses the folder, steps failed, or the user stopped the study.
     """
     try:
         from snakemake.cli import args_to_api, parse_args
@@ -51,88 +54,92 @@ def run_study(
         parser, args = parse_args([*common, *options])
         return args_to_api(args, parser)
 
-    logging.getLogger(_LOGGER).propagate = False  # it has a handler of its own
-    with _alone(folder):
+    logging.getLogger(_LOGGER).propagate = False  # Snakemake adds a handler of its own
+    with _locked(folder):
         _write_if_new(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
-        with redirect_stdout(StringIO()) as graph, _watched(shown=False):
-            snakemake("--rulegraph", "--quiet", "all")
-        _write_if_new(folder / "rules.dot", graph.getvalue())
         if dry_run:
             snakemake("--dry-run", *words)
             return
         provenance.note(folder)
         if settings["gpus"] and not {"--executor", "--resources", "--profile"} & {*words}:
-            words = [*words, "--resources", "gpu=1"]  # this machine's steps take turns on its GPU
+            words = [*words, "--resources", "gpu=1"]  # on one machine, only one step at a time uses the GPU
         with _watched() as watch:
             options = ["--quiet", "all", "--cores", str(cores), "--keep-going", "--rerun-incomplete"]
             is_whole = snakemake(*options, *words)
     if watch.is_stopped:
-        raise InputError(f"{folder}: stopped; the same command goes on")
+        raise InputError(f"{folder}: the study was stopped; the same command continues it")
     if watch.failures or not is_whole:
         raise InputError(watch.failures or watch.messages or [f"{folder}: Snakemake gave up; see .snakemake/log there"])
 
 
 class _Watch(logging.Filter):
-    """Sees every event of Snakemake's: moves the bar, keeps what failed."""
+    """Receives every event of Snakemake, moves the bar and keeps the failures."""
 
-    def __init__(self, bar: tqdm | None) -> None:
+    def __init__(self, bar: tqdm) -> None:
         super().__init__()
         self.bar = bar
         self.failures: list[str] = []
         self.messages: list[str] = []
         self.is_stopped = False
 
-    def filter(self, record: logging.LogRecord) -> bool:
+    def filter(self, record: Any) -> bool:
         event = str(getattr(record, "event", ""))
-        if event == "progress" and self.bar is not None:
-            self.bar.total, self.bar.n = record.total, record.done  # type: ignore[attr-defined]
+        if event == "progress":
+            self.bar.total, self.bar.n = record.total, record.done
             self.bar.refresh()
-        elif event == "job_info" and self.bar is not None:
-            self.bar.set_postfix_str(" ".join([record.rule_name, *record.wildcards.values()]))  # type: ignore[attr-defined]
+        elif event == "job_info":
+            self.bar.set_postfix_str(" ".join([record.rule_name, *record.wildcards.values()]))
         elif event == "job_error":
-            self.failures.append(_failure(record.rule_name, record.log, Path.cwd()))  # type: ignore[attr-defined]
-        elif "user request" in record.getMessage():  # Ctrl-C
-            self.is_stopped = True
+            self.failures.append(_failure(record.rule_name, record.log, Path.cwd()))
         elif record.levelno >= logging.ERROR:
             self.messages.append(record.getMessage())
         return False
 
+    def stop(self, *signal_and_frame: object) -> None:
+        self.is_stopped = True
+        raise KeyboardInterrupt  # Snakemake then ends its steps and reports a failure like any other
+
 
 def _failure(rule: str, logs: Sequence[str], folder: Path) -> str:
-    """The rule, what its log says last, and what to do."""
+    """A sentence with the rule that failed, the last error in its log, and what to do."""
     log = folder / logs[0] if logs else folder / ".snakemake" / "log"
-    said = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-    told = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
-    raised = [line for line in said if re.match(r"[\w.]+(Error|Exception): ", line)][-1:]
-    what = "; ".join(told or raised or [line for line in said if any(map(str.isalnum, line))][-1:])
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)][-1:]
+    what = "; ".join(told or raised or [line for line in lines if any(map(str.isalnum, line))][-1:])
     return (
-        f"the rule {rule} failed: {what or 'it wrote nothing into its log'} (log: {log}); mend that and give the same "
-        "command again: all other results are kept"
+        f"the rule {rule} failed: {what or 'it wrote nothing into its log'} (log: {log}); correct this and give the "
+        "same command again: all other results are kept"
     )
 
 
 @contextmanager
-def _watched(*, shown: bool = True) -> Iterator[_Watch]:
+def _watched() -> Iterator[_Watch]:
+    """A watch on Snakemake's events and on Ctrl-C."""
     logger = logging.getLogger(_LOGGER)
-    with tqdm(desc="study", unit="step", disable=not shown) as bar:
-        watch = _Watch(bar if shown else None)
+    before = signal.getsignal(signal.SIGINT)
+    with tqdm(desc="study", unit="step") as bar:
+        watch = _Watch(bar)
         logger.addFilter(watch)
+        if before is signal.default_int_handler:  # elsewhere the signal is ignored, or somebody else's
+            signal.signal(signal.SIGINT, watch.stop)
         try:
             yield watch
         finally:
+            signal.signal(signal.SIGINT, before)
             logger.removeFilter(watch)
             logger.handlers.clear()  # Snakemake adds one at each call
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One run at a time; unlike Snakemake's own lock it ends with the process, however that ends."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Refuses a second run in the same folder; the lock ends with the process, unlike Snakemake's own."""
     with open(folder / ".lock", "w", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
-                f"{folder}: another `tofgan study` is at work here; wait for it, or choose another --output"
+                f"{folder}: another `tofgan study` is running here; wait for it, or choose another --output"
             ) from error
         yield
 

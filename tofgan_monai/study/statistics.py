@@ -1,11 +1,13 @@
-"""What a study's scores say, as lines of results.jsonl: an interval for every mean, and the paired comparisons.
+"""Statistics of a study's scores as lines of results.jsonl: intervals of all means, and paired comparisons.
 
-The report only lays these lines out. Patients are averaged over seeds and draws first; intervals are of 95%.
+The report shows these lines and computes nothing. Each patient's scores are averaged over seeds and draws first; all
+intervals are 95% intervals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,15 +19,15 @@ from tofgan_monai.metrics.bootstrap import (
     paired_difference,
 )
 from tofgan_monai.segmentation.results import Line
-from tofgan_monai.study import plan as study
+from tofgan_monai.study import plan
 from tofgan_monai.study.data import BASELINES, Scores, StudyResults
 
 COMPARED = ("dsc", "hd95_mm")
-ARMS = (("pretrained", "scratch"), ("pretrained", study.PROCEDURAL), (study.PROCEDURAL, "scratch"))
+ARMS = (("pretrained", "scratch"), ("pretrained", plan.PROCEDURAL), (plan.PROCEDURAL, "scratch"))
 
 
 def statistics(results: StudyResults) -> Iterator[Line]:
-    """The lines: intervals of the test patients' means, then comparisons, in the order of the report."""
+    """The lines of a study's statistics: intervals of the test patients' means, then comparisons."""
     seeds = {"seeds": results.settings["seeds"]}
     for line in [*_intervals(results), *_comparisons(results), *_distances(results)]:
         yield {**line, **seeds}
@@ -53,29 +55,25 @@ def _comparisons(results: StudyResults) -> Iterator[Line]:
         return results.table2.get((name, site, "test"))
 
     best, settings = results.best_gan, results.settings
-    others = [name for name in study.training_sets(settings) if name != "real"]
+    others = [name for name in plan.training_sets(settings) if name != "real"]
     for chosen_on, name in BASELINES.items():
         threshold = results.thresholds.get((chosen_on, "A"))
         yield from _comparison(of("real", "A"), threshold, about="real", first="real", second=name, cohort="A")
-    for site in "AB":
-        for name in others:
-            yield from _comparison(
-                of(name, site), of("real", site), about="real", first=name, second="real", cohort=site
-            )
+    for site, name in product("AB", others):
+        yield from _comparison(of(name, site), of("real", site), about="real", first=name, second="real", cohort=site)
     for name in settings["gans"]:
         if name != best:
             yield from _comparison(of(best, "A"), of(name, "A"), about="GANs", first=best, second=name, cohort="A")
+    rival = plan.PROCEDURAL
     for site in "AB":
-        rival = study.PROCEDURAL
         yield from _comparison(of(best, site), of(rival, site), about=rival, first=best, second=rival, cohort=site)
-    for k in results.counts:
-        for first, second in ARMS:
-            pair = (results.transfer.get((arm, k, "test")) for arm in (first, second))
-            yield from _comparison(*pair, about="transfer", first=first, second=second, cohort="B", n_training=k)
+    for k, (first, second) in product(results.counts, ARMS):
+        pair = (results.transfer.get((arm, k, "test")) for arm in (first, second))
+        yield from _comparison(*pair, about="transfer", first=first, second=second, cohort="B", n_training=k)
 
 
 def _comparison(one: Scores | None, other: Scores | None, **names: Any) -> Iterator[Line]:
-    """First minus second, or nothing where one of the two is missing or has other patients."""
+    """Lines with the difference one minus other; none if one of them is missing or their patients differ."""
     if one is None or other is None or one.patients != other.patients:
         return
     for score in COMPARED:
@@ -91,10 +89,13 @@ def _comparison(one: Scores | None, other: Scores | None, **names: Any) -> Itera
 
 
 def _distances(results: StudyResults) -> Iterator[Line]:
-    """The chosen GAN's Frechet distance against the other stacks', over the real stack's patients."""
+    """Lines that compare the chosen GAN's Frechet distance with those of the other synthetic stacks.
+
+    The intervals are jackknife intervals over the patients of the real stack.
+    """
     lines = {line["stack"]: line for line in results.lines("table1") if "without_each" in line}
     best = lines.pop(results.best_gan, None)
-    for name in study.synthetic_sets(results.settings):
+    for name in plan.synthetic_sets(results.settings):
         if best is not None and name in lines:
             other = lines[name]
             without = np.subtract(best["without_each"], other["without_each"])

@@ -1,6 +1,6 @@
-"""What lies between the verbs of a study: choices on validation patients, one picture, and all results in one file.
+"""The steps of a study that are no verbs: choices on validation patients, one picture, and the file of all results.
 
-Every step runs in the study's folder, whose settings are in config.yaml.
+Every step runs in the study's folder and reads the settings from config.yaml there.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import yaml
 
 from tofgan_monai.files import written_whole
 from tofgan_monai.segmentation.results import Line, read_results
-from tofgan_monai.study import plan as study
-from tofgan_monai.study import provenance
+from tofgan_monai.study import plan, provenance
 from tofgan_monai.study.data import BASELINES, as_results
+from tofgan_monai.study.plan import Settings
 from tofgan_monai.study.statistics import statistics
 from tofgan_monai.volumes.splits import SPLITS
 
@@ -31,35 +31,32 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def choose_rates(name: str, output: Path) -> None:
-    """The point of the grid with the highest mean validation DSC, as options of `tofgan train`."""
-    points = study.grid_points(_settings())
-    scores = {point: mean_dsc([f"tuning/{name}/{point}/validation.jsonl"]) for point in points}
-    best = _best(scores)
-    _write(output, points[best])
+    """Write the point of the grid with the highest mean validation DSC, as options of `tofgan train`."""
+    points = plan.grid_points(_settings())
+    _write(output, points[_best({point: _tuned_dsc(name, point) for point in points})])
 
 
 @app.command()
 def choose_augmentation(name: str, output: Path) -> None:
-    """The augmentation with the highest mean validation DSC at that point; the first, unless another is better."""
+    """Add the augmentation with the highest mean validation DSC to the chosen point; of equal ones the first."""
     settings = _settings()
-    points, (first, *others) = study.grid_points(settings), settings["augmentations"]
+    first, *others = settings["augmentations"]
     rates = Path(f"tuning/{name}/rates.txt").read_text(encoding="utf-8").strip()
-    at = next(point for point, options in points.items() if options == rates)
-    folders = {first: at, **{other: other for other in others}}
-    scores = {overlay: mean_dsc([f"tuning/{name}/{at}/validation.jsonl"]) for overlay, at in folders.items()}
+    point = next(point for point, options in plan.grid_points(settings).items() if options == rates)
+    scores = {first: _tuned_dsc(name, point), **{overlay: _tuned_dsc(name, overlay) for overlay in others}}
     _write(output, f"{rates} --overlay {shlex.quote(_best(scores))}")
 
 
 @app.command()
 def choose_gan(output: Path) -> None:
-    """The GAN whose pairs alone train the U-Nets with the highest mean validation DSC, over all seeds."""
+    """Write the name of the GAN whose pairs train the U-Nets with the highest mean validation DSC over all seeds."""
     settings = _settings()
-    _write(output, _best({gan: mean_dsc(_validations(gan, settings["seeds"])) for gan in settings["gans"]}))
+    _write(output, _best({gan: _trained_dsc(gan, settings["seeds"]) for gan in settings["gans"]}))
 
 
 @app.command()
 def score_threshold(site: str, output: Path) -> None:
-    """The best single threshold on test patients, chosen on the validation patients, and on the test patients too."""
+    """Score the best single threshold on test patients, chosen on validation patients and on the test patients."""
     from tofgan_monai.segmentation import evaluation
 
     with written_whole(output) as temporary:
@@ -74,7 +71,7 @@ def score_threshold(site: str, output: Path) -> None:
 def draw_errors(
     dataset_dir: Path, output: Path, scratch: Path, pretrained: Path, width: Annotated[int, typer.Option()] = 32
 ) -> None:
-    """Fig. 4: error maps of the first test patient, two networks in two windows."""
+    """Draw Fig. 4: error maps of two networks on the first test patient."""
     from tofgan_monai.study.errors_figure import draw
 
     draw(dataset_dir, {"from scratch": scratch, "pre-trained": pretrained}, output, width=width)
@@ -82,28 +79,28 @@ def draw_errors(
 
 @app.command()
 def collect(output: Path) -> None:
-    """All results of the study, each with its seed, n, versions, commit and wall time, and what they say together."""
+    """Write all results and their statistics into one file, each with its seed, n, versions, commit and wall time."""
     lines = list(results(_settings()))
     start = time.perf_counter()
-    said = list(statistics(as_results(lines)))
-    cost = {"wall_s": round((time.perf_counter() - start) / max(len(said), 1), 3)}  # all take about the same
+    summary = list(statistics(as_results(lines)))
+    cost = {"wall_s": round((time.perf_counter() - start) / max(len(summary), 1), 3)}  # each takes about the same time
     with written_whole(output) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         made_by = provenance.made_by(Path())
-        for line in [*lines, *({**line, **cost} for line in said)]:
+        for line in [*lines, *({**line, **cost} for line in summary)]:
             stream.write(json.dumps({**line, **made_by}) + "\n")
 
 
-def results(settings: study.Settings) -> Iterator[dict[str, Any]]:
-    """The lines of results.jsonl in a fixed order: settings, choices, Table 1, Table 2, Fig. 3, courses, costs."""
+def results(settings: Settings) -> Iterator[dict[str, Any]]:
+    """The lines of results.jsonl in a fixed order: settings, choices, Table 1, Table 2, Fig. 3, losses, costs."""
     simulated = [site for site in "AB" if not settings[f"cohort_{site.lower()}"]]
-    n = {f"n_{site}": [study.n_patients(settings, site, split) for split in SPLITS] for site in "AB"}
+    n = {f"n_{site}": [plan.n_patients(settings, site, split) for split in SPLITS] for site in "AB"}
     yield {
         "experiment": "settings",
         "measure": "settings",
-        "settings": study.shareable(settings),
+        "settings": plan.shareable(settings),
         "simulated": simulated,
-        "n_real": study.n_real(settings),
-        "n_synthetic": study.n_synthetic(settings),
+        "n_real": plan.n_real(settings),
+        "n_synthetic": plan.n_synthetic(settings),
         **n,
     }
     yield from _choices(settings)
@@ -117,28 +114,28 @@ def results(settings: study.Settings) -> Iterator[dict[str, Any]]:
         yield {"experiment": "cost", "measure": "cost", "step": step, **_cost(*step.split("/", 1))}
 
 
-def _choices(settings: study.Settings) -> Iterator[dict[str, Any]]:
-    """What was tried on the validation patients, and what was chosen."""
-    n = study.n_patients(settings, "A", "validation")
-    tuned = study.training_sets(settings) if settings["tune"] == "each" else ["real"]
+def _choices(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Lines with what was tried on the validation patients and what was chosen."""
+    n = plan.n_patients(settings, "A", "validation")
+    tuned = plan.training_sets(settings) if settings["tune"] == "each" else ["real"]
     for name in tuned:
-        jobs = {point: "tune_rates" for point in study.grid_points(settings)}
-        jobs |= {overlay: "tune_augmentation" for overlay in settings["augmentations"][1:]}
-        scores = {at: round(mean_dsc([f"tuning/{name}/{at}/validation.jsonl"]), 5) for at in jobs}
+        jobs = dict.fromkeys(plan.grid_points(settings), "tune_rates")
+        jobs |= dict.fromkeys(settings["augmentations"][1:], "tune_augmentation")
+        scores = {at: round(_tuned_dsc(name, at), 5) for at in jobs}
         wall_s = round(sum(_cost(rule, f"{name}_{at}")["wall_s"] for at, rule in jobs.items()), 1)
         chosen = Path(f"tuning/{name}/chosen.txt").read_text(encoding="utf-8").strip()
         described = {"model": name, "seed": 0, "n": n, "wall_s": wall_s}
         yield {"experiment": "tuning", "measure": "validation DSC", **described, "tried": scores, "chosen": chosen}
     seeds = settings["seeds"]
-    scores = {gan: round(mean_dsc(_validations(gan, seeds)), 5) for gan in settings["gans"]}
+    scores = {gan: round(_trained_dsc(gan, seeds), 5) for gan in settings["gans"]}
     wall_s = round(sum(_cost("train_unet", f"{gan}_{seed}")["wall_s"] for gan in scores for seed in seeds), 1)
     best = Path("best_gan.txt").read_text(encoding="utf-8").strip()
     described = {"seeds": seeds, "n": n, "wall_s": wall_s}
     yield {"experiment": "best GAN", "measure": "validation DSC", **described, "tried": scores, "chosen": best}
 
 
-def _table_2(settings: study.Settings) -> Iterator[dict[str, Any]]:
-    for name, seed in product(study.training_sets(settings), settings["seeds"]):
+def _table_2(settings: Settings) -> Iterator[dict[str, Any]]:
+    for name, seed in product(plan.training_sets(settings), settings["seeds"]):
         for rule, file in (("train_unet", "validation"), ("score_unet", "test_A"), ("score_unet", "test_B")):
             cost = _cost(rule, f"{name}_{seed}")
             for line in read_results(f"unets/{name}/{seed}/{file}.jsonl"):
@@ -148,8 +145,8 @@ def _table_2(settings: study.Settings) -> Iterator[dict[str, Any]]:
             yield {"experiment": "threshold", **line, **_cost("score_threshold", site)}
 
 
-def _transfers(settings: study.Settings) -> Iterator[dict[str, Any]]:
-    for arm, draw, seed in product(study.arms(settings), study.draws(settings), settings["seeds"]):
+def _transfers(settings: Settings) -> Iterator[dict[str, Any]]:
+    for arm, draw, seed in product(plan.arms(settings), plan.draws(settings), settings["seeds"]):
         k, which = map(int, draw.split("_"))
         for rule, split in (("transfer", "validation"), ("score_transfer", "test")):
             cost = _cost(rule, f"{arm}_{draw}_{seed}")
@@ -158,29 +155,35 @@ def _transfers(settings: study.Settings) -> Iterator[dict[str, Any]]:
                 yield {"experiment": "transfer", **line, **described, **cost}
 
 
-def _losses(settings: study.Settings) -> Iterator[dict[str, Any]]:
-    """The courses of the trainings: of the GANs, and of one U-Net a set."""
+def _losses(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Lines with the losses over the epochs: of each GAN, and of one U-Net for each training set."""
     folders = {gan: Path("gans", gan) for gan in settings["gans"] if settings["retrain"]}
     seed = settings["seeds"][0]
-    folders |= {f"U-Net on {name}": Path("unets", name, str(seed)) for name in study.training_sets(settings)}
+    folders |= {f"U-Net on {name}": Path("unets", name, str(seed)) for name in plan.training_sets(settings)}
     for name, folder in folders.items():
         rows = [{k: v for k, v in row.items() if k != "seconds"} for row in _json_lines(folder / "losses.jsonl")]
         yield {"experiment": "losses", "measure": "losses", "model": name, "seed": seed, "epochs": rows}
 
 
-def mean_dsc(paths: list[str]) -> float:
-    """Mean DSC over the patients of several results.jsonl."""
-    return float(np.mean([line["dsc"] for path in paths for line in read_results(path)]))
+def _tuned_dsc(name: str, at: str) -> float:
+    """Mean validation DSC of a training set at a point of the grid, or with an augmentation."""
+    return _mean_dsc(f"tuning/{name}/{at}")
 
 
-def _validations(name: str, seeds: list[int]) -> list[str]:
-    return [f"unets/{name}/{seed}/validation.jsonl" for seed in seeds]
+def _trained_dsc(name: str, seeds: list[int]) -> float:
+    """Mean validation DSC of a training set over seeds."""
+    return _mean_dsc(*(f"unets/{name}/{seed}" for seed in seeds))
+
+
+def _mean_dsc(*folders: str) -> float:
+    lines = [line for folder in folders for line in read_results(f"{folder}/validation.jsonl")]
+    return float(np.mean([line["dsc"] for line in lines]))
 
 
 def _best(scores: dict[str, float]) -> str:
     for name, score in scores.items():
         typer.echo(f"{name}: validation DSC {score:.4f}")
-    return max(scores, key=lambda name: scores[name])  # of equals, the first
+    return max(scores, key=lambda name: scores[name])  # the first of equal ones
 
 
 def _write(output: Path, text: str) -> None:
@@ -188,7 +191,7 @@ def _write(output: Path, text: str) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _settings() -> study.Settings:
+def _settings() -> Settings:
     return yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
 
 
@@ -197,7 +200,7 @@ def _json_lines(path: Path) -> list[Line]:
 
 
 def _cost(rule: str, job: str | None = None) -> dict[str, Any]:
-    """Wall time and peak memory of a step, as Snakemake measured them."""
+    """The wall time in seconds and the peak memory in MB of a step, as Snakemake measured them."""
     path = Path("benchmarks", *([rule, f"{job}.tsv"] if job else [f"{rule}.tsv"]))
     with open(path, encoding="utf-8") as stream:
         row = next(csv.DictReader(stream, delimiter="\t"))
