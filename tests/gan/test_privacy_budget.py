@@ -193,7 +193,7 @@ def test_few_units_are_warned_of(caplog):
     budget(stand_in(1000))
     assert "share of vessels has noise" not in caplog.text
     budget(stand_in(41), delta=1e-3)
-    assert "of 41 units the share of vessels has noise of 0.049" in caplog.text
+    assert "with 41 units the share of vessels has noise of 0.049" in caplog.text
 
 
 def test_without_noise_no_target_is_looked_at():
