@@ -32,7 +32,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "tests" / "golden.json"
-RENAMED = {"average_hausdorff_mm": "avd_mm"}  # new key -> the key that the record has, of objects in the JSON that verbs write
+RENAMED = {
+    "average_hausdorff_mm": "avd_mm"
+}  # new key -> the key that the record has, of objects in the JSON that verbs write
 LEFT_OUT = {"seconds", "digest", "fingerprint", "sha256", "voxels", "weights_sha256"}
 SENTENCE = 60  # characters; a longer text may be worded anew
 TOLERANCE = 1e-4  # relative or absolute, of figures on another machine

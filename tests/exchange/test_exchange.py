@@ -32,8 +32,8 @@ from tofgan_monai.pairs.extraction import extract
 from tofgan_monai.pairs.stack import PairDataset, open_stack
 from tofgan_monai.phantom.cohorts import write_head
 from tofgan_monai.phantom.head import Head
-from tofgan_monai.training.weights import load_weights, save_weights, weights_file_digest
 from tofgan_monai.training.checkpoint import FORMAT
+from tofgan_monai.training.weights import load_weights, save_weights, weights_file_digest
 from tofgan_monai.volumes.cohort import check_cohort
 from tofgan_monai.volumes.preparation import prepare
 
