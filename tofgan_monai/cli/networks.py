@@ -166,12 +166,14 @@ def evaluate(
     baseline: Annotated[bool, Option(help="also score the best single threshold")] = False,
 ) -> None:
     """Score segmentations of whole volumes: DSC and 95HD in mm for each patient."""
+    from tofgan_monai.bundle_runs import runs
+
     given = {
         "dataset_dir": absolute(dataset_dir),
         "output_dir": absolute(output_dir),
         "weights": absolute(weights),
-        "model": model,
-        "cohort": cohort,
+        "model": runs.as_text(model),
+        "cohort": runs.as_text(cohort),
     }
     overrides = run_bundle(bundle, ["inference.yaml", "evaluate.yaml"], given, context)
     results = Path(overrides.get("results", output_dir / "results.jsonl"))

@@ -22,7 +22,7 @@ from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring
 from monailabel.tasks.train.bundle import BundleTrainTask
 
 from tofgan_monai.errors import InputError, unwrapped
-from tofgan_monai.label_app.working_copy import BUNDLE, place_app, split_by_patient
+from tofgan_monai.label_app.working_copy import BUNDLE, place_app, require_no_hash, split_by_patient
 from tofgan_monai.training.weights import fit_weights, load_weights
 from tofgan_monai.volumes.scans import default_patient
 
@@ -83,6 +83,7 @@ class VesselApp(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        require_no_hash(studies)
         self.bundle = str(place_app(app_dir))
         super().__init__(
             app_dir,
