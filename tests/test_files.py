@@ -67,12 +67,13 @@ def test_json_and_digest_are_the_files_own(tmp_path):
 
 
 def test_folder_is_held_by_one_process_until_that_ends_or_is_killed(tmp_path):
-    code = f"from tofgan_monai.files import held\nwith held({str(tmp_path)!r}): print('held', flush=True); input()"
+    block = f"with held({str(tmp_path)!r}, 'training'): print('held', flush=True); input()"
+    code = f"from tofgan_monai.files import held\n{block}"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(InputError, match="another process is training in this folder"), held(tmp_path):
+        with pytest.raises(InputError, match="another training is running in this folder"), held(tmp_path, "training"):
             pass
         other.kill()
         other.wait()
-        with held(tmp_path):
+        with held(tmp_path, "training"):
             pass

@@ -59,10 +59,14 @@ def require_writable(folder: str | os.PathLike) -> None:
 
 
 @contextmanager
-def held(folder: str | os.PathLike) -> Iterator[None]:
-    """Context in which no other process can hold the same folder; the system ends it, too, when the process is killed.
+def held(folder: str | os.PathLike, work: str) -> Iterator[None]:
+    """Context in which no other process can hold the same folder; the lock ends with the process, even a killed one.
 
-    Where the file system knows no locks the block runs without one.
+    On a file system without locks the block runs after a warning.
+
+    Args:
+        folder: the folder; a file `.lock` in it stays behind.
+        work: what holds the folder, for the error: `training`.
 
     Raises:
         InputError: another process holds the folder.
@@ -71,10 +75,10 @@ def held(folder: str | os.PathLike) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            what = "another process is training in this folder"
-            raise InputError(f"{folder}: {what}; wait until it ends, or choose another output folder") from error
+            remedy = "wait until it ends, or choose another output folder"
+            raise InputError(f"{folder}: another {work} is running in this folder; {remedy}") from error
         except OSError as error:
-            _logger.warning("%s: this file system has no locks (%s); start no second training here", folder, error)
+            _logger.warning("%s: this file system has no locks (%s); start no second %s here", folder, error, work)
         yield
 
 

@@ -185,8 +185,8 @@ def test_training_writes_where_it_was_told_whatever_the_paths_hold(pairs, tmp_pa
 def test_second_training_in_the_same_folder_is_refused_at_its_start(pairs, tmp_path):
     (tmp_path / "out").mkdir()
     with (
-        held(tmp_path / "out"),
-        pytest.raises(InputError, match="out: another process is training in this folder; wait"),
+        held(tmp_path / "out", "training"),
+        pytest.raises(InputError, match="out: another training is running"),
     ):
         train(GAN, pairs, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]

@@ -56,7 +56,7 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
     if "output_dir" in given:
         require_writable(given["output_dir"])
     is_training = "train.yaml" in configs and "output_dir" in given
-    with held(given["output_dir"]) if is_training else nullcontext():
+    with held(given["output_dir"], "training") if is_training else nullcontext():
         _run(_files(bundle, configs), {name: verbatim(value) for name, value in given.items()}, bundle)
 
 

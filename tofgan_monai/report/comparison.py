@@ -85,7 +85,7 @@ def _read_other(folder: Path) -> Run:
     if not inputs.results:
         raise InputError(f"{folder}: no results.jsonl to compare; write it with `tofgan evaluate`")
     scores: dict[Place, dict[str, tuple[Summary, Summary]]] = {}
-    for (model, cohort, split), summary in summaries(read_results(inputs.results[0])).items():
+    for (model, cohort, split), summary in summaries(read_results(inputs.results[0][1])).items():
         scores.setdefault((cohort, split), {})[model] = summary
     return Run(inputs.title, inputs.paragraphs[0] if inputs.paragraphs else "", scores)
 
