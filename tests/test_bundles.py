@@ -21,6 +21,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, run, verify_
 from packaging.requirements import Requirement
 
 from tests.helpers.checkpoints import same
+from tests.helpers.patients import write_patient
 from tofgan_monai import Generator, HalfUNet
 from tofgan_monai.pairs.stack import open_stack
 from tofgan_monai.training.weights import load_weights
@@ -36,7 +37,6 @@ UNET = "tof_mra_vessel_segmentation"
 ALL = [*GANS, UNET]
 TINY = {"width": 2, "max_epochs": 1, "batch_size": 4}
 OWN = {PRIVATE: {"critic_width": 2, "accountant": "rdp", "n_fakes": 4}}  # the private one's own sizes
-SHAPE = (112, 104, 6)
 
 
 def configs(name, *files):
@@ -88,31 +88,6 @@ def stack(tmp_path_factory, write_pairs):
     return write_pairs(tmp_path_factory.mktemp("stack") / "real.npy", 12)
 
 
-def affine_of(orientation):
-    """Millimetres of a voxel index: 0.5x0.5x0.7 mm, turned by 15 degrees where oblique."""
-    cos, sin = np.cos(np.pi / 12), np.sin(np.pi / 12)
-    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-    axes = {"RAS": np.eye(3), "LPS": np.diag([-1, -1, 1]), "oblique": turn @ np.eye(3)[:, [2, 0, 1]]}[orientation]
-    affine = np.eye(4)
-    affine[:3, :3] = axes @ np.diag([0.5, 0.5, 0.7])
-    affine[:3, 3] = [-31, 17, 5]
-    return affine
-
-
-def write_patient(folder, orientation, seed, names=("image", "label", "mask")):
-    rng = np.random.default_rng(seed)
-    shape = SHAPE if orientation != "oblique" else (SHAPE[2], *SHAPE[:2])
-    mask = np.zeros(shape, np.uint8)
-    mask[tuple(slice(1, -1) if edge == SHAPE[2] else slice(6, -6) for edge in shape)] = 1
-    label = (rng.random(shape) < 0.05).astype(np.uint8) * mask
-    image = (rng.uniform(50, 100, shape) + 200 * label).astype(np.float32) * mask
-    folder.mkdir(parents=True)
-    for name, volume in zip(names, (image, label, mask), strict=False):
-        nib.save(nib.Nifti1Image(volume, affine_of(orientation)), folder / f"{name}.nii.gz")
-    paths = {name: str(folder / f"{name}.nii.gz") for name in names}
-    return {"subject": folder.name, "patient": folder.name, **paths}
-
-
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
@@ -145,6 +120,7 @@ def check_training(output_dir, name):
     return epoch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_trains_on_a_stack_from_elsewhere(name, stack, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -155,6 +131,7 @@ def test_trains_on_a_stack_from_elsewhere(name, stack, tmp_path, monkeypatch):
     assert tree(BUNDLES / name) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("image", "label", "mask"), ("image", "label")], ids=["mask", "no mask"])
 @pytest.mark.parametrize("name", ALL)
 def test_trains_on_volumes_with_and_without_a_brain_mask(name, names, tmp_path):
@@ -168,6 +145,7 @@ def test_trains_on_volumes_with_and_without_a_brain_mask(name, names, tmp_path):
         assert len(open_stack(tmp_path / "out" / "pairs_validation.npy")[0]) == 5
 
 
+@pytest.mark.slow
 def test_trains_by_command_from_its_own_folder(stack, tmp_path):
     words = ["run", "--config_file", "configs/train.yaml", "--pairs", stack, "--output_dir", tmp_path / "out"]
     tiny = ["--width", 2, "--max_epochs", 1, "--batch_size", 4]
@@ -210,6 +188,7 @@ def same_geometry(path, image):
     return np.asarray(made.dataobj)
 
 
+@pytest.mark.slow
 def test_segments_by_command_from_elsewhere(prepared, weights, tmp_path):
     words = ["run", "--config_file", *configs(UNET, "inference.yaml"), "--bundle_root", BUNDLES / UNET]
     given = ["--dataset_dir", prepared, "--output_dir", tmp_path / "out", "--weights", weights[UNET], "--width", 2]
@@ -381,6 +360,7 @@ def check_snippet(name, before, which, folder):
         np.testing.assert_allclose(alone["answer"], expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_torchscript_serves_where_this_package_is_not(name, tmp_path):
     export(name, "ckpt_export", tmp_path)
@@ -394,11 +374,13 @@ def test_nothing_can_be_imported_where_it_is_said_not_to_be_installed(package):
     assert "ModuleNotFoundError" in done.stderr
 
 
+@pytest.mark.slow
 def test_onnx_unet_serves_without_pytorch(tmp_path):
     export(UNET, "onnx_export", tmp_path)
     check_snippet(UNET, NO_TORCH_EITHER, 1, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_onnx_gives_what_pytorch_gives(name, tmp_path):
     session = onnxruntime.InferenceSession(export(name, "onnx_export", tmp_path))

@@ -54,6 +54,7 @@ class Loaded(HTMLParser):
         self.addresses += [value or "" for name, value in attributes if name in (LOADS.get(tag), "srcset")]
 
 
+@pytest.mark.slow
 def test_no_page_of_the_site_asks_another_host_for_anything(site):
     pages = list(site.rglob("*.html"))
     assert len(pages) > 25
@@ -66,6 +67,7 @@ def test_no_page_of_the_site_asks_another_host_for_anything(site):
         assert not ELSEWHERE.search(style.read_text("utf-8")), style
 
 
+@pytest.mark.slow
 def test_reference_has_every_verb_and_every_public_name(site):
     verbs = (site / "reference" / "verbs.html").read_text("utf-8")
     assert [verb for verb in VERBS if f'id="tofgan-{verb}"' not in verbs] == []

@@ -54,6 +54,7 @@ def files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bundle", [GAN, PRIVATE, UNET], ids=lambda bundle: bundle.name)
 def test_training_killed_in_mid_epoch_ends_with_the_same_weights_bit_for_bit(bundle, pairs, tmp_path):
     for name, text in KILL.items():

@@ -19,6 +19,8 @@ from tofgan_monai.study.plan import arms, draws, training_sets
 from tofgan_monai.study.settings import read_settings
 from tofgan_monai.volumes.cohort import read_cohort
 
+pytestmark = pytest.mark.slow
+
 TIMES = ("wall_s", "peak_mb")
 SETTINGS = read_settings("smoke")
 BEFORE_THE_TEST = [
