@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
 from tests.helpers.checkpoints import same
@@ -168,6 +169,7 @@ def test_texts_reach_the_configuration_unchanged(text):
     told = [parser.get_parsed_content(name) for name in ("below", "name", "several::0", "part")]
     assert told == [f"/{text}/x", text, f"/{text}", {"path": f"/{text}"}]
     assert as_text(f"@{text}") != f"@{text}" and verbatim("@path") == "@path"
+    assert all(DefaultParseValue(str(value)) == value for value in given.values())  # as words of MONAI's own command
 
 
 def test_training_writes_where_it_was_told_whatever_the_paths_hold(pairs, tmp_path):

@@ -80,7 +80,7 @@ def _run(files: list[str], given: dict[str, Any], bundle: Path) -> None:
 
 
 def verbatim(value: Any) -> Any:
-    """A setting in the form in which MONAI's parser hands on its texts unchanged, also those in lists and dictionaries.
+    """A setting in a form that MONAI's parser does not change; texts in lists and dictionaries are converted, too.
 
     A text that begins with `$`, `@` or `%` is an expression, a reference or a macro for MONAI, and stays one.
     """
@@ -92,7 +92,7 @@ def verbatim(value: Any) -> Any:
 
 
 def as_text(text: str) -> str:
-    """A text itself if MONAI's parser hands it on unchanged, otherwise an expression of the parser that gives the text.
+    """A text in a form that MONAI's parser does not change: the text itself, or an expression that gives the text.
 
     In every text the parser replaces `#` by `::`, and it resolves what begins with `@::` or `%::`.
     """

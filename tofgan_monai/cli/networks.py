@@ -85,7 +85,7 @@ def adopt(
     validation_pairs: ThresholdPairsOption = None,
     last: Annotated[bool, Option("--last", help="weights of the last epoch, not the best")] = False,
 ) -> None:
-    """Copy trained weights into a bundle."""
+    """Copy the weights of a training into a bundle, so that the bundle's other verbs use them."""
     from tofgan_monai.bundle_runs import paths
     from tofgan_monai.exchange import adoption
 

@@ -39,7 +39,7 @@ class ReportInputs:
 
 @contextmanager
 def collected(problems: list[str], path: Path) -> Iterator[None]:
-    """Adds what goes wrong while a file is read to the problems, so that all of them are raised together."""
+    """Context that adds an error in reading a file to a list of problems, so that all are raised together."""
     try:
         yield
     except InputError as error:

@@ -35,7 +35,7 @@ Place = tuple[str, str]  # cohort and split
 
 
 class Scored(NamedTuple):
-    """The scores of a model on one cohort: their summaries, and the line of each patient."""
+    """A model's scores on one cohort: mean and deviation of DSC and 95HD, and each patient's line of results.jsonl."""
 
     model: str
     dsc: Summary
@@ -89,7 +89,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
 
 
 def _cohorts(lines: list[Line]) -> dict[Place, list[Scored]]:
-    """The models of each cohort and split in the order of the results, the baseline last."""
+    """The scored models by (cohort, split), in the order of the results and the baseline last."""
     cohorts: dict[Place, list[Scored]] = {}
     for (model, cohort, split), (dsc, hd95_mm) in summaries(lines).items():
         mine = [line for line in lines if (line["model"], line["cohort"], line["split"]) == (model, cohort, split)]
@@ -99,7 +99,7 @@ def _cohorts(lines: list[Line]) -> dict[Place, list[Scored]]:
 
 
 def _further(cohorts: dict[Place, list[Scored]]) -> Table | None:
-    """The scores that DSC does not contain, means over patients; None if the results are older than these scores."""
+    """Table of mean clDice, Betti errors and surface distances of each model; None if no results hold these scores."""
     blocks = {}
     for place, models in cohorts.items():
         rows = [

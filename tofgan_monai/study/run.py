@@ -114,7 +114,7 @@ def _failure(rule: str, logs: Sequence[str], folder: Path) -> str:
 
 @contextmanager
 def _watched() -> Iterator[_Watch]:
-    """A watch on Snakemake's events and on Ctrl-C."""
+    """Context with a watch that collects Snakemake's failures, moves a progress bar and handles Ctrl-C."""
     logger = logging.getLogger(_LOGGER)
     before = signal.getsignal(signal.SIGINT)
     with tqdm(desc="study", unit="step") as bar:
