@@ -36,7 +36,7 @@ def features(n: int, seed: int) -> np.ndarray:
 
 
 def monai(a: np.ndarray, b: np.ndarray) -> str:
-    """The distance by MONAI's FIDMetric as text, or its error message."""
+    """The Frechet distance that MONAI's FIDMetric computes, as text; or its error message."""
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -46,7 +46,7 @@ def monai(a: np.ndarray, b: np.ndarray) -> str:
 
 
 def ours(a: np.ndarray, b: np.ndarray) -> str:
-    """The distance by this package as text."""
+    """The Frechet distance that this package computes, as text."""
     return repr(frechet_distance(feature_stats(a), feature_stats(b)))
 
 

@@ -33,7 +33,7 @@ ABOUT = (
 
 
 def main(folder: Path) -> None:
-    """Runs all steps that are not done yet."""
+    """Runs all steps of the demo that are not done yet."""
     from tofgan_monai.cli import app
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

@@ -45,7 +45,7 @@ def segment(image: Tensor, overlap: float) -> tuple[Tensor, str]:
 
 
 def main(folders: list[Path], overlaps: list[float]) -> None:
-    """Prints the table."""
+    """Measures each overlap on the volumes and prints a table of Dice and cost."""
     print(f"{torch.get_num_threads()} threads\n")
     print("| volume | overlap | windows | s | CPU s | DSC | 95HD mm |\n|---|---|---|---|---|---|---|")
     for item in (item for folder in folders for item in read_cohort(folder, "all", labelled=True)):

@@ -43,7 +43,7 @@ def simulate(site: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def write(folder: Path, n: int) -> None:
-    """FOLDER/a/lesion01/{image,label,mask}.nii.gz ..."""
+    """Writes n patients of each hospital as FOLDER/a/lesion01/{image,label,mask}.nii.gz and so on."""
     for site in SITES:
         for seed in range(n):
             target = folder / site / f"lesion{seed:02d}"

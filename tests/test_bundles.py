@@ -20,9 +20,11 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, run, verify_metadata, verify_net_in_out
 from packaging.requirements import Requirement
 
-from tofgan_monai.gan.networks import Generator
-from tofgan_monai.pairs.stack import StackWriter, open_stack
-from tofgan_monai.segmentation.networks import HalfUNet
+from tests.helpers.checkpoints import same
+from tests.helpers.patients import write_patient
+from tofgan_monai import Generator, HalfUNet
+from tofgan_monai.pairs.stack import open_stack
+from tofgan_monai.training.weights import load_weights
 from tofgan_monai.volumes.cohort import write_cohort
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +37,6 @@ UNET = "tof_mra_vessel_segmentation"
 ALL = [*GANS, UNET]
 TINY = {"width": 2, "max_epochs": 1, "batch_size": 4}
 OWN = {PRIVATE: {"critic_width": 2, "accountant": "rdp", "n_fakes": 4}}  # the private one's own sizes
-SHAPE = (112, 104, 6)
 
 
 def configs(name, *files):
@@ -49,14 +50,8 @@ def run_bundle(name, *files, **overrides):
 
 def command(*words, cwd):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", *map(str, words)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    line = [sys.executable, "-m", "monai.bundle", *map(str, words)]
+    done = subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -71,46 +66,26 @@ def metadata(name):
     return json.loads((BUNDLES / name / "configs" / "metadata.json").read_text("utf-8"))
 
 
+def train(name, output_dir, *files, **overrides):
+    """A tiny training; `output_dir` tells its only epoch."""
+    sizes = {**TINY, **OWN.get(name, {}), **overrides}
+    run_bundle(name, "train.yaml", *files, output_dir=str(output_dir), **sizes)
+    return check_training(output_dir, name)
+
+
+def segment(output_dir, weights, *files, **overrides):
+    """Segments a cohort with tiny weights, or scores that, where `files` say so."""
+    given = {"output_dir": str(output_dir), "weights": weights[UNET], "width": 2, **overrides}
+    run_bundle(UNET, "inference.yaml", *files, **given)
+
+
 def tree(folder):
     return sorted(folder.rglob("*"))
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    path = tmp_path_factory.mktemp("stack") / "real.npy"
-    rng = np.random.default_rng(0)
-    with StackWriter(path, 12, {"kind": "real"}) as writer:
-        image, label = rng.uniform(-1, 1, (12, 96, 96)), rng.choice([-1, 1], (12, 96, 96), p=[0.9, 0.1])
-        writer.append(np.stack([image, label], axis=1))
-    return path
-
-
-def affine_of(orientation):
-    """Millimetres of a voxel index: 0.5x0.5x0.7 mm, turned by 15 degrees where oblique."""
-    cos, sin = np.cos(np.pi / 12), np.sin(np.pi / 12)
-    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-    axes = {"RAS": np.eye(3), "LPS": np.diag([-1, -1, 1]), "oblique": turn @ np.eye(3)[:, [2, 0, 1]]}[orientation]
-    affine = np.eye(4)
-    affine[:3, :3] = axes @ np.diag([0.5, 0.5, 0.7])
-    affine[:3, 3] = [-31, 17, 5]
-    return affine
-
-
-def write_patient(folder, orientation, seed, names=("image", "label", "mask")):
-    rng = np.random.default_rng(seed)
-    shape = SHAPE if orientation != "oblique" else (SHAPE[2], *SHAPE[:2])
-    mask = np.zeros(shape, np.uint8)
-    mask[tuple(slice(1, -1) if edge == SHAPE[2] else slice(6, -6) for edge in shape)] = 1
-    label = (rng.random(shape) < 0.05).astype(np.uint8) * mask
-    image = (rng.uniform(50, 100, shape) + 200 * label).astype(np.float32) * mask
-    folder.mkdir(parents=True)
-    for name, volume in zip(names, (image, label, mask), strict=False):
-        nib.save(nib.Nifti1Image(volume, affine_of(orientation)), folder / f"{name}.nii.gz")
-    return {
-        "subject": folder.name,
-        "patient": folder.name,
-        **{name: str(folder / f"{name}.nii.gz") for name in names},
-    }
+def stack(tmp_path_factory, write_pairs):
+    return write_pairs(tmp_path_factory.mktemp("stack") / "real.npy", 12)
 
 
 @pytest.fixture(scope="module")
@@ -145,22 +120,24 @@ def check_training(output_dir, name):
     return epoch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_trains_on_a_stack_from_elsewhere(name, stack, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = tree(BUNDLES / name)
-    run_bundle(name, "train.yaml", pairs=str(stack), output_dir=str(tmp_path / "out"), **TINY, **OWN.get(name, {}))
-    epoch = check_training(tmp_path / "out", name)
+    epoch = train(name, tmp_path / "out", pairs=str(stack))
     assert {UNET: "val_dice", PRIVATE: "epsilon"}.get(name, "sliced_wasserstein") in epoch
     assert epoch["iteration"] == 3
     assert tree(BUNDLES / name) == before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [("image", "label", "mask"), ("image", "label")], ids=["mask", "no mask"])
 @pytest.mark.parametrize("name", ALL)
-def test_trains_on_prepared_volumes(name, prepared, tmp_path):
-    sizes = {**TINY, **OWN.get(name, {}), "n_vessel": 3, "n_random": 2}
-    run_bundle(name, "train.yaml", dataset_dir=str(prepared), output_dir=str(tmp_path / "out"), **sizes)
-    check_training(tmp_path / "out", name)
+def test_trains_on_volumes_with_and_without_a_brain_mask(name, names, tmp_path):
+    items = [write_patient(tmp_path / f"sub-{i}", which, i, names) for i, which in enumerate(["RAS", "LPS", "RAS"])]
+    write_cohort(tmp_path, {"training": items[:2], "validation": items[2:], "test": []})
+    train(name, tmp_path / "out", dataset_dir=str(tmp_path), n_vessel=3, n_random=2)
     pairs, manifest = open_stack(tmp_path / "out" / "pairs_training.npy")
     assert pairs.shape == (10, 2, 96, 96)
     assert [volume["n_vessel"] for volume in manifest["volumes"]] == [3, 3]
@@ -168,15 +145,7 @@ def test_trains_on_prepared_volumes(name, prepared, tmp_path):
         assert len(open_stack(tmp_path / "out" / "pairs_validation.npy")[0]) == 5
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_trains_on_volumes_without_a_brain_mask(name, tmp_path):
-    items = [write_patient(tmp_path / f"sub-{i}", "RAS", i, ("image", "label")) for i in range(2)]
-    write_cohort(tmp_path, {"training": items[:1], "validation": items[1:], "test": []})
-    sizes = {**TINY, **OWN.get(name, {}), "n_vessel": 3, "n_random": 2}
-    run_bundle(name, "train.yaml", dataset_dir=str(tmp_path), output_dir=str(tmp_path / "out"), **sizes)
-    check_training(tmp_path / "out", name)
-
-
+@pytest.mark.slow
 def test_trains_by_command_from_its_own_folder(stack, tmp_path):
     words = ["run", "--config_file", "configs/train.yaml", "--pairs", stack, "--output_dir", tmp_path / "out"]
     tiny = ["--width", 2, "--max_epochs", 1, "--batch_size", 4]
@@ -202,13 +171,8 @@ def test_generates_a_stack(name, weights, tmp_path, monkeypatch):
 
 def test_label_threshold_is_chosen_for_other_weights(stack, weights, tmp_path):
     name = GANS[0]
-    overrides = {
-        "weights": weights[name],
-        "width": 2,
-        "n": 64,
-        "validation_pairs": str(stack),
-        "bundle_root": str(tmp_path),
-    }
+    overrides = {"weights": weights[name], "width": 2, "n": 64, "validation_pairs": str(stack)}
+    overrides["bundle_root"] = str(tmp_path)
     run(config_file=configs(name, "inference.yaml"), logging_file=False, **overrides)
     pairs, manifest = open_stack(tmp_path / "output" / "synthetic.npy")
     assert manifest["label_threshold"] != parsed(name, "inference.yaml")["label_threshold"]
@@ -224,6 +188,7 @@ def same_geometry(path, image):
     return np.asarray(made.dataobj)
 
 
+@pytest.mark.slow
 def test_segments_by_command_from_elsewhere(prepared, weights, tmp_path):
     words = ["run", "--config_file", *configs(UNET, "inference.yaml"), "--bundle_root", BUNDLES / UNET]
     given = ["--dataset_dir", prepared, "--output_dir", tmp_path / "out", "--weights", weights[UNET], "--width", 2]
@@ -235,16 +200,8 @@ def test_segments_by_command_from_elsewhere(prepared, weights, tmp_path):
 
 def test_segmentation_lies_where_the_vessels_are(prepared, weights, tmp_path):
     """A network that finds what is bright: whatever a volume's orientation, its voxels are the bright ones."""
-    run_bundle(
-        UNET,
-        "inference.yaml",
-        dataset_dir=str(prepared),
-        output_dir=str(tmp_path),
-        weights=weights[UNET],
-        network="$lambda windows: (windows - 180)",
-        width=2,
-        split="test",
-    )
+    bright = "$lambda windows: (windows - 180)"
+    segment(tmp_path, weights, dataset_dir=str(prepared), network=bright, split="test")
     for subject in ("sub-03", "sub-04"):
         found = same_geometry(tmp_path / f"{subject}_vessels.nii.gz", prepared / subject / "image.nii.gz")
         np.testing.assert_array_equal(found, np.asarray(nib.load(prepared / subject / "label.nii.gz").dataobj))
@@ -255,21 +212,13 @@ def test_segmentations_stay_in_output_dir(weights, tmp_path):
     items = [write_patient(tmp_path / "scans" / f"sub-{i}", "RAS", i, ("image",)) for i in range(2)]
     cohort = write_cohort(tmp_path / "lists" / "cohort.json", {"unsplit": items})
     before = tree(tmp_path / "scans")
-    run_bundle(
-        UNET,
-        "inference.yaml",
-        dataset_dir=str(cohort),
-        output_dir=str(tmp_path / "out"),
-        weights=weights[UNET],
-        width=2,
-    )
+    segment(tmp_path / "out", weights, dataset_dir=str(cohort))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"sub-{i}_vessels.nii.gz" for i in range(2)]
     assert tree(tmp_path / "scans") == before
 
 
 def test_evaluates_the_test_patients(prepared, weights, tmp_path):
-    overrides = {"dataset_dir": str(prepared), "output_dir": str(tmp_path), "weights": weights[UNET], "width": 2}
-    run_bundle(UNET, "inference.yaml", "evaluate.yaml", **overrides, cohort="A")
+    segment(tmp_path, weights, "evaluate.yaml", dataset_dir=str(prepared), cohort="A")
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text("utf-8").splitlines()]
     assert {line["model"] for line in lines} == {"U-Net"}
     assert len(lines) == 2
@@ -342,25 +291,22 @@ def test_ids_have_the_names_that_the_zoo_gives_them(name, file):
     ("name", "kind"), [*((name, kind) for name in ALL for kind in ("train", "infer")), (UNET, "evaluate")]
 )
 def test_has_the_ids_that_monai_asks_for(name, kind, stack, prepared, weights, tmp_path):
-    files = {"train": ["train.yaml"], "infer": ["inference.yaml"], "evaluate": ["inference.yaml", "evaluate.yaml"]}[
-        kind
-    ]
+    files = {"train": ["train.yaml"], "infer": ["inference.yaml"]}.get(kind, ["inference.yaml", "evaluate.yaml"])
     given = {"width": 2, "output_dir": str(tmp_path), "dataset_dir": str(prepared)}
     given |= {"pairs": str(stack), "batch_size": 4} if kind == "train" else {"weights": weights[name]}
-    workflow = ConfigWorkflow(
-        config_file=configs(name, *files),
-        workflow_type="train" if kind == "train" else "infer",
-        logging_file=False,
-        **given,
-    )
+    given |= {"config_file": configs(name, *files), "logging_file": False}
+    workflow = ConfigWorkflow(workflow_type="train" if kind == "train" else "infer", **given)
     workflow.initialize()
     assert workflow.check_properties() == []
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_network_does_what_the_metadata_says(name):
-    files = {"meta_file": configs(name, "metadata.json")[0], "config_file": configs(name, "inference.yaml")[0]}
-    verify_net_in_out("network_def", device="cpu", **files)
+    verify_net_in_out("network_def", device="cpu", **inference_files(name))
+
+
+def inference_files(name):
+    return {"meta_file": configs(name, "metadata.json")[0], "config_file": configs(name, "inference.yaml")[0]}
 
 
 def shipped(name, net_id="network_def"):
@@ -372,9 +318,9 @@ def shipped(name, net_id="network_def"):
 @pytest.mark.parametrize("name", ALL)
 def test_network_is_exported_as_the_zoo_does_it(name, tmp_path):
     """Its `verify_torchscript`, the same arguments: scripted, not traced."""
-    files = {"meta_file": configs(name, "metadata.json")[0], "config_file": configs(name, "inference.yaml")[0]}
-    files |= {"ckpt_file": str(BUNDLES / name / "models" / "model.pt"), "bundle_root": str(BUNDLES / name)}
-    ckpt_export(net_id="network_def", filepath=str(tmp_path / "verify_model.ts"), **files)
+    weights = {"ckpt_file": str(BUNDLES / name / "models" / "model.pt"), "bundle_root": str(BUNDLES / name)}
+    path = str(tmp_path / "verify_model.ts")
+    ckpt_export(net_id="network_def", filepath=path, **inference_files(name), **weights)
     given = torch.randn(3, 1, 96, 96) if name == UNET else torch.randn(3, 100)
     with torch.no_grad():
         torch.testing.assert_close(torch.jit.load(tmp_path / "verify_model.ts")(given), shipped(name)(given))
@@ -414,6 +360,7 @@ def check_snippet(name, before, which, folder):
         np.testing.assert_allclose(alone["answer"], expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_torchscript_serves_where_this_package_is_not(name, tmp_path):
     export(name, "ckpt_export", tmp_path)
@@ -427,11 +374,13 @@ def test_nothing_can_be_imported_where_it_is_said_not_to_be_installed(package):
     assert "ModuleNotFoundError" in done.stderr
 
 
+@pytest.mark.slow
 def test_onnx_unet_serves_without_pytorch(tmp_path):
     export(UNET, "onnx_export", tmp_path)
     check_snippet(UNET, NO_TORCH_EITHER, 1, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_onnx_gives_what_pytorch_gives(name, tmp_path):
     session = onnxruntime.InferenceSession(export(name, "onnx_export", tmp_path))
@@ -523,8 +472,7 @@ def test_paper_overlay_of_the_unet_has_the_papers_numbers(stack, tmp_path):
     assert parser["lr"] in (1e-4, 1e-5)
     assert parser["batch_size"] in (8, 16, 32, 64)
     assert parser["max_epochs"] == 15
-    run_bundle(UNET, "train.yaml", "paper.yaml", pairs=str(stack), output_dir=str(tmp_path / "out"), **TINY)
-    check_training(tmp_path / "out", UNET)
+    train(UNET, tmp_path / "out", "paper.yaml", pairs=str(stack))
 
 
 def test_classical_overlay_doubles_the_pairs(stack, tmp_path):
@@ -541,18 +489,14 @@ def test_classical_overlay_doubles_the_pairs(stack, tmp_path):
 
 
 def test_classical_overlay_trains_the_same_again(stack, tmp_path):
-    files = ("train.yaml", "classical.yaml")
-    sizes = {**TINY, "pairs": str(stack), "max_epochs": 2}
-    run_bundle(UNET, *files, output_dir=str(tmp_path / "whole"), **sizes)
-    run_bundle(UNET, *files, output_dir=str(tmp_path / "again"), **sizes)
-    whole, again = (torch.load(tmp_path / name / "best.pt", weights_only=True) for name in ("whole", "again"))
-    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    for folder in ("whole", "again"):
+        train(UNET, tmp_path / folder, "classical.yaml", pairs=str(stack))
+    assert same(*(load_weights(tmp_path / folder / "best.pt") for folder in ("whole", "again")))
 
 
 def test_epoch_of_so_many_pairs(stack, tmp_path):
-    run_bundle(UNET, "train.yaml", "plain.yaml", pairs=str(stack), output_dir=str(tmp_path), **TINY, pairs_per_epoch=30)
-    n_iterations = -(-30 // TINY["batch_size"])
-    assert check_training(tmp_path, UNET)["iteration"] == n_iterations
+    epoch = train(UNET, tmp_path, "plain.yaml", pairs=str(stack), pairs_per_epoch=30)
+    assert epoch["iteration"] == -(-30 // TINY["batch_size"])
 
 
 @pytest.mark.parametrize("name", ALL)

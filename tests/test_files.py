@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 
 import pytest
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import require_writable, sha256, write_json, written_whole
+from tofgan_monai.files import held, require_writable, sha256, write_json, written_whole
 
 
 def test_block_that_ends_well_replaces_the_file_and_makes_its_folder(tmp_path):
@@ -62,3 +64,16 @@ def test_json_and_digest_are_the_files_own(tmp_path):
     content = (tmp_path / "a.json").read_bytes()
     assert json.loads(content) == {"n": 1} and content.endswith(b"\n")
     assert sha256(tmp_path / "a.json") == hashlib.sha256(content).hexdigest()
+
+
+def test_folder_is_held_by_one_process_until_that_ends_or_is_killed(tmp_path):
+    block = f"with held({str(tmp_path)!r}, 'training'): print('held', flush=True); input()"
+    code = f"from tofgan_monai.files import held\n{block}"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="another training is running in this folder"), held(tmp_path, "training"):
+            pass
+        other.kill()
+        other.wait()
+        with held(tmp_path, "training"):
+            pass

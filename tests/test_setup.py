@@ -52,6 +52,7 @@ def installed(wheel, tmp_path_factory):
     return target, {**os.environ, "PYTHONPATH": str(target)}
 
 
+@pytest.mark.slow
 def test_wheel_holds_every_file_of_package_and_bundles(wheel):
     source, path = wheel
     package = {file.relative_to(source).as_posix() for file in source.glob("tofgan_monai/**/*") if file.is_file()}
@@ -64,6 +65,7 @@ def test_wheel_holds_every_file_of_package_and_bundles(wheel):
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in held)
 
 
+@pytest.mark.slow
 def test_installed_package_finds_its_bundles_outside_the_checkout(installed, tmp_path):
     target, environment = installed
     run = subprocess.run(
@@ -72,6 +74,7 @@ def test_installed_package_finds_its_bundles_outside_the_checkout(installed, tmp
     assert run.stdout.split() == [str(target / "tofgan_monai" / "bundles" / name) for name in BUNDLES]
 
 
+@pytest.mark.slow
 def test_editable_install_finds_package_and_bundles_in_the_checkout(wheel, tmp_path):
     source, _ = wheel
     build = "import sys; from setuptools.build_meta import build_editable; build_editable(sys.argv[1])"
@@ -86,6 +89,7 @@ def test_editable_install_finds_package_and_bundles_in_the_checkout(wheel, tmp_p
     assert run.stdout.split() == [str(source / "bundles" / name) for name in BUNDLES]
 
 
+@pytest.mark.slow
 def test_installed_command_runs_outside_the_checkout(installed, tmp_path):
     target, environment = installed
     command = [str(target / "bin" / "tofgan"), "--help"]

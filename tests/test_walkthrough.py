@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.test_bundles import write_patient
+from tests.helpers.patients import write_patient
 from tofgan_monai.audit.verdict import RULE
 from tofgan_monai.cli import app
 from tofgan_monai.label_app.working_copy import place_app
@@ -47,6 +47,7 @@ def clinics(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_page_leads_from_one_clinic_to_the_other(clinics):
     told = ""
     for program, *words in commands():

@@ -1,9 +1,11 @@
-"""Files that are written whole or not at all, and the SHA-256 of a file."""
+"""Files that are written whole or not at all, folders that one process holds, and the SHA-256 of a file."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tofgan_monai.errors import InputError
+
+_logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -52,6 +56,30 @@ def require_writable(folder: str | os.PathLike) -> None:
             pass
     except OSError as error:
         raise _unwritable(folder, error) from error
+
+
+@contextmanager
+def held(folder: str | os.PathLike, work: str) -> Iterator[None]:
+    """Context in which no other process can hold the same folder; the lock ends with the process, even a killed one.
+
+    On a file system without locks the block runs after a warning.
+
+    Args:
+        folder: the folder; a file `.lock` in it stays behind.
+        work: what holds the folder, for the error: `training`.
+
+    Raises:
+        InputError: another process holds the folder.
+    """
+    with open(Path(folder) / ".lock", "ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            remedy = "wait until it ends, or choose another output folder"
+            raise InputError(f"{folder}: another {work} is running in this folder; {remedy}") from error
+        except OSError as error:
+            _logger.warning("%s: this file system has no locks (%s); start no second %s here", folder, error, work)
+        yield
 
 
 def _unwritable(path: str | os.PathLike, error: OSError) -> InputError:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from fire.parser import DefaultParseValue
+from monai.bundle import ConfigParser
 
 from tests.helpers.checkpoints import same
-from tofgan_monai.bundle_runs.runs import run_bundle
+from tofgan_monai.bundle_runs.runs import as_text, run_bundle, verbatim
 from tofgan_monai.errors import InputError, TrainingDivergedError
+from tofgan_monai.files import held
 from tofgan_monai.training.weights import load_weights
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +55,7 @@ def files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bundle", [GAN, PRIVATE, UNET], ids=lambda bundle: bundle.name)
 def test_training_killed_in_mid_epoch_ends_with_the_same_weights_bit_for_bit(bundle, pairs, tmp_path):
     for name, text in KILL.items():
@@ -139,6 +144,11 @@ def test_batch_larger_than_the_stack_is_the_stack(pairs, tmp_path):
         ({"zzz": 3}, ["--zzz: tof_mra_wgan_gp_sn has no such setting; it knows "]),
         ({"width": "many"}, ["--width many: give a value like the configuration's own, 12"]),
         ({"width": 2.5, "amp": 1}, ["--width 2.5: give", "--amp 1: give a value like the configuration's own, True"]),
+        ({"batch_size": 0}, ["--batch_size 0: out of range; give at least 1"]),
+        ({"train#dataloader#num_workers": -1}, ["--train#dataloader#num_workers -1: out of range; give at least 0"]),
+        ({"max_epochs": 0, "seed": -1}, ["--max_epochs 0: out of range", "--seed -1: out of range; give at least 0"]),
+        ({"critic_lr": 0.0}, ["--critic_lr 0.0: out of range; give more than 0"]),
+        ({"ema_decay": 1.0}, ["--ema_decay 1.0: out of range; give at least 0 and less than 1"]),
         ({"train#dataloader#batch_sise": 3}, ["--train#dataloader#batch_sise: "]),
     ],
 )
@@ -147,6 +157,43 @@ def test_mistyped_overrides_are_refused_all_at_once_before_anything_begins(pairs
         train(GAN, pairs, tmp_path / "out", **overrides)
     assert len(caught.value.problems) == len(told) and not (tmp_path / "out").exists()
     assert all(problem.startswith(start) for problem, start in zip(caught.value.problems, told, strict=True))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["run #2", "##", "a@b", "x@#y", "%::z", "a%#b", "it's #1", 'a "#" b', "back\\#slash", "M\u00fcller #", "a::b"],
+)
+def test_texts_reach_the_configuration_unchanged(text):
+    given = verbatim({"path": f"/{text}", "several": [f"/{text}"], "name": as_text(text)})
+    parser = ConfigParser({**given, "below": "$@path + '/x'", "part": {"_target_": "dict", "path": "@path"}})
+    told = [parser.get_parsed_content(name) for name in ("below", "name", "several::0", "part")]
+    assert told == [f"/{text}/x", text, f"/{text}", {"path": f"/{text}"}]
+    assert as_text(f"@{text}") != f"@{text}" and verbatim("@path") == "@path"
+    assert all(DefaultParseValue(str(value)) == value for value in given.values())  # as words of MONAI's own command
+
+
+def test_training_writes_where_it_was_told_whatever_the_paths_hold(pairs, tmp_path):
+    bundle, stack = tmp_path / "lab #3" / "gan", tmp_path / "stack #1.npy"
+    shutil.copytree(GAN, bundle)
+    for suffix in (".npy", ".json"):
+        shutil.copy(Path(pairs).with_suffix(suffix), stack.with_suffix(suffix))
+    before = {path.name for path in tmp_path.iterdir()}
+    train(bundle, str(stack), tmp_path / "run #2", max_epochs=1)
+    assert {path.name for path in tmp_path.iterdir()} == {*before, "run #2"}
+    assert {"best.pt", "checkpoint.pt", "losses.jsonl", "tensorboard"} <= {
+        p.name for p in (tmp_path / "run #2").iterdir()
+    }
+
+
+def test_second_training_in_the_same_folder_is_refused_at_its_start(pairs, tmp_path):
+    (tmp_path / "out").mkdir()
+    with (
+        held(tmp_path / "out", "training"),
+        pytest.raises(InputError, match="out: another training is running"),
+    ):
+        train(GAN, pairs, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+    train(GAN, pairs, tmp_path / "out", max_epochs=1)
 
 
 def test_nested_ids_and_expressions_may_be_overridden(pairs, tmp_path):

@@ -32,6 +32,22 @@ def tofgan(*words):
 
 
 @pytest.fixture
+def main(monkeypatch, tmp_path):
+    """Callable (words) -> exit status of the command line, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(words):
+        monkeypatch.setattr(sys, "argv", ["tofgan", *words.split()])
+        try:
+            cli.main()
+        except SystemExit as end:
+            return end.code
+        return 0
+
+    return run
+
+
+@pytest.fixture
 def ran(monkeypatch):
     """What `run_bundle` was called with."""
     calls = []
@@ -73,11 +89,13 @@ def test_help_of_no_verb_imports_a_heavy_package():
 
 def test_train_passes_absolute_paths_and_overrides_on(ran, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = "train tof_mra_dcgan --output-dir out --pairs a.npy --pairs b.npy --width 8 --generator_lr=1e-4 --paper"
-    done = tofgan(*words.split(), "--betas", "[0.5, 0.9]", "--device", "$torch.device('cpu')")
+    words = "train tof_mra_dcgan --output-dir out --pairs a.npy --pairs b.npy --width 8 --generator_lr=1e-4"
+    done = tofgan(
+        *words.split(), "--overlay", "classical", "--paper", "--betas", "[0.5, 0.9]", "--device", "$torch.device('cpu')"
+    )
     assert done.exit_code == 0, done.output
     ((bundle, configs, overrides),) = ran
-    assert bundle.name == "tof_mra_dcgan" and configs == ["train.yaml", "paper.yaml"]
+    assert bundle.name == "tof_mra_dcgan" and configs == ["train.yaml", "paper.yaml", "classical.yaml"]
     assert {name: value for name, value in overrides.items() if value is not None} == {
         "output_dir": str(tmp_path / "out"),
         "pairs": [str(tmp_path / "a.npy"), str(tmp_path / "b.npy")],
@@ -102,9 +120,8 @@ def test_generate_takes_the_share_of_vessels_that_a_private_training_tells(ran, 
     (tmp_path / "guarantee.json").write_text('{"vessel_share": 0.03}')
     weights = ("--weights", tmp_path / "best.pt")
     assert tofgan("generate", "tof_mra_dp_wgan_gp", tmp_path / "a.npy", *weights).exit_code == 0
-    assert (
-        tofgan("generate", "tof_mra_dp_wgan_gp", tmp_path / "a.npy", *weights, "--label_threshold", 0.1).exit_code == 0
-    )
+    words = ("generate", "tof_mra_dp_wgan_gp", tmp_path / "a.npy", *weights, "--label_threshold", 0.1)
+    assert tofgan(*words).exit_code == 0
     assert ran[0][2]["vessel_share"] == 0.03 and "vessel_share" not in ran[1][2]
 
 
@@ -123,38 +140,29 @@ def test_generate_takes_the_share_of_vessels_that_a_private_training_tells(ran, 
         ("phantom OUT -n 0", "-n 0"),
     ],
 )
-def test_what_is_wrong_is_a_line_on_stderr_and_exit_code_1(words, told, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["tofgan", *words.split()])
-    with pytest.raises(SystemExit) as exit_:
-        cli.main()
+def test_what_is_wrong_is_a_line_on_stderr_and_exit_code_1(words, told, main, capsys):
+    assert main(words) == 1
     shown = capsys.readouterr()
     errors = [line for line in shown.err.splitlines() if line.startswith("error: ")]
-    assert exit_.value.code == 1 and len(errors) == 1 and told in errors[0]
+    assert len(errors) == 1 and told in errors[0]
     assert "Traceback" not in shown.err and not Path("OUT.npy").exists()
 
 
-def test_each_problem_has_its_line(monkeypatch, capsys):
+def test_each_problem_has_its_line(main, monkeypatch, capsys):
     def fail(words):
         raise InputError(["a.nii: broken", "b.nii: broken"])
 
     monkeypatch.setattr(cli, "app", fail)
-    monkeypatch.setattr(sys, "argv", ["tofgan", "check"])
-    with pytest.raises(SystemExit):
-        cli.main()
+    assert main("check") == 1
     assert capsys.readouterr().err == "error: a.nii: broken\nerror: b.nii: broken\n"
 
 
-def test_verbs_joined_by_a_plus_run_one_after_the_other_until_one_fails(monkeypatch, tmp_path, capsys, ran):
-    monkeypatch.chdir(tmp_path)
+def test_verbs_joined_by_a_plus_run_one_after_the_other_until_one_fails(main, capsys, ran):
     generate = "generate tof_mra_dcgan a.npy"
-    monkeypatch.setattr(sys, "argv", ["tofgan", *f"{generate} -n 5 + {generate} -n 6".split()])
-    cli.main()
+    assert main(f"{generate} -n 5 + {generate} -n 6") == 0
     assert [call[2]["n"] for call in ran] == [5, 6]
-    monkeypatch.setattr(sys, "argv", ["tofgan", *f"phantom OUT -n 0 + {generate} -n 7".split()])
-    with pytest.raises(SystemExit) as exit_:
-        cli.main()
-    assert exit_.value.code == 1 and len(ran) == 2 and "error: " in capsys.readouterr().err
+    assert main(f"phantom OUT -n 0 + {generate} -n 7") == 1
+    assert len(ran) == 2 and "error: " in capsys.readouterr().err
 
 
 def test_changed_training_starts_again_only_on_request(monkeypatch, tmp_path):
@@ -192,9 +200,3 @@ def test_monai_warns_of_a_configuration_only_if_it_is_beyond_the_list(is_known, 
         warnings.simplefilter("always")
         assert tofgan("generate", configs.parent, tmp_path / "a.npy").exit_code == 0
     assert [str(warning.message) for warning in caught] == ([] if is_known else [told])
-
-
-def test_overlays_come_after_the_papers(ran, tmp_path):
-    words = "train tof_mra_vessel_segmentation --output-dir out --pairs a.npy --paper --overlay classical"
-    assert tofgan(*words.split()).exit_code == 0
-    assert ran[0][1] == ["train.yaml", "paper.yaml", "classical.yaml"]

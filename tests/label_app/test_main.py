@@ -1,3 +1,5 @@
+"""The folder of the MONAI Label app: what is copied there, who is held out, which weights come into use."""
+
 import json
 import os
 
@@ -5,11 +7,11 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, run
 
-from tests.pairs.test_sampling import write_subject
+from tests.helpers.patients import write_patient
+from tofgan_monai import HalfUNet
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.errors import InputError
 from tofgan_monai.label_app.working_copy import BUNDLE, WEIGHTS, place_app, split_by_patient, take_into_use
-from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.training.weights import save_weights
 
 
@@ -45,6 +47,12 @@ def test_weights_of_another_width_are_refused(bundle):
     save_weights(HalfUNet(width=4).state_dict(), bundle / WEIGHTS)
     with pytest.raises(InputError, match="weights of another network"):
         place_app(bundle.parents[1])
+
+
+def test_folder_with_a_hash_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="lab #3: MONAI Label cannot use a path with '#'; rename the folder"):
+        place_app(tmp_path / "lab #3")
+    assert not (tmp_path / "lab #3").exists()
 
 
 def test_no_patient_is_both_trained_on_and_held_out():
@@ -86,26 +94,12 @@ def test_training_runs_as_monai_label_runs_it(bundle, tmp_path):
     torch.manual_seed(0)
     save_weights(HalfUNet(width=2).state_dict(), bundle / WEIGHTS)
     start = (bundle / WEIGHTS).read_bytes()
-    subjects = [write_subject(tmp_path, subject) for subject in ("sub-01", "sub-02")]
-    data = [{key: os.fspath(tmp_path / subject[key]) for key in ("image", "label")} for subject in subjects]
+    data = [write_patient(tmp_path / name, "RAS", 0, ("image", "label")) for name in ("sub-01", "sub-02")]
     config = bundle / "configs/train.json"
-    run(
-        config_file=os.fspath(config),
-        logging_file=False,
-        **{
-            "bundle_root": os.fspath(bundle),
-            "device": torch.device("cpu"),
-            "train#dataset#data": data[:1],
-            "validate#dataset#data": data[1:],
-            "train#trainer#max_epochs": 2,
-            "train#handlers": json.loads(config.read_text())["train"]["handlers"],
-            "width": 2,
-            "n_vessel": 4,
-            "n_random": 4,
-            "batch_size": 4,
-            "sampling#transforms#2#method": "none",
-        },
-    )
+    given = {"train#dataset#data": data[:1], "validate#dataset#data": data[1:], "train#trainer#max_epochs": 2}
+    given |= {"train#handlers": json.loads(config.read_text())["train"]["handlers"], "device": torch.device("cpu")}
+    given |= {"width": 2, "n_vessel": 4, "n_random": 4, "batch_size": 4, "sampling#transforms#2#method": "none"}
+    run(config_file=os.fspath(config), logging_file=False, bundle_root=os.fspath(bundle), **given)
     (folder,) = (bundle / "trainings").iterdir()
     assert len((folder / "losses.jsonl").read_text().splitlines()) == 2
     assert (bundle / WEIGHTS).read_bytes() == (folder / "best.pt").read_bytes() != start

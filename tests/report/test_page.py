@@ -12,7 +12,7 @@ from tests.helpers.pages import Page
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.segmentation.overlap import Overlap
 from tofgan_monai.pairs.stack import StackWriter
-from tofgan_monai.report import ReportInputs, inputs_from_folder, write_report
+from tofgan_monai.report import write_report
 from tofgan_monai.segmentation.error_maps import save_error_map
 from tofgan_monai.segmentation.results import BASELINE_MODEL, result_lines, write_results
 
@@ -90,9 +90,8 @@ def test_missing_parts_are_named_on_the_page(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "about.json").write_text("{}")
-    for source, output in ((tmp_path, None), (ReportInputs(), tmp_path / "report.html")):
-        with pytest.raises(InputError, match="nothing to report"):
-            write_report(source, output)
+    with pytest.raises(InputError, match="nothing to report"):
+        write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
 
 
@@ -114,7 +113,7 @@ def test_all_broken_parts_are_named_and_the_old_report_is_kept(folder: Path) -> 
 def test_files_of_another_form_are_named(folder: Path, name: str, content: str) -> None:
     (folder / name).write_text(content)
     with pytest.raises(InputError, match=name):
-        inputs_from_folder(folder)
+        write_report(folder)
 
 
 def test_scores_that_dice_does_not_contain_stand_in_a_table_of_their_own(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.helpers.studies import made_up_lines, of_patients
+from tests.helpers.studies import made_up_lines, matching, of_patients
 from tofgan_monai.metrics.bootstrap import jackknife_interval, mean_interval, paired_difference
 from tofgan_monai.study.data import as_results
 from tofgan_monai.study.statistics import statistics
@@ -16,15 +16,11 @@ def lines():
     return made_up_lines()
 
 
-def wanted(lines, **values):
-    return [line for line in lines if all(line.get(key) == value for key, value in values.items())]
-
-
 def test_every_test_mean_has_its_interval(lines):
     keys = ("of", "model", "cohort", "arm", "n_training", "measure")
-    found = [tuple(line.get(key) for key in keys) for line in wanted(lines, experiment="interval")]
+    found = [tuple(line.get(key) for key in keys) for line in matching(lines, experiment="interval")]
     assert len(found) == len(set(found)) == 2 * (9 * 2 + 2 * 2 + 3 * 3)  # sets and sites, thresholds, arms and counts
-    (line,) = wanted(lines, experiment="interval", of="table2", model="DCGAN", cohort="B", measure="hd95_mm")
+    (line,) = matching(lines, experiment="interval", of="table2", model="DCGAN", cohort="B", measure="hd95_mm")
     scores = of_patients(lines, "hd95_mm", experiment="table2", model="DCGAN", cohort="B", split="test")
     interval = mean_interval(scores)
     assert [line[key] for key in ("value", "low", "high")] == pytest.approx(
@@ -34,10 +30,10 @@ def test_every_test_mean_has_its_interval(lines):
 
 
 def test_every_comparison_of_the_report_is_a_line(lines):
-    dsc = wanted(lines, experiment="comparison", measure="dsc")
-    numbers = {about: len(wanted(dsc, about=about)) for about in ("real", "GANs", "procedural", "transfer")}
+    dsc = matching(lines, experiment="comparison", measure="dsc")
+    numbers = {about: len(matching(dsc, about=about)) for about in ("real", "GANs", "procedural", "transfer")}
     assert numbers == {"real": 2 + 8 * 2, "GANs": 2, "procedural": 2, "transfer": 3 * 3}
-    (line,) = wanted(dsc, about="GANs", second="DCGAN")
+    (line,) = matching(dsc, about="GANs", second="DCGAN")
     a, b = (of_patients(lines, experiment="table2", model=m, cohort="A", split="test") for m in ("WGAN-GP", "DCGAN"))
     paired = paired_difference(a, b)
     assert [line[key] for key in ("value", "low", "high", "p")] == pytest.approx(
@@ -47,7 +43,7 @@ def test_every_comparison_of_the_report_is_a_line(lines):
 
 
 def test_distances_are_compared_patient_by_patient(lines):
-    (line,) = wanted(lines, experiment="comparison", about="distance", second="procedural")
+    (line,) = matching(lines, experiment="comparison", about="distance", second="procedural")
     interval = jackknife_interval(24.125 - 40, np.full(3, 24.125 - 40))
     assert [line[key] for key in ("value", "low", "high", "n")] == [interval.value, interval.low, interval.high, 3]
 

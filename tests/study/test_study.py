@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tofgan_monai.files import sha256
+from tofgan_monai.files import held, sha256
 from tofgan_monai.study.plan import arms, draws, training_sets
 from tofgan_monai.study.settings import read_settings
 from tofgan_monai.volumes.cohort import read_cohort
+
+pytestmark = pytest.mark.slow
 
 TIMES = ("wall_s", "peak_mb")
 SETTINGS = read_settings("smoke")
@@ -228,12 +230,9 @@ def test_finished_study_does_nothing(done):
 
 
 def test_two_at_once_are_refused(done):
-    import fcntl
-
-    with open(done / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(done, "study"):
         refused = study(done)
-    assert refused.returncode == 1 and "another `tofgan study` is running" in refused.stderr
+    assert refused.returncode == 1 and "another study is running" in refused.stderr
 
 
 def test_dry_run_of_the_paper_lists_every_job(tmp_path):

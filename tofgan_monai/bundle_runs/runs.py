@@ -5,19 +5,34 @@ from __future__ import annotations
 import ast
 import difflib
 import logging
+import math
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tofgan_monai.errors import InputError, TrainingDivergedError
-from tofgan_monai.files import require_writable
+from tofgan_monai.files import held, require_writable
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
 _logger = logging.getLogger(__name__)
+_SYNTAX = ("$", "@", "%")  # how an expression, a reference and a macro of MONAI's parser begin
+_REWRITTEN = re.compile("#|[@%]::")
+_POSITIVE = (math.ulp(0.0), math.inf)
+_NOT_NEGATIVE = (0, math.inf)
+_RANGES = {  # the smallest and the largest value of settings, by the last part of their id
+    **dict.fromkeys(("batch_size", "max_epochs", "n", "n_fakes", "patches_per_unit", "pairs_per_epoch"), (1, math.inf)),
+    **dict.fromkeys(("width", "critic_width", "latent_dim", "critic_steps", "penalty_interval"), (1, math.inf)),
+    **dict.fromkeys(("lr", "generator_lr", "critic_lr", "init_std", "max_grad_norm", "target_epsilon"), _POSITIVE),
+    **dict.fromkeys(("n_vessel", "n_random", "seed", "num_workers", "instance_noise", "share_epsilon"), _NOT_NEGATIVE),
+    **dict.fromkeys(("ema_decay", "dropout", "overlap"), (0, math.nextafter(1, 0))),
+    **dict.fromkeys(("threshold", "prob"), (0, 1)),
+}
 
 
 def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any]) -> None:
@@ -28,19 +43,26 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
         configs: names of files in the bundle's `configs/`; later files overlay earlier ones.
         overrides: id -> value, as `--id value` on MONAI's command line; ids with None are left out.
 
+    A training holds its output folder until it ends.
+
     Raises:
-        InputError: the configuration does not have such an id, a value is of another kind than the configuration's own,
-            or the run itself found a problem with its input.
+        InputError: the configuration does not have such an id, a value is of another kind than the configuration's own
+            or out of range, another process trains in the output folder, or the run found a problem with its input.
         TrainingDivergedError: a loss became NaN.
     """
-    from monai.bundle import run
-
-    files = _files(bundle, configs)
     given = {"bundle_root": os.fspath(bundle), **{k: v for k, v in overrides.items() if v is not None}}
     if problems := mistyped(given, bundle, configs):
         raise InputError(problems)
     if "output_dir" in given:
         require_writable(given["output_dir"])
+    is_training = "train.yaml" in configs and "output_dir" in given
+    with held(given["output_dir"], "training") if is_training else nullcontext():
+        _run(_files(bundle, configs), {name: verbatim(value) for name, value in given.items()}, bundle)
+
+
+def _run(files: list[str], given: dict[str, Any], bundle: Path) -> None:
+    from monai.bundle import run
+
     _logger.info(_command(files, given))
     for name in ("scripts", "workflows"):  # they would log the same settings again
         logging.getLogger(f"monai.bundle.{name}").setLevel(logging.ERROR)
@@ -55,6 +77,28 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
         if cause is error:
             raise
         raise cause from error
+
+
+def verbatim(value: Any) -> Any:
+    """A setting in a form that MONAI's parser does not change; texts in lists and dictionaries are converted, too.
+
+    A text that begins with `$`, `@` or `%` is an expression, a reference or a macro for MONAI, and stays one.
+    """
+    if isinstance(value, str):
+        return value if value.startswith(_SYNTAX) else as_text(value)
+    if isinstance(value, Mapping):
+        return {name: verbatim(inner) for name, inner in value.items()}
+    return [verbatim(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def as_text(text: str) -> str:
+    """A text in a form that MONAI's parser does not change: the text itself, or an expression that gives the text.
+
+    In every text the parser replaces `#` by `::`, and it resolves what begins with `@::` or `%::`.
+    """
+    if not text.startswith(_SYNTAX) and not _REWRITTEN.search(text):
+        return text
+    return "$" + "".join(f"\\x{ord(char):02x}" if char in "#@%" else char for char in repr(text))
 
 
 def inference_config(bundle: Path) -> ConfigParser:
@@ -105,7 +149,7 @@ def _command(files: Sequence[str], overrides: Mapping[str, Any]) -> str:
 
 
 def mistyped(overrides: Mapping[str, Any], bundle: Path, configs: Sequence[str]) -> list[str]:
-    """The problems of overrides, one line each: an id that the configurations lack, or a value of another kind.
+    """The problems of overrides, a line each: ids that the configurations lack, values of another kind or out of range.
 
     Args:
         overrides: id -> value.
@@ -122,12 +166,23 @@ def mistyped(overrides: Mapping[str, Any], bundle: Path, configs: Sequence[str])
             problems.append(f"--{name}: {bundle.name} has no such setting; {hint}")
         elif not _is_of_the_kind(value, parser[name]):
             problems.append(f"--{name} {value}: give a value like the configuration's own, {parser[name]}")
+        elif allowed := _allowed(name, value):
+            problems.append(f"--{name} {value}: out of range; give {allowed}")
     return problems
+
+
+def _allowed(name: str, value: Any) -> str | None:
+    """Returns the allowed range in words if a setting's value is a number outside it; None for any other value."""
+    low, high = _RANGES.get(re.split("#|::", name)[-1], (-math.inf, math.inf))
+    if isinstance(value, str | bool | None) or not isinstance(value, int | float) or low <= value <= high:
+        return None
+    least = f"at least {low}" if low in (0, 1) else "more than 0"
+    return least if high == math.inf else f"{least} and {'at most 1' if high == 1 else 'less than 1'}"
 
 
 def _is_of_the_kind(value: Any, default: Any) -> bool:
     """Whether a value is a number if the default is one; expressions and other defaults allow any value."""
-    if isinstance(value, str) and value[:1] in ("$", "@", "%"):
+    if isinstance(value, str) and value[:1] in _SYNTAX:
         return True
     if isinstance(default, bool):
         return isinstance(value, bool)

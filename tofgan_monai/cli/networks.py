@@ -85,7 +85,7 @@ def adopt(
     validation_pairs: ThresholdPairsOption = None,
     last: Annotated[bool, Option("--last", help="weights of the last epoch, not the best")] = False,
 ) -> None:
-    """Copy trained weights into a bundle."""
+    """Copy the weights of a training into a bundle, so that the bundle's other verbs use them."""
     from tofgan_monai.bundle_runs import paths
     from tofgan_monai.exchange import adoption
 
@@ -166,12 +166,14 @@ def evaluate(
     baseline: Annotated[bool, Option(help="also score the best single threshold")] = False,
 ) -> None:
     """Score segmentations of whole volumes: DSC and 95HD in mm for each patient."""
+    from tofgan_monai.bundle_runs import runs
+
     given = {
         "dataset_dir": absolute(dataset_dir),
         "output_dir": absolute(output_dir),
         "weights": absolute(weights),
-        "model": model,
-        "cohort": cohort,
+        "model": runs.as_text(model),
+        "cohort": runs.as_text(cohort),
     }
     overrides = run_bundle(bundle, ["inference.yaml", "evaluate.yaml"], given, context)
     results = Path(overrides.get("results", output_dir / "results.jsonl"))

@@ -1,4 +1,4 @@
-"""The verbs `canary` and `audit`: what pairs and networks give away about patients."""
+"""The verbs `canary` and `audit`, which measure what pairs and networks give away about patients."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring
 from monailabel.tasks.train.bundle import BundleTrainTask
 
 from tofgan_monai.errors import InputError, unwrapped
-from tofgan_monai.label_app.working_copy import BUNDLE, place_app, split_by_patient
+from tofgan_monai.label_app.working_copy import BUNDLE, place_app, require_no_hash, split_by_patient
 from tofgan_monai.training.weights import fit_weights, load_weights
 from tofgan_monai.volumes.scans import default_patient
 
@@ -30,7 +30,7 @@ EPISTEMIC_DROPOUT = 0.2
 
 
 class VesselInfer(BundleInferTask):
-    """Segments a study; refuses weights of another network."""
+    """MONAI Label's inference task with our network: it segments a study, and refuses weights of another network."""
 
     def __init__(self, path: str, conf: dict[str, str], **options: Any) -> None:
         super().__init__(path, conf, load_strict=True, **options)
@@ -52,7 +52,7 @@ class VesselInfer(BundleInferTask):
 
 
 class VesselTrain(BundleTrainTask):
-    """Fine-tunes the network on corrected labels; some patients are held out to choose the best weights."""
+    """MONAI Label's training task: it fine-tunes the network on corrected labels, and holds some patients out."""
 
     def _fetch_datalist(self, request: Mapping[str, Any], datastore: Datastore) -> list[dict[str, str]]:
         items = super()._fetch_datalist(request, datastore)
@@ -83,6 +83,7 @@ class VesselApp(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        require_no_hash(studies)
         self.bundle = str(place_app(app_dir))
         super().__init__(
             app_dir,
@@ -94,11 +95,11 @@ class VesselApp(MONAILabelApp):
         )
 
     def init_infers(self) -> dict[str, VesselInfer]:
-        """The one inference task."""
+        """The app's only inference task, by the name of its bundle."""
         return {BUNDLE: VesselInfer(self.bundle, self.conf)}
 
     def init_trainers(self) -> dict[str, VesselTrain]:
-        """The one training task."""
+        """The app's only training task, by the name of its bundle."""
         return {BUNDLE: VesselTrain(self.bundle, self.conf)}
 
     def init_strategies(self) -> dict[str, Any]:

@@ -38,9 +38,11 @@ def place_app(folder: str | os.PathLike, source: str | os.PathLike = BUNDLE) -> 
         source: name or folder of the bundle to copy: the shipped segmentation, or one derived from it.
 
     Raises:
-        InputError: no such bundle, the folder cannot be written to, or the weights do not fit the bundle's network.
+        InputError: no such bundle, the path has a `#`, the folder cannot be written to, or the weights do not fit the
+            bundle's network.
     """
     folder = Path(folder)
+    require_no_hash(folder)
     require_writable(folder)
     bundle = folder / "model" / BUNDLE
     if not (folder / "main.py").exists():
@@ -52,6 +54,17 @@ def place_app(folder: str | os.PathLike, source: str | os.PathLike = BUNDLE) -> 
     network = _parsed(bundle / "configs/inference.json").get_parsed_content("network_def")
     load_weights(bundle / WEIGHTS, network)
     return bundle
+
+
+def require_no_hash(folder: str | os.PathLike) -> None:
+    """Raises an error if a folder's absolute path has a `#`: MONAI's parser, which MONAI Label uses, would replace it.
+
+    Raises:
+        InputError: the path has a `#`.
+    """
+    path = os.path.abspath(folder)
+    if "#" in path:
+        raise InputError(f"{path}: MONAI Label cannot use a path with '#'; rename the folder, or choose another one")
 
 
 def _write_configs(configs: Path) -> None:

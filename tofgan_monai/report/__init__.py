@@ -20,7 +20,6 @@ form: the same tables and figures, with the paper's in grey, and FOLDER/report.m
 
 from tofgan_monai.report.audit.page import write_audit_report
 from tofgan_monai.report.comparison import write_comparison
-from tofgan_monai.report.inputs import ReportInputs, inputs_from_folder
 from tofgan_monai.report.page import write_report
 
-__all__ = ["ReportInputs", "inputs_from_folder", "write_audit_report", "write_comparison", "write_report"]
+__all__ = ["write_audit_report", "write_comparison", "write_report"]

@@ -71,7 +71,7 @@ def _read_study(folder: Path) -> Run:
 
 
 def _studied(results: StudyResults) -> Iterator[tuple[Place, str, Scores]]:
-    """(cohort, split), label and scores of everything that a study scored."""
+    """All scores of a study, each as (cohort, split), label of the model, scores."""
     for (name, site, split), scores in results.table2.items():
         yield (site, split), f"U-Net on {set_label(name)}", scores
     for (chosen_on, site), scores in results.thresholds.items():
@@ -85,7 +85,7 @@ def _read_other(folder: Path) -> Run:
     if not inputs.results:
         raise InputError(f"{folder}: no results.jsonl to compare; write it with `tofgan evaluate`")
     scores: dict[Place, dict[str, tuple[Summary, Summary]]] = {}
-    for (model, cohort, split), summary in summaries(read_results(inputs.results[0])).items():
+    for (model, cohort, split), summary in summaries(read_results(inputs.results[0][1])).items():
         scores.setdefault((cohort, split), {})[model] = summary
     return Run(inputs.title, inputs.paragraphs[0] if inputs.paragraphs else "", scores)
 
@@ -114,7 +114,7 @@ def _words(value: Any) -> str:
 
 
 def _settings(runs: Sequence[Run]) -> Table | None:
-    """The settings in which the runs differ; None if there are none."""
+    """Table of the settings in which the compared runs differ; None if they differ in none."""
     names = dict.fromkeys(name for run in runs for name in run.settings)
     values = {name: [run.settings.get(name, NONE) for run in runs] for name in names}
     rows = [Row(name, [Cell(value) for value in several]) for name, several in values.items() if len(set(several)) > 1]
@@ -123,7 +123,7 @@ def _settings(runs: Sequence[Run]) -> Table | None:
 
 
 def _scores(runs: Sequence[Run]) -> dict[str, Table]:
-    """The table of each cohort and split by its caption, test patients first."""
+    """Caption -> table of scores, for each cohort and split; those of test patients come first."""
     places = sorted({place for run in runs for place in run.scores}, key=lambda place: (place[1] != "test", place))
     columns = [f"{what}, run {number}" for number, _ in enumerate(runs, start=1) for what in ("DSC", "95HD mm", "n")]
     tables = {}

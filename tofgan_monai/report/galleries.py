@@ -1,4 +1,4 @@
-"""A few pairs of each stack, drawn at random."""
+"""Galleries for a page: a few pairs of each stack, drawn at random."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def read_gallery(caption: str, path: Path) -> Gallery:
 
 
 def mosaic(galleries: Sequence[Gallery]) -> bytes:
-    """All galleries in one PNG, one below the other."""
+    """The bytes of a PNG that shows all galleries, one below the other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +16,30 @@ from tofgan_monai.pairs.stack import manifest_path
 Captioned = list[tuple[str, Path]]
 
 
-@dataclass
+@dataclass(frozen=True)
 class ReportInputs:
     """Files and paragraphs of a report; the page says of each empty part that it is missing.
 
     Attributes:
         title: title of the page.
         paragraphs: what was done, on whose data, simulated or not, at which scale.
-        results: results.jsonl files.
+        results: results.jsonl of the run; it has no caption.
         stacks: caption and stack of pairs, in the order of the page.
         losses: name and losses.jsonl of each training.
         figures: caption and PNG.
     """
 
-    title: str = "Synthetic angiography pairs: a report"
-    paragraphs: list[str] = field(default_factory=list)
-    results: list[Path] = field(default_factory=list)
-    stacks: Captioned = field(default_factory=list)
-    losses: Captioned = field(default_factory=list)
-    figures: Captioned = field(default_factory=list)
-
-    def is_empty(self) -> bool:
-        """True if there is nothing to show but title and paragraphs."""
-        return not (self.results or self.stacks or self.losses or self.figures)
+    title: str
+    paragraphs: list[str]
+    results: Captioned
+    stacks: Captioned
+    losses: Captioned
+    figures: Captioned
 
 
 @contextmanager
 def collected(problems: list[str], path: Path) -> Iterator[None]:
-    """Adds what goes wrong while a file is read to the problems, so that all of them are raised together."""
+    """Context that adds an error in reading a file to a list of problems, so that all are raised together."""
     try:
         yield
     except InputError as error:
@@ -69,14 +65,14 @@ def inputs_from_folder(folder: str | os.PathLike) -> ReportInputs:
 
     stacks = captioned("pairs/*.npy", _stem)
     inputs = ReportInputs(
-        title=about.get("title", ReportInputs.title),
+        title=about.get("title", "Synthetic angiography pairs: a report"),
         paragraphs=about.get("paragraphs", []),
-        results=sorted(folder.glob("results.jsonl")),
+        results=[("", path) for path in folder.glob("results.jsonl")],
         stacks=sorted(stacks, key=lambda stack: not _is_real(stack[1])),
         losses=captioned("train/*/losses.jsonl", lambda path: path.parent.name),
         figures=captioned("figures/*.png", _stem, _figure_caption),
     )
-    if inputs.is_empty():
+    if not (inputs.results or inputs.stacks or inputs.losses or inputs.figures):
         raise InputError(
             f"{folder}: nothing to report; the folder needs at least one of results.jsonl, pairs/*.npy, "
             "train/*/losses.jsonl and figures/*.png"

@@ -35,7 +35,7 @@ Place = tuple[str, str]  # cohort and split
 
 
 class Scored(NamedTuple):
-    """The scores of a model on one cohort: their summaries, and the line of each patient."""
+    """A model's scores on one cohort: mean and deviation of DSC and 95HD, and each patient's line of results.jsonl."""
 
     model: str
     dsc: Summary
@@ -44,29 +44,22 @@ class Scored(NamedTuple):
     is_baseline: bool
 
 
-def write_report(source: str | os.PathLike | ReportInputs, output: str | os.PathLike | None = None) -> Path:
+def write_report(folder: str | os.PathLike, output: str | os.PathLike | None = None) -> Path:
     """Writes a self-contained HTML page of pairs, losses, scores and error maps, and returns its path.
 
     The folder of a study gets the study's page, with a Markdown twin and the figures beside it.
 
     Args:
-        source: the folder of a study, another folder as `tofgan_monai.report` describes it, or the parts themselves.
-        output: the page; default: `report.html` in that folder; required if `source` is no folder.
+        folder: the folder of a study, or another folder as `tofgan_monai.report` describes it.
+        output: the page; default: `report.html` in that folder.
 
     Raises:
         InputError: there is nothing to report, parts cannot be read (all are named), or the page cannot be written.
     """
-    if isinstance(source, ReportInputs):
-        inputs = source
-    elif is_study(source):
-        return write_study_report(source, output)
-    else:
-        inputs, output = inputs_from_folder(source), output or Path(source) / "report.html"
-    if inputs.is_empty():
-        raise InputError("nothing to report: give results, stacks, losses or figures")
-    if output is None:
-        raise InputError("a report of single parts needs an output: name the .html file")
-    return write_page(output, "report.html", inputs=inputs, **_content(inputs))
+    if is_study(folder):
+        return write_study_report(folder, output)
+    inputs = inputs_from_folder(folder)
+    return write_page(output or Path(folder) / "report.html", "report.html", inputs=inputs, **_content(inputs))
 
 
 def _content(inputs: ReportInputs) -> dict[str, Any]:
@@ -79,8 +72,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
                 made.append(read(caption, path))
         return made
 
-    lines = [line for found in each([("", path) for path in inputs.results], _read_lines) for line in found]
-    cohorts = _cohorts(lines)
+    cohorts = _cohorts([line for found in each(inputs.results, lambda _, path: read_results(path)) for line in found])
     content = {
         "cohorts": cohorts,
         "further": _further(cohorts),
@@ -96,12 +88,8 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
     return content
 
 
-def _read_lines(_: str, path: Path) -> list[Line]:
-    return read_results(path)
-
-
 def _cohorts(lines: list[Line]) -> dict[Place, list[Scored]]:
-    """The models of each cohort and split in the order of the results, the baseline last."""
+    """The scored models by (cohort, split), in the order of the results and the baseline last."""
     cohorts: dict[Place, list[Scored]] = {}
     for (model, cohort, split), (dsc, hd95_mm) in summaries(lines).items():
         mine = [line for line in lines if (line["model"], line["cohort"], line["split"]) == (model, cohort, split)]
@@ -111,7 +99,7 @@ def _cohorts(lines: list[Line]) -> dict[Place, list[Scored]]:
 
 
 def _further(cohorts: dict[Place, list[Scored]]) -> Table | None:
-    """The scores that DSC does not contain, means over patients; None if the results are older than these scores."""
+    """Table of mean clDice, Betti errors and surface distances of each model; None if no results hold these scores."""
     blocks = {}
     for place, models in cohorts.items():
         rows = [

@@ -1,4 +1,4 @@
-"""Templates filled with data: HTML pages in which every value is escaped, Markdown, and sentences for both."""
+"""Fills templates with data: HTML pages that escape every value, Markdown, and sentences for both."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Sentences:
 
 
 def render(template: str, **content: Any) -> str:
-    """The text of a template: HTML with every value escaped, or Markdown, where the filter `plain` escapes."""
+    """A filled template as text: HTML with every value escaped, or Markdown, where the filter `plain` escapes."""
     return _environment().get_template(template).render(**content)
 
 
@@ -73,5 +73,5 @@ def _environment() -> Environment:
 
 
 def _typographic(value: Any) -> Any:
-    """A text value with typographic apostrophes; markup stays as it is."""
+    """Returns a text with typographic apostrophes; markup and other values come back unchanged."""
     return value.replace("'", "\u2019") if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -60,7 +60,7 @@ def _gan_problems(settings: Settings) -> Iterator[str]:
 
 
 def _option_problems(settings: Settings) -> Iterator[str]:
-    """Misspelt overlays and overrides, which a training would refuse only when it begins."""
+    """Problems of overlays and options in the settings, which a training would otherwise report only when it begins."""
     unet = bundle_path(UNET)
     for overlay in settings["augmentations"]:
         if not _has(unet, f"{overlay}.yaml"):
@@ -73,7 +73,7 @@ def _option_problems(settings: Settings) -> Iterator[str]:
 
 
 def _training_problems(options: str, bundle: Path, setting: str) -> list[str]:
-    """What `tofgan train` would refuse in a setting's options."""
+    """The problems for which `tofgan train` would refuse the options in a setting, one line each."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--paper", dest="overlay", action="append_const", const="paper", default=[])
     parser.add_argument("--overlay", action="append")
@@ -113,7 +113,7 @@ def _cohort_problems(settings: Settings) -> Iterator[str]:
 
 
 def _shared_volumes(settings: Settings) -> Iterator[str]:
-    """Volumes in both cohorts: a GAN would be trained on patients on whom its pairs are tested."""
+    """Problems of volumes that are in both cohorts: a GAN must not train on patients on whom its pairs are tested."""
     if settings["cohort_a"] and settings["cohort_b"]:
         first, second = (
             {os.path.realpath(item["image"]) for item in read_cohort(settings[name], "all")}

@@ -47,7 +47,7 @@ class Scores:
         return self.values["dsc"].shape[0] * self.values["dsc"].shape[1]
 
     def runs(self, score: str) -> np.ndarray:
-        """The values of a score, (runs, patients)."""
+        """The values of a score in each run (draw and seed) for each patient, (runs, patients)."""
         return self.values[score].reshape(-1, len(self.patients))
 
     def of_patients(self, score: str) -> np.ndarray:

@@ -38,7 +38,7 @@ def n_synthetic(settings: Settings) -> int:
 
 
 def n_frechet(settings: Settings) -> int:
-    """Number of pairs on each side of a Frechet distance."""
+    """Number of pairs in each of the two stacks that a Frechet distance of the study compares."""
     return settings["n_frechet"] or min(n_real(settings), n_synthetic(settings))
 
 
@@ -51,7 +51,7 @@ def frechet_options(settings: Settings) -> str:
 
 
 def simulation(settings: Settings, site: str, folder: str) -> str:
-    """The verbs `phantom` and `check` with their options, which make the simulated cohort of a site."""
+    """The words of the commands `phantom` and `check` that make the simulated cohort of a site."""
     counts = [settings["procedural"], 0, 0] if site == "C" else settings[f"patients_{site.lower()}"]
     small = "--small" if settings["small_heads"] else ""
     return (
@@ -105,7 +105,7 @@ def training_sets(settings: Settings) -> list[str]:
 
 
 def arms(settings: Settings) -> list[str]:
-    """The arms of Fig. 3, named after the weights from which a U-Net starts."""
+    """The names of the arms of Fig. 3, the transfer to site B: the weights from which its U-Nets start."""
     return ["scratch", "pretrained", *([PROCEDURAL] if settings["procedural"] else [])]
 
 

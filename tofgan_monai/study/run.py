@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
@@ -16,7 +15,7 @@ import yaml
 from tqdm import tqdm
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import require_writable, written_whole
+from tofgan_monai.files import held, require_writable, written_whole
 from tofgan_monai.study import provenance
 from tofgan_monai.study.plan import Settings
 
@@ -55,7 +54,7 @@ def run_study(
         return args_to_api(args, parser)
 
     logging.getLogger(_LOGGER).propagate = False  # Snakemake adds a handler of its own
-    with _locked(folder):
+    with held(folder, "study"):  # Snakemake's own lock would outlive a killed process
         _write_if_new(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
         if dry_run:
             snakemake("--dry-run", *words)
@@ -115,7 +114,7 @@ def _failure(rule: str, logs: Sequence[str], folder: Path) -> str:
 
 @contextmanager
 def _watched() -> Iterator[_Watch]:
-    """A watch on Snakemake's events and on Ctrl-C."""
+    """Context with a watch that collects Snakemake's failures, moves a progress bar and handles Ctrl-C."""
     logger = logging.getLogger(_LOGGER)
     before = signal.getsignal(signal.SIGINT)
     with tqdm(desc="study", unit="step") as bar:
@@ -129,19 +128,6 @@ def _watched() -> Iterator[_Watch]:
             signal.signal(signal.SIGINT, before)
             logger.removeFilter(watch)
             logger.handlers.clear()  # Snakemake adds one at each call
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Refuses a second run in the same folder; the lock ends with the process, unlike Snakemake's own."""
-    with open(folder / ".lock", "w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{folder}: another `tofgan study` is running here; wait for it, or choose another --output"
-            ) from error
-        yield
 
 
 def _write_if_new(path: Path, text: str) -> None:

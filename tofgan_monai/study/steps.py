@@ -115,7 +115,7 @@ def results(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def _choices(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Lines with what was tried on the validation patients and what was chosen."""
+    """Lines of results.jsonl with what was tried on the validation patients, and what was chosen."""
     n = plan.n_patients(settings, "A", "validation")
     tuned = plan.training_sets(settings) if settings["tune"] == "each" else ["real"]
     for name in tuned:

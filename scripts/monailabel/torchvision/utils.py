@@ -2,7 +2,7 @@
 
 
 def make_grid(*args, **kwargs):
-    """Refuses."""
+    """Raises an error, because torchvision is not installed."""
     raise ImportError("this environment has no torchvision; see scripts/monailabel/torchvision")
 
 

@@ -78,7 +78,7 @@ def _marks(attack: Attack, percent: Callable[[float], float]) -> list[Mark]:
 
 
 def roc_curves(attacks: Sequence[Attack]) -> list[tuple[Attack, str]]:
-    """Each attack that has a curve, with the points of a polyline in a square of 100, true positives upwards."""
+    """The attacks that have a ROC curve, each with its points as an SVG polyline in a square of 100 by 100."""
     return [
         (attack, " ".join(f"{100 * false:.1f},{100 - 100 * true:.1f}" for false, true in attack["roc"]))
         for attack in attacks
@@ -113,6 +113,6 @@ def histogram(statistic: dict[str, Any]) -> Histogram:
 
 
 def _steps(shares: Sequence[float], step: float, top: float) -> str:
-    """An SVG path along the tops of the bins, from the axis back to the axis."""
+    """A histogram's outline as an SVG path, from the axis along the tops of the bins and back to the axis."""
     tops = "".join(f"V{HEIGHT * (1 - share / top):.1f}H{step * (i + 1):.1f}" for i, share in enumerate(shares))
     return f"M0 {HEIGHT:.0f}{tops}V{HEIGHT:.0f}"

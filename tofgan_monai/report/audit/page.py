@@ -116,7 +116,7 @@ def _closest(audit: Audit) -> list[dict[str, Any]]:
 
 
 def _content(audit: Audit, pictures: dict[str, np.ndarray]) -> dict[str, Any]:
-    """All that the template shows; it names whatever is None or empty as missing."""
+    """The values for the template of an audit's page, which tells the reader about each that is None or empty."""
     quality, copies = audit.get("quality") or {}, audit.get("copies")
     stack = audit["target"].get("stack") or {}
     answers, unanswered = _answers(audit)
@@ -151,7 +151,7 @@ def _content(audit: Audit, pictures: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _cards(audit: Audit) -> list[dict[str, Any]]:
-    """The verdict on each release that a reader asks about; the sign of the critic is always `never`."""
+    """The audit's verdict on each release that a reader asks about; for the critic the sign is always `never`."""
     verdicts = audit["verdicts"]
     asked = ASKED.get(audit["target"]["kind"], ())
     cards = []
@@ -163,7 +163,7 @@ def _cards(audit: Audit) -> list[dict[str, Any]]:
 
 
 def _closest_pairs(audit: Audit, pictures: dict[str, np.ndarray]) -> list[tuple[dict[str, Any], dict[str, str]]]:
-    """The closest pairs, MAX_CLOSEST of each channel, each with its pictures by name."""
+    """The synthetic pairs closest to training pairs, MAX_CLOSEST of each channel, each with its pictures by name."""
     shown: dict[str, int] = {}
     pairs = []
     for index, pair in enumerate(_closest(audit)):

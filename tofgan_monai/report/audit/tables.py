@@ -22,7 +22,7 @@ Attack = dict[str, Any]
 
 
 def attack_table(attacks: list[Attack]) -> Table:
-    """What each attack found, by patient and by patch."""
+    """Table of each attack's AUC, true positive rates, advantage and epsilon, by patient and by patch."""
     rates = [f"TPR at {rate} FPR" for rate in RATES.values()]
     columns = ["AUC", *rates, "advantage", "\u03b5 at least", "members", "held-out"]
     return Table(
@@ -54,7 +54,7 @@ def _rate_cell(interval: dict[str, Any] | None, rate: str) -> Cell:
 
 
 def control_table(attacks: list[Attack]) -> Table:
-    """What each attack finds where nothing is to be found, and its AUC beyond that of strangers."""
+    """Table of each attack's AUC in the control attacks, and of its AUC minus that of the control with strangers."""
     controls = {"member_only": "members only", "strangers": "strangers"}
     columns = [f"{words}, {unit}" for words in (*controls.values(), "beyond strangers") for unit in UNITS]
     rows = []
@@ -67,7 +67,7 @@ def control_table(attacks: list[Attack]) -> Table:
 
 
 def planted_table(planted: dict[str, Any] | None) -> Table | None:
-    """Whether each attack caught the planted copies; None if there were none."""
+    """Table of the attacks that recognised the patient with planted copies; None if no copies were planted."""
     if not planted:
         return None
     rows = [
@@ -78,7 +78,7 @@ def planted_table(planted: dict[str, Any] | None) -> Table | None:
 
 
 def canary_table(canary: dict[str, Any] | None) -> Table | None:
-    """The rank of the repeated patient in each canary training; None if there was none."""
+    """Table of the repeated patient's rank in each canary training; None if there was no such training."""
     if not canary or not canary.get("repeats"):
         return None
     rows = [
@@ -92,7 +92,7 @@ def canary_table(canary: dict[str, Any] | None) -> Table | None:
 
 
 def copy_table(copies: dict[str, Any] | None, n: int | None) -> Table | None:
-    """Nearest-neighbour figures of a stack of n pairs against training and held-out patients; None without any."""
+    """Table of a stack's nearest-neighbour figures against training and held-out patients; None if there are none."""
     if not copies:
         return None
     rows = []
@@ -117,7 +117,7 @@ def _against_both(name: str, found: dict[str, dict[str, float]], n: int | None) 
 
 
 def distance_table(quality: dict[str, Any]) -> Table | None:
-    """Distances of the synthetic pairs to the training pairs, beside those of held-out patients; None without any."""
+    """Table of distances to the training pairs, of synthetic and of held-out pairs; None if none was measured."""
     if not quality.get("distances"):
         return None
     rows = [
@@ -135,7 +135,7 @@ def distance_table(quality: dict[str, Any]) -> Table | None:
 
 
 def manifold_table(quality: dict[str, Any]) -> Table | None:
-    """Precision, recall, density, coverage and diversity, beside those of held-out patients; None without any."""
+    """Table of precision, recall, density, coverage, diversity of synthetic and held-out pairs; None without any."""
     found, diversity = quality.get("manifold") or {}, quality.get("diversity") or {}
     floor = found.get("floor") or {}
     rows = [

@@ -70,7 +70,7 @@ def patches_seen(results: StudyResults) -> int | None:
 
 
 def findings(results: StudyResults) -> dict[str, Any]:
-    """The figures of what came out, by finding; None or empty if it was not measured."""
+    """The figures behind each finding of a study, by the finding's name; None or empty if it was not measured."""
 
     def dsc(name: str, site: str = "A") -> float | None:
         scores = results.table2.get((name, site, "test"))

@@ -55,9 +55,7 @@ def transfer_figure(results: StudyResults) -> bytes | None:
         axis.set_xlabel("patients of site B in training")
         axis.set_ylabel(name)
         _tidy(axis)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
-    return svg_bytes(figure)
+    return _with_legend(figure, n_columns=4)
 
 
 def calibration_figure(results: StudyResults) -> bytes | None:
@@ -118,8 +116,13 @@ def unets_figure(courses: Mapping[str, list[dict]]) -> bytes | None:
         axis.set_ylabel(name)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         _tidy(axis)
+    return _with_legend(figure, n_columns=3)
+
+
+def _with_legend(figure: Figure, n_columns: int) -> bytes:
+    """Returns a figure as SVG, with the legend of its first panel below all panels."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
+    figure.legend(handles, labels, loc="outside lower center", ncols=n_columns, frameon=False, fontsize=8.5)
     return svg_bytes(figure)
 
 

@@ -49,7 +49,7 @@ def write_study_report(folder: str | os.PathLike, output: str | os.PathLike | No
 
 
 def _content(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What the two templates show, None or empty where something is missing; and the figures by name."""
+    """The values for the page and its Markdown twin, None or empty where missing; the figures' bytes by file name."""
     results = read_study(folder)
     problems: list[str] = []
     galleries = _galleries(folder, results, problems)

@@ -124,7 +124,7 @@ def _score_cells(
 
 
 def comparisons(results: StudyResults) -> Table | None:
-    """Paired differences over the same test patients; None if nothing was compared."""
+    """Table of paired differences of DSC and 95HD over the same test patients; None if nothing was compared."""
     best = results.best_gan
     titles = {
         ("real", "A"): "Against real pairs alone, on site A's test patients",
@@ -177,7 +177,7 @@ def _differences(results: StudyResults, words: Callable[[str, str], str], **want
 
 
 def tuning(results: StudyResults) -> Table | None:
-    """The validation DSC of each point of the grid and of each augmentation; None if nothing was tuned."""
+    """Table of the validation DSC of each point of the grid and each augmentation; None if nothing was tuned."""
     lines = results.lines("tuning")
     if not lines:
         return None
@@ -193,7 +193,7 @@ def tuning(results: StudyResults) -> Table | None:
 
 
 def gan_choice(results: StudyResults) -> Table | None:
-    """The validation DSC by which the GAN was chosen; None if none was."""
+    """Table of the validation DSC by which the best GAN was chosen; None if no choice was made."""
     rows = [
         Row(name, [Cell(fixed(score))], CHOSEN if name == line["chosen"] else "")
         for line in results.lines("best GAN")
@@ -203,7 +203,7 @@ def gan_choice(results: StudyResults) -> Table | None:
 
 
 def costs(results: StudyResults) -> Table | None:
-    """Jobs, wall time and peak memory of each rule; None if they were not recorded."""
+    """Table of jobs, wall time and peak memory of each rule of the study; None if they were not recorded."""
     rules: dict[str, list[Line]] = {}
     for line in results.lines("cost"):
         rules.setdefault(line["step"].split("/")[0], []).append(line)
