@@ -71,7 +71,7 @@ def test_manifest_says_where_pairs_come_from_and_names_no_path(weights, tmp_path
 def test_pairs_are_what_the_generator_makes_of_the_fixed_latents(weights, tmp_path):
     pairs, _ = open_stack(generate(tmp_path / "a.npy", weights, 3, seed=5))
     generator = Generator(100, 2).eval()
-    load_weights(weights, generator)
+    start_from(generator, weights)
     with torch.no_grad():
         raw = generator(GaussianLatents(100).fixed(64, seed=5))[:3].numpy()
     np.testing.assert_allclose(pairs[:, 0], raw[:, 0], atol=1e-3)
@@ -150,7 +150,7 @@ def test_adopted_weights_fit_the_bundle_and_bring_their_threshold(bundle, traini
     before = config.read_text()
     target, threshold = adopt(training, bundle, validation_pairs=write_pairs(tmp_path / "real.npy"))
     assert target == bundle / "models" / "model.pt"
-    load_weights(target, Generator(100, 2))
+    start_from(Generator(100, 2), target)
     assert target.read_bytes() == (training / "best.pt").read_bytes()
     parser = ConfigParser()
     parser.read_config(str(config))

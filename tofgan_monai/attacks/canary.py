@@ -78,8 +78,7 @@ def canary_rank(scores: np.ndarray, patients: np.ndarray, is_member: np.ndarray,
     own = scores[is_member & (patients == canary)]
     held_out = [scores[~is_member & (patients == patient)] for patient in np.unique(patients[~is_member])]
     if not len(own) or not held_out:
-        raise InputError(
-            f"patches of {len(held_out)} held-out patients and {len(own)} patches of the canary ({canary}); give both"
-        )
+        found = f"patches of {len(held_out)} held-out patients and {len(own)} patches of the canary ({canary})"
+        raise InputError(f"{found}; give both")
     rank = 1 + sum(patient_score(one) >= patient_score(own) for one in held_out)
     return {"above_all": rank == 1, "rank": rank, "of": len(held_out) + 1}

@@ -17,9 +17,7 @@ from scipy import ndimage, stats
 from tofgan_monai.attacks.similarity import FLIPS, Matches
 from tofgan_monai.errors import InputError
 
-CAVEAT = (
-    "Distances to the closest record prove nothing alone (arXiv:2505.01524): few near-copies do not make a stack safe."
-)
+CAVEAT = "Distances to the closest record prove nothing alone (arXiv:2505.01524): few near-copies make no stack safe."
 RATE = 0.001
 Patients = tuple[np.ndarray, np.ndarray]  # the patient index of each pair of the members and of the non-members
 
@@ -91,10 +89,8 @@ def copied(to_members: Mapping[str, Matches], to_non_members: Mapping[str, Match
     ever so close in both channels.
     """
     items = np.stack([matches.item[:, 0] for matches in to_members.values()])
-    near = [
-        1 - matches.similarity[:, 0] < (1 - to_non_members[channel].similarity[:, 0].max()) / 2
-        for channel, matches in to_members.items()
-    ]
+    limits = {channel: (1 - matches.similarity[:, 0].max()) / 2 for channel, matches in to_non_members.items()}
+    near = [1 - matches.similarity[:, 0] < limits[channel] for channel, matches in to_members.items()]
     return np.flatnonzero(np.all(near, axis=0) & (items == items[0]).all(axis=0))
 
 
@@ -120,10 +116,8 @@ def copies(
         number of channels), `near_copies` (indices into the stack over all channels, copies included), `nndr` (by
         channel), `closest` (the most similar pairs) and `caveat`.
     """
-    found = {
-        channel: near_copies(matches, to_non_members[channel], patients, rate=rate)
-        for channel, matches in to_members.items()
-    }
+    both = {channel: (to_members[channel], to_non_members[channel]) for channel in to_members}
+    found = {channel: near_copies(*matches, patients, rate=rate) for channel, matches in both.items()}
     indices = np.unique(np.concatenate([one.synthetic for one in found.values()]))
     return {
         "threshold": {channel: one.threshold for channel, one in found.items()},
@@ -132,10 +126,7 @@ def copies(
         "n_expected": sum(one.n_expected for one in found.values()),
         "p": min(1.0, len(found) * min(one.p for one in found.values())),
         "near_copies": indices.tolist(),
-        "nndr": {
-            channel: {"members": nndr(to_members[channel]), "non_members": nndr(to_non_members[channel])}
-            for channel in found
-        },
+        "nndr": {name: {"members": nndr(ours), "non_members": nndr(others)} for name, (ours, others) in both.items()},
         "closest": [entry for channel in found for entry in _closest(to_members[channel], channel, n_closest)],
         "caveat": CAVEAT,
     }

@@ -88,9 +88,7 @@ def load_unet(weights: str | os.PathLike) -> HalfUNet:
         network = HalfUNet(len(content["down.0.0.weight"]))
         network.load_state_dict(content)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: these are not the weights of a half U-Net; give a training's best.pt or a bundle"
-        ) from error
+        raise InputError(f"{path}: not the weights of a half U-Net; give a training's best.pt or a bundle") from error
     return network.eval()
 
 

@@ -147,10 +147,8 @@ def excess(
     """
     attack, control = (_by_unit(values, patients, is_member) for values in (scores, control_scores))
     weights = _weights(attack["patient"], seed, n_resamples)
-    return {
-        unit: _interval(attack[unit].auc(weights) - control[unit].auc(weights), attack[unit], 1 - confidence)
-        for unit in attack
-    }
+    beyond = {unit: curves.auc(weights) - control[unit].auc(weights) for unit, curves in attack.items()}
+    return {unit: _interval(values, attack[unit], 1 - confidence) for unit, values in beyond.items()}
 
 
 def member_only(
@@ -204,9 +202,7 @@ def _patient_scores(scores: np.ndarray, patients: np.ndarray, is_member: np.ndar
     """The scores of member patients and of non-member patients."""
 
     def of(group: np.ndarray) -> np.ndarray:
-        return np.array(
-            [patient_score(scores[group & (patients == patient)]) for patient in np.unique(patients[group])]
-        )
+        return np.array([patient_score(scores[group & (patients == one)]) for one in np.unique(patients[group])])
 
     return of(is_member), of(~is_member)
 
@@ -257,7 +253,7 @@ def _widened(interval: Interval, curves: _Curves, alpha: float) -> Interval:
 
 def _rate_intervals(curves: _Curves, weights: Weights, alpha: float) -> tuple[Interval, dict[str, Interval | None]]:
     """The intervals of the advantage and of the true positive rates."""
-    figures: dict[str, Callable] = {"advantage": _advantage}
+    figures: dict[str, Callable] = {"advantage": lambda true, false: (true - false).max(axis=1)}
     figures |= {str(rate): partial(_tpr_at, rate) for rate in FALSE_POSITIVE_RATES if curves.n_units[1] >= 10 / rate}
     rows = []
     for start in range(0, len(weights[0]), BLOCK):
@@ -270,10 +266,6 @@ def _rate_intervals(curves: _Curves, weights: Weights, alpha: float) -> tuple[In
     found["advantage"] = replace(advantage, low=max(0.0, 2 * advantage.value - advantage.high))
     found = {name: _widened(interval, curves, alpha) for name, interval in found.items()}
     return found["advantage"], {str(rate): found.get(str(rate)) for rate in FALSE_POSITIVE_RATES}
-
-
-def _advantage(true: np.ndarray, false: np.ndarray) -> np.ndarray:
-    return (true - false).max(axis=1)
 
 
 def _tpr_at(rate: float, true: np.ndarray, false: np.ndarray) -> np.ndarray:

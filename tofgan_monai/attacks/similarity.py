@@ -78,9 +78,7 @@ def nearest(
     """
     for name, patches in (("queries", queries), ("stack", stack)):
         if patches.ndim != 3 or patches.shape[1:] != (PATCH_SIZE, PATCH_SIZE) or not len(patches):
-            raise InputError(
-                f"{name} of shape {patches.shape}; give patches of shape (n, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0"
-            )
+            raise InputError(f"{name} of shape {patches.shape}; give (n, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0")
     coarse_stack = torch.cat([_coarse(_tensor(stack[at])) for at in _blocks(len(stack), 1024)])  # (n, 24, 24)
     found = []
     with tqdm(total=len(queries), desc=f"nearest {channel}s", unit="patch", disable=None) as bar:

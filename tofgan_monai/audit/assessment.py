@@ -29,11 +29,8 @@ def on_data(neighbours: Neighbours, cohorts: Cohorts) -> list[Attack]:
     A generator's training cannot have put anything about members into the reference patients' pairs. If an attack finds
     something there, members and non-members differ.
     """
-    control = pair_scores(neighbours.control)
-    return [
-        attack_entry(name, "data", scores, cohorts, control[name])
-        for name, scores in pair_scores(neighbours.audited).items()
-    ]
+    scores, control = pair_scores(neighbours.audited), pair_scores(neighbours.control)
+    return [attack_entry(name, "data", scores[name], cohorts, control[name]) for name in scores]
 
 
 def on_generator(generator: Generator, cohorts: Cohorts, parts: Parts) -> Attack:

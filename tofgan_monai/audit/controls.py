@@ -16,7 +16,7 @@ import numpy as np
 from torch import nn
 
 from tofgan_monai.attacks.canary import canary_rank
-from tofgan_monai.attacks.on_pairs import MatchTable, Scores, components, pair_scores
+from tofgan_monai.attacks.on_pairs import MatchTable, Scores, components, match_table, pair_scores
 from tofgan_monai.attacks.risk import assess
 from tofgan_monai.attacks.similarity import joined, search
 from tofgan_monai.audit.assessment import network_scores
@@ -123,11 +123,9 @@ class Canary:
         assert isinstance(generator, Generator)
         stack = make_pairs(generator, n, threshold=choose_label_threshold(raw_labels(generator), references))
         rows = cohorts.with_held_out(self.patient)
-        queries = cohorts.queries[rows]
-        in_references = table.of(rows).in_references
-        projected = components(queries, stack, cohorts.references.pairs)
-        table = MatchTable(search(queries, stack), in_references, *projected)
-        return _ranks(pair_scores(table), cohorts, self.patient)
+        known = table.of(rows).in_references
+        found = match_table(cohorts.queries[rows], stack, cohorts.references.pairs, known)
+        return _ranks(pair_scores(found), cohorts, self.patient)
 
     def ranks_by_network(self, cohorts: Cohorts, shadows: Sequence[nn.Module]) -> Ranks:
         """The repeated patient's rank among the non-members by each attack on the canary's segmentation network."""
@@ -166,9 +164,7 @@ def read_canaries(
 
 def _read_canary(pairs: Path, run: Path, target: Target, training: Training | None, cohorts: Cohorts) -> Canary:
     if isinstance(target, StackTarget) and training is None:
-        raise InputError(
-            f"{pairs}: a canary belongs to a training; give the training of the stack's generator (`--run`)"
-        )
+        raise InputError(f"{pairs}: a canary belongs to a training; give the training of the stack's generator (--run)")
     canary = open_stack(pairs)[1].get("canary")
     if canary is None or canary["of"] != cohorts.members.digest:
         raise InputError(f"{pairs}: holds no canary of the members' stack; make it from that stack by `tofgan canary`")
@@ -177,9 +173,8 @@ def _read_canary(pairs: Path, run: Path, target: Target, training: Training | No
     if pairs_digest(recipe) != PairDataset(pairs).digest:
         raise InputError(f"{run}: this training used other pairs than {pairs}; train on these pairs")
     if training and (others := training.differing(recipe)):
-        raise InputError(
-            f"{run}: its settings differ from the audited training's ({', '.join(others)}); train with the same ones"
-        )
+        told = ", ".join(others)
+        raise InputError(f"{run}: its settings differ from the audited training's ({told}); train with the same ones")
     if training and (n := n_steps(run, content)) > LONGER * training.n_steps:
         most = int(LONGER * training.n_steps * content["epoch"] / n)
         raise InputError(
@@ -200,7 +195,6 @@ def judged(canaries: Sequence[Canary], ranks: Sequence[Ranks]) -> dict[str, Any]
     if not canaries:
         return None
     best = min(ranks[0], key=lambda name: max(one[name]["rank"] for one in ranks))
-    repeats = [
-        {**one[best], "attack": best, "ranks": {name: found["rank"] for name, found in one.items()}} for one in ranks
-    ]
+    by_attack = [{name: found["rank"] for name, found in one.items()} for one in ranks]
+    repeats = [{**one[best], "attack": best, "ranks": of} for one, of in zip(ranks, by_attack, strict=True)]
     return {"times": canaries[0].times, "repeats": repeats}

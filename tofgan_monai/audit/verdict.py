@@ -123,10 +123,8 @@ def _too_little(audit: Audit, least: dict[str, int]) -> Iterator[str]:
         yield "the members were not checked against the training: give its output folder (`--run`)"
     for cohort, n_least in least.items():
         if (n := audit["cohorts"][cohort]["patients"]) < n_least:
-            yield (
-                f"{n} {cohort.replace('_', '-')}, where {n_least} patients are needed: "
-                "so few cannot show that nothing is given away"
-            )
+            group = cohort.replace("_", "-")
+            yield f"{n} {group}, where {n_least} patients are needed: fewer cannot show that nothing is given away"
 
 
 def _too_few_pairs(audit: Audit) -> Iterator[str]:

@@ -89,20 +89,19 @@ class StackSaver:
         self.writer.__exit__(type(error), error, error.__traceback__)  # raises the error again
 
 
-@torch.no_grad()
 def raw_labels(generator: Generator, n: int = 2048) -> np.ndarray:
     """Returns the raw labels (n, 96, 96), in [-1, 1], that a generator makes from n fixed latents."""
-    latents = GaussianLatents(generator.latent_dim).fixed(n, seed=0)
-    device = next(generator.parameters()).device
-    return torch.cat(
-        [generator.eval()(chunk.to(device))[:, 1].cpu() for chunk in latents.split(GENERATION_CHUNK)]
-    ).numpy()
+    return _raw_pairs(generator, n, seed=0)[:, 1]
+
+
+def make_pairs(generator: Generator, n: int, *, threshold: float, seed: int = 0) -> np.ndarray:
+    """Returns n synthetic pairs (n, 2, 96, 96), float16; the same pairs as in a stack of this seed and threshold."""
+    return binarise_labels(_raw_pairs(generator, n, seed=seed), threshold)
 
 
 @torch.no_grad()
-def make_pairs(generator: Generator, n: int, *, threshold: float, seed: int = 0) -> np.ndarray:
-    """Returns n synthetic pairs (n, 2, 96, 96), float16; the same pairs as in a stack of this seed and threshold."""
-    dataset = LatentDataset(GaussianLatents(generator.latent_dim), n, seed)
-    latents = torch.stack([dataset[index]["image"] for index in range(len(dataset))])
-    made = torch.cat([generator.eval()(chunk) for chunk in latents.split(GENERATION_CHUNK)])[:n]
-    return binarise_labels(made.numpy(), threshold)
+def _raw_pairs(generator: Generator, n: int, *, seed: int) -> np.ndarray:
+    latents = GaussianLatents(generator.latent_dim).fixed(-(-n // GENERATION_CHUNK) * GENERATION_CHUNK, seed=seed)
+    device = next(generator.parameters()).device
+    chunks = latents.split(GENERATION_CHUNK)
+    return torch.cat([generator.eval()(chunk.to(device)).cpu() for chunk in chunks])[:n].numpy()

@@ -147,9 +147,7 @@ class PrivacyBudget:
         if noise_multiplier is not None and noise_multiplier < 0:
             raise InputError(f"noise_multiplier {noise_multiplier}: give 0 or more, or null to have it computed")
         if share_epsilon < 0 or (noise_multiplier != 0 and share_epsilon >= (target_epsilon or math.inf)):
-            raise InputError(
-                f"share_epsilon {share_epsilon}: part of target_epsilon {target_epsilon}; choose less than that, or 0"
-            )
+            raise InputError(f"share_epsilon {share_epsilon}: part of target_epsilon {target_epsilon}; give less, or 0")
         if noise_multiplier is None:
             if not target_epsilon:
                 raise InputError("neither target_epsilon nor noise_multiplier is given; give one of them")

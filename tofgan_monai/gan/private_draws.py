@@ -112,10 +112,9 @@ class UnitDraws(Dataset):
         drawn = np.flatnonzero(random.random(self.n_units) < self.sampling_rate)
         rows = [random.choice(self._units[unit], self._k, replace=len(self._units[unit]) < self._k) for unit in drawn]
         patches = [self.pairs[int(row)]["reals"] for row in np.ravel(rows)]
-        shape = self.pairs[0]["reals"].shape
-        return {
-            "reals": torch.stack(patches).unflatten(0, (-1, self._k)) if patches else torch.empty(0, self._k, *shape)
-        }
+        if not patches:
+            return {"reals": torch.empty(0, self._k, *self.pairs[0]["reals"].shape)}
+        return {"reals": torch.stack(patches).unflatten(0, (-1, self._k))}
 
 
 def _units_of(pairs: PairDataset, unit: Unit) -> list[np.ndarray]:

@@ -46,7 +46,7 @@ class History:
         output: Any = trainer.state.output
         for name, value in output.items():
             if isinstance(value, float) or (isinstance(value, torch.Tensor) and value.ndim == 0):
-                figure = value.item() if isinstance(value, torch.Tensor) else value
+                figure = float(value)
                 if not math.isfinite(figure):
                     raise TrainingDivergedError(f"the {name} became {figure}")
                 # MONAI's keys are enums, which torch.load(weights_only=True) refuses.
@@ -54,10 +54,8 @@ class History:
 
     def _finish(self, trainer: Engine) -> None:
         means = averaged_figures({name: float(np.mean(values)) for name, values in self._sums.items()})
-        seconds = time.monotonic() - self._began
-        self.epochs.append(
-            {"epoch": trainer.state.epoch, "iteration": trainer.state.iteration, **means, "seconds": seconds}
-        )
+        done = {"epoch": trainer.state.epoch, "iteration": trainer.state.iteration}
+        self.epochs.append({**done, **means, "seconds": time.monotonic() - self._began})
 
     def add(self, name: str, value: float) -> None:
         """Adds a figure to those of the last epoch."""

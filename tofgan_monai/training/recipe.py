@@ -105,10 +105,8 @@ def _arguments(part: Any) -> dict[str, Any]:
     if hasattr(part, "digest") and hasattr(part, "provenance"):  # pairs, whatever paths they were read from
         return {"digest": part.digest, "provenance": part.provenance}
     if _is_ours(part):
-        may_change = getattr(part, "may_change", ())
-        return {
-            name: getattr(part, name) for name in inspect.signature(type(part)).parameters if name not in may_change
-        }
+        names, may_change = inspect.signature(type(part)).parameters, getattr(part, "may_change", ())
+        return {name: getattr(part, name) for name in names if name not in may_change}
     if isinstance(part, Optimizer):
         return part.defaults
     values = dict(getattr(part, "__dict__", {}))
