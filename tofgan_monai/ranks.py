@@ -97,7 +97,7 @@ def own_rows(whole: Tensor) -> Tensor:
 
 
 def local_batch_size(batch_size: int) -> int:
-    """The number of samples that each rank has of a batch.
+    """The number of samples of a batch that each rank computes.
 
     Raises:
         InputError: the batch size is not a multiple of the world size.

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import gaussian_kde
 
+from tofgan_monai import InputError
 from tofgan_monai.attacks import on_pairs as attacks
 from tofgan_monai.attacks.on_pairs import ATTACKS, MatchTable, components, density_ratio, match_table, monte_carlo
 from tofgan_monai.attacks.similarity import CHANNELS, Matches
-from tofgan_monai.errors import InputError
 
 
 def pairs(n: int, seed: int) -> np.ndarray:

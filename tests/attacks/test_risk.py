@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tofgan_monai import InputError
 from tofgan_monai.attacks.epsilon import epsilon_bound, epsilon_ceiling
 from tofgan_monai.attacks.power import detectable_auc, required_patients
 from tofgan_monai.attacks.risk import assess, excess, member_only, roc
-from tofgan_monai.errors import InputError
 
 
 def trial(n_members=40, n_others=40, n_patches=5, between=1.0, shift=0.0, seed=0):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from tofgan_monai import InputError
 from tofgan_monai.attacks.similarity import FLIPS, joined, nearest
-from tofgan_monai.errors import InputError
 from tofgan_monai.pairs.stack import normalise_patch
 
 

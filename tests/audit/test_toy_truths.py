@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from tofgan_monai import frechet_distance
 from tofgan_monai.attacks.copies import copies
 from tofgan_monai.attacks.on_pairs import ATTACKS, match_table, pair_scores
 from tofgan_monai.attacks.risk import assess, member_only
@@ -16,8 +17,10 @@ from tofgan_monai.attacks.similarity import search
 from tofgan_monai.audit.assessment import attack_entry
 from tofgan_monai.audit.cohorts import Cohort, Cohorts
 from tofgan_monai.audit.verdict import MIN_PAIRS, verdicts
-from tofgan_monai.metrics.stacks.frechet import feature_stats, frechet_distance
+from tofgan_monai.metrics.stacks.frechet import feature_stats
 from tofgan_monai.pairs.stack import normalise_patch
+
+pytestmark = pytest.mark.slow
 
 N_PATIENTS, N_PATCHES = 40, 3
 MANY = 160  # patients of the control whose interval must be narrow

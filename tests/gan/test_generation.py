@@ -10,15 +10,21 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from tofgan_monai import (
+    Critic,
+    GaussianLatents,
+    Generator,
+    InputError,
+    LatentDataset,
+    adopt,
+    open_stack,
+    raw_labels,
+    start_from,
+    weights_file_digest,
+)
 from tofgan_monai.bundle_runs.runs import run_bundle
-from tofgan_monai.errors import InputError
-from tofgan_monai.exchange.adoption import adopt
 from tofgan_monai.gan import generation
-from tofgan_monai.gan.generation import LatentDataset, raw_labels
-from tofgan_monai.gan.latents import GaussianLatents
-from tofgan_monai.gan.networks import Critic, Generator
-from tofgan_monai.pairs.stack import open_stack
-from tofgan_monai.training.weights import load_weights, save_weights, start_from, weights_file_digest
+from tofgan_monai.training.weights import load_weights, save_weights
 
 GAN = Path(__file__).parents[2] / "bundles" / "tof_mra_wgan_gp_sn"
 UNET = GAN.parent / "tof_mra_vessel_segmentation"

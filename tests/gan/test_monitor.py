@@ -10,10 +10,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tofgan_monai.gan.latents import GaussianLatents
-from tofgan_monai.gan.monitor import PairMonitor, pair_grid
-from tofgan_monai.gan.networks import Generator
-from tofgan_monai.pairs.stack import PairDataset
+from tofgan_monai import GaussianLatents, Generator, PairDataset, PairMonitor
+from tofgan_monai.gan.monitor import pair_grid
 
 
 class Replay(nn.Module):

@@ -17,10 +17,10 @@ from tofgan_monai.pairs.stack import PairDataset, StackWriter, open_stack, patie
 
 
 def plant_canary(members: Path, output: Path, *, times: int = 50, seed: int = 0) -> dict[str, Any]:
-    """The manifest of a new stack: the members' pairs, with the pairs of one random patient repeated `times` times.
+    """Writes a stack in which one random member's pairs are repeated `times` times, and returns its manifest.
 
-    The manifest names that patient under `canary` and lists the patient's volumes as often as their pairs occur. Only
-    one volume's pairs are in memory at a time.
+    The other members' pairs occur once. The manifest names the repeated patient under `canary` and lists the patient's
+    volumes as often as their pairs occur. Only one volume's pairs are in memory at a time.
 
     Args:
         members: a stack made by `tofgan extract`.

@@ -17,7 +17,9 @@ from scipy import ndimage, stats
 from tofgan_monai.attacks.similarity import FLIPS, Matches
 from tofgan_monai.errors import InputError
 
-CAVEAT = "Distances to the closest record prove nothing alone (arXiv:2505.01524): few near-copies make no stack safe."
+CAVEAT = (
+    "Distances to the closest record prove nothing alone (arXiv:2505.01524): few near-copies do not make a stack safe."
+)
 RATE = 0.001
 Patients = tuple[np.ndarray, np.ndarray]  # the patient index of each pair of the members and of the non-members
 
@@ -41,7 +43,7 @@ class NearCopies:
 
 
 def near_copies(to_members: Matches, to_non_members: Matches, patients: Patients, *, rate: float = RATE) -> NearCopies:
-    """The synthetic pairs more similar to a member than all but a share `rate` of the stack are to any non-member.
+    """The near-copies: pairs more similar to a member than all but a share `rate` of the stack are to a non-member.
 
     Args:
         to_members: matches of the stack in the members' pairs.
@@ -73,7 +75,10 @@ def _closest_of(matches: Matches, patients: np.ndarray) -> np.ndarray:
 
 
 def _by_chance(ours: np.ndarray, others: np.ndarray, k: int, patients: Patients) -> float:
-    """The p of `NearCopies`; members' share is that of pairs or of patients, whichever is larger."""
+    """The probability that chance alone gives as many members above the k-th non-member; see `NearCopies.p`.
+
+    The members' share is their share of the pairs or of the patients, whichever is larger.
+    """
     k = min(k, len(others))
     n_above = int((ours > np.sort(others)[-k]).sum())
     groups = (tuple(map(len, patients)), tuple(len(np.unique(of)) for of in patients))
@@ -102,7 +107,7 @@ def copies(
     rate: float = RATE,
     n_closest: int = 12,
 ) -> dict[str, Any]:
-    """The results of the copy search of a whole stack, as plain numbers for JSON.
+    """The copies and near-copies in a synthetic stack, with their counts and controls, as plain numbers for JSON.
 
     Args:
         to_members: matches of the stack in the members' pairs by channel ("image", "label"), k >= 2.
@@ -150,7 +155,9 @@ def nndr(matches: Matches) -> dict[str, float]:
 
 
 def authenticity_pct(to_members: Matches, among_members: Matches) -> float:
-    """Percentage of synthetic pairs farther from the nearest member's pair than that pair is from other patients'.
+    """AuthPct: the percentage of synthetic pairs that lie farther from the nearest real pair than other patients do.
+
+    The nearest real pair is a member's. Its distance to the nearest pair of another patient is the limit.
 
     Args:
         to_members: matches of the stack in the members' pairs.
@@ -164,7 +171,7 @@ def authenticity_pct(to_members: Matches, among_members: Matches) -> float:
 
 
 def _closest(matches: Matches, channel: str, n: int) -> list[dict[str, Any]]:
-    """The n synthetic pairs that are most similar to a member's pair."""
+    """A record of each of the n synthetic pairs that are most similar to a member's pair, the most similar first."""
     return [
         {
             "synthetic": int(i),

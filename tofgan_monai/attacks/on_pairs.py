@@ -30,7 +30,7 @@ Scores = dict[str, np.ndarray]  # by the name of the attack, (n,) each
 
 @dataclass(frozen=True, eq=False)
 class MatchTable:
-    """Everything that the attacks on released pairs read about n queries.
+    """What the attacks on released pairs read about n query pairs: matches and principal components.
 
     Attributes:
         in_stack: the queries' matches in the released stack, by channel ("image", "label").
@@ -47,7 +47,7 @@ class MatchTable:
     references: np.ndarray
 
     def of(self, rows: np.ndarray) -> MatchTable:
-        """The table of some of the queries, by their indices."""
+        """The table of matches for some of the queries, which are given by their indices."""
         in_stack = {channel: matches.of(rows) for channel, matches in self.in_stack.items()}
         in_references = {channel: matches.of(rows) for channel, matches in self.in_references.items()}
         return replace(self, in_stack=in_stack, in_references=in_references, queries=self.queries[rows])
@@ -125,7 +125,7 @@ ATTACKS: dict[str, Callable[[MatchTable], np.ndarray]] = {
 
 
 def pair_scores(table: MatchTable) -> Scores:
-    """The scores (n,) that each attack on released pairs gives the queries of a table, by the attack's name."""
+    """The scores (n,) of a table's queries by every attack on released pairs, as {name of the attack: scores}."""
     return {name: attack(table) for name, attack in ATTACKS.items()}
 
 

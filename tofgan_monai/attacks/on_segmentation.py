@@ -27,7 +27,7 @@ CHUNK = 32  # pairs in a batch
 
 
 def loss_score(network: nn.Module, queries: np.ndarray) -> np.ndarray:
-    """Scores (n,): minus the training loss of the bundle, Dice plus cross-entropy, on each patch alone.
+    """Scores (n,): minus the network's loss on each patch, Dice plus cross-entropy as in the bundle's training.
 
     Source: Yeom et al. 2018, arXiv:1709.01604.
     """

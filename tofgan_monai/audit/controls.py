@@ -96,7 +96,7 @@ def _ranks(scores: Scores, cohorts: Cohorts, patient: int) -> Ranks:
 
 @dataclass(frozen=True, eq=False)
 class Canary:
-    """A training like the audited one on a stack in which one patient is repeated.
+    """A training on a stack in which one member is repeated, with the settings of the audited training.
 
     Attributes:
         network: with the weights that correspond to the audited ones.
@@ -139,7 +139,7 @@ def read_canaries(
     training: Training | None,
     cohorts: Cohorts,
 ) -> list[Canary]:
-    """The canaries, read from stacks made by `tofgan canary` and from the output folders of trainings on them.
+    """Reads the canaries of an audit from stacks made by `tofgan canary` and the folders of trainings on them.
 
     Args:
         given: stack and output folder of each canary.
@@ -187,7 +187,7 @@ def _read_canary(pairs: Path, run: Path, target: Target, training: Training | No
 
 
 def judged(canaries: Sequence[Canary], ranks: Sequence[Ranks]) -> dict[str, Any] | None:
-    """The canaries' entry in audit.json; None without canaries.
+    """The entry in audit.json about the canaries, from each canary's ranks; None without canaries.
 
     It gives the ranks by the one attack that recognises all repeated patients best, and the other attacks' ranks beside
     them. The verdict corrects for this choice.

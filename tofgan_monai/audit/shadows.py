@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 
 def read_shadows(paths: Sequence[str | os.PathLike], target: Target, cohorts: Cohorts) -> dict[str, HalfUNet]:
-    """The shadow models by the digests of their weights, in the given order.
+    """Reads shadow models; returns them by the digests of their weights, in the given order.
 
     The pairs that a shadow model was trained on are known only if its training's `checkpoint.pt` lies beside its
     weights. They are compared with the members' and non-members' stacks; other patches of the same patients are not
@@ -50,7 +50,7 @@ def read_shadows(paths: Sequence[str | os.PathLike], target: Target, cohorts: Co
 
 
 def _repeated(files: Sequence[Path], digests: Sequence[str], target: SegmentationTarget) -> Iterator[str]:
-    """A problem for each file that holds the target's weights or those of an earlier file."""
+    """Yields a problem for each file that holds the target's weights or those of an earlier file."""
     known = {target.weights_sha256: "the audited network"}
     for file, digest in zip(files, digests, strict=True):
         if digest in known:
@@ -59,7 +59,7 @@ def _repeated(files: Sequence[Path], digests: Sequence[str], target: Segmentatio
 
 
 def _members(files: Sequence[Path], cohorts: Cohorts) -> Iterator[str]:
-    """A problem for each weights file whose training used the members' or the non-members' pairs."""
+    """Yields a problem for each weights file whose training used the members' or the non-members' pairs."""
     seen = {cohorts.members.digest: "members", cohorts.non_members.digest: "non-members"}
     for file in files:
         if (file.parent / "checkpoint.pt").exists():

@@ -57,7 +57,7 @@ class Training:
 
 
 def read_training(run: Path, target: Target, cohorts: Cohorts) -> Training:
-    """The training in an output folder, after checking that it made the target's weights from the members' pairs.
+    """Reads a training from its output folder; checks that it made the target's weights from the members' pairs.
 
     Raises:
         InputError: the folder holds no training, or a training of other weights or on other pairs.
@@ -94,7 +94,7 @@ def n_steps(run: Path, content: dict[str, Any]) -> int:
 
 
 def states(run: Path, content: dict[str, Any]) -> dict[str, State]:
-    """All weights that `tofgan adopt` may have taken from the folder, by name: `best`, and those of the checkpoint."""
+    """All weights that `tofgan adopt` may have taken from a training, by name: `best`, and the checkpoint's."""
     best = {"best": load_weights(run / "best.pt")} if (run / "best.pt").exists() else {}
     state = content["state"]
     return {**best, **{name: state[name] for name in ("average", "network", "generator") if state.get(name)}}

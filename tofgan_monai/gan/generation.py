@@ -73,7 +73,7 @@ class StackSaver:
         self.writer = StackWriter(path, n, described)
 
     def attach(self, evaluator: Engine) -> None:
-        """Opens the stack when the evaluator starts, and closes it when the evaluator has ended."""
+        """Makes the evaluator open the stack when it starts, and close it when it has ended."""
         evaluator.add_event_handler(Events.STARTED, lambda: self.writer.__enter__() and None)
         evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._append)
         evaluator.add_event_handler(Events.COMPLETED, lambda: self.writer.__exit__(None, None, None))

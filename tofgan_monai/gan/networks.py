@@ -163,6 +163,6 @@ class Critic(nn.Module):
         return self.judge(self.features(pairs))
 
     def judge(self, features: Tensor) -> Tensor:
-        """Returns logits (B, 1) for what `features` returned."""
+        """Returns logits (B, 1) for the features (B, 16w, 3, 3) of pairs; see `features`."""
         logits = self.head(features).flatten(1)
         return logits if self.minibatch is None else logits + self.minibatch(features)

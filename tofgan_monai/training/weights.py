@@ -24,7 +24,7 @@ def save_weights(content: Any, path: str | os.PathLike) -> None:
 
 
 def saved(content: Any) -> memoryview:
-    """The bytes of the file that `save_weights` writes."""
+    """The content in torch's format, as the bytes of the file that `save_weights` writes."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getbuffer()
@@ -49,7 +49,7 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def weights_file_digest(path: str | os.PathLike) -> str:
-    """The `weights_digest` of the state dict in a file; of a checkpoint, which no card names, the file's SHA-256.
+    """The `weights_digest` of a file with a state dict; for a checkpoint, which no card names, the file's SHA-256.
 
     Raises:
         InputError: see `load_weights`.
@@ -96,7 +96,7 @@ def fit_weights(network: nn.Module, weights: Any, path: str | os.PathLike) -> No
 
 
 def start_from(network: nn.Module, weights: str | os.PathLike | None, part: str | None = None) -> nn.Module:
-    """The network, with the weights in a file loaded strictly if a file is given.
+    """Loads the weights in a file strictly into a network, if a file is given, and returns the network.
 
     Args:
         network: receives the weights.
