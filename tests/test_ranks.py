@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import nibabel as nib
@@ -119,11 +120,9 @@ def be_a_rank(rank, ports, folder):
 
 
 def free_ports(n):
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(n)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    with ExitStack() as opened:  # all at once, so that they differ
+        sockets = [opened.enter_context(socket.create_server(("localhost", 0))) for _ in range(n)]
+        return [each.getsockname()[1] for each in sockets]
 
 
 def write_patients(folder):
@@ -158,6 +157,7 @@ def saved(path):
 
 
 @pytest.mark.parametrize("name", STEPS)
+@pytest.mark.slow
 def test_two_ranks_step_as_one_process(name, two, record_property):
     alone = take_steps(name)
     first, second = (saved(two / f"{rank}.pt")["steps"][name] for rank in (0, 1))
@@ -168,6 +168,7 @@ def test_two_ranks_step_as_one_process(name, two, record_property):
 
 
 @pytest.mark.parametrize("name", GANS)
+@pytest.mark.slow
 def test_two_ranks_train_a_bundle_as_one_process(name, two, tmp_path, record_property):
     run_bundle(name, tmp_path, pairs=str(two / "real.npy"))
     shared, alone = (saved(folder / "checkpoint.pt") for folder in (two / name, tmp_path))
@@ -182,6 +183,7 @@ def test_two_ranks_train_a_bundle_as_one_process(name, two, tmp_path, record_pro
         assert of_both == pytest.approx(of_one, rel=1e-3, abs=1e-5), "the log has the means over both"
 
 
+@pytest.mark.slow
 def test_one_rank_writes(two):
     for name in TRAININGS:
         lines = (two / name / "losses.jsonl").read_text("utf-8").splitlines()
@@ -191,11 +193,13 @@ def test_one_rank_writes(two):
     HalfUNet(2).load_state_dict(saved(two / UNET / "best.pt"))  # its weights have plain names
 
 
+@pytest.mark.slow
 def test_one_rank_samples_the_pairs_and_the_other_waits_for_them(two):
     assert [saved(two / f"{rank}.pt")["samplers"] for rank in (0, 1)] == [[0, 0], []]  # for training and validation
     assert (two / "sampled" / "best.pt").exists()
 
 
+@pytest.mark.slow
 def test_first_ranks_word_holds(two):
     told = [saved(two / f"{rank}.pt")["told"] for rank in (0, 1)]
     assert all(each["rank"] == 0 and each["weights"].tolist() == [0, 0] for each in told)
@@ -287,6 +291,7 @@ def test_overlay_without_torchrun_is_told(monkeypatch):
         ranks.join_ranks()
 
 
+@pytest.mark.slow
 def test_torchrun_without_the_overlay_is_told(monkeypatch, two, tmp_path):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RuntimeError) as caught:

@@ -18,9 +18,8 @@ PATIENTS = (np.arange(9), np.arange(9))
 def matches(similarity, item=0, flip=0, shift=(0, 0)) -> Matches:
     similarity = np.atleast_2d(np.asarray(similarity, np.float32))
     full = similarity.shape
-    return Matches(
-        similarity, np.array(np.broadcast_to(item, full)), np.full(full, flip), np.broadcast_to(shift, (*full, 2))
-    )
+    items = np.array(np.broadcast_to(item, full))
+    return Matches(similarity, items, np.full(full, flip), np.broadcast_to(shift, (*full, 2)))
 
 
 def every(*values: float) -> Matches:

@@ -12,12 +12,7 @@ from torch import nn
 
 from tests.helpers.scores import auc
 from tofgan_monai import Generator, HalfUNet, InputError
-from tofgan_monai.attacks.on_segmentation import (
-    confidence_score,
-    lira_score,
-    load_unet,
-    loss_score,
-)
+from tofgan_monai.attacks.on_segmentation import confidence_score, lira_score, load_unet, loss_score
 from tofgan_monai.training.weights import save_weights
 
 N = 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -135,8 +136,7 @@ def bundle(tmp_path):
     folder = tmp_path / "my_gan"
     shutil.copytree(GAN / "configs", folder / "configs")
     config = folder / "configs" / "inference.yaml"
-    lines = config.read_text().splitlines()
-    config.write_text("\n".join("width: 2" if line.startswith("width:") else line for line in lines))
+    config.write_text(re.sub(r"(?m)^width: \d+", "width: 2", config.read_text()))
     return folder
 
 

@@ -8,7 +8,6 @@ import warnings
 from types import SimpleNamespace
 
 import numpy as np
-import opacus
 import pytest
 import torch
 from opacus.accountants import create_accountant
@@ -49,26 +48,6 @@ def test_epsilon_is_that_of_opacuss_accountant_step_by_step(accountant, rate, no
         wanted = own.get_epsilon(delta=delta)
     found = epsilon_of(steps, noise_multiplier=noise, sampling_rate=rate, delta=delta, accountant=accountant)
     assert found == pytest.approx(wanted, rel=1e-9)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_epsilon_is_that_of_a_plain_training_with_opacus():
-    network = torch.nn.Linear(2, 1)
-    data = torch.utils.data.TensorDataset(torch.randn(40, 2), torch.randn(40, 1))
-    engine = opacus.PrivacyEngine(accountant="rdp")
-    network, optimizer, loader = engine.make_private(
-        module=network,
-        optimizer=torch.optim.SGD(network.parameters(), 0.1),
-        data_loader=torch.utils.data.DataLoader(data, batch_size=8),
-        noise_multiplier=1.5,
-        max_grad_norm=1.0,
-    )
-    for x, y in loader:
-        optimizer.zero_grad()
-        torch.nn.functional.mse_loss(network(x), y).backward()
-        optimizer.step()
-    settings = {"noise_multiplier": 1.5, "sampling_rate": 8 / 40, "delta": 1e-3, "accountant": "rdp"}
-    assert epsilon_of(5, **settings) == pytest.approx(engine.get_epsilon(1e-3), rel=1e-9)
 
 
 @pytest.mark.parametrize("noise", [0.8, 2.0])

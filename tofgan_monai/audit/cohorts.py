@@ -131,24 +131,24 @@ def read_cohorts(
             stacks share a volume or a pair.
     """
     paths = {"members": Path(members), "non-members": Path(non_members), "references": Path(references)}
-    read, problems = [], []
+    read, problems = {}, []
     for name, path in paths.items():
         try:
-            read.append(_read(path, pairs_per_patient))
+            read[name] = _read(path, pairs_per_patient)
         except InputError as error:
             problems += [f"{problem} ({name})" for problem in error.problems]
     if not problems:
         problems = [*_too_few(paths, read), *_shared(paths, read)]
     if problems:
         raise InputError(problems)
-    return Cohorts(*read)
+    return Cohorts(*read.values())
 
 
-def _too_few(paths: Mapping[str, Path], read: Sequence[Cohort]) -> Iterator[str]:
-    for (name, path), cohort in zip(paths.items(), read, strict=True):
+def _too_few(paths: Mapping[str, Path], read: Mapping[str, Cohort]) -> Iterator[str]:
+    for name, cohort in read.items():
         if len(cohort.pairs) < MIN_QUERIES:
-            yield f"{path}: {len(cohort.pairs)} pairs ({name}); give {MIN_QUERIES} pairs or more"
-    *_, references = read
+            yield f"{paths[name]}: {len(cohort.pairs)} pairs ({name}); give {MIN_QUERIES} pairs or more"
+    references = read["references"]
     fewest = min(len(half.pairs) for half in references.halves())
     if fewest < MIN_PAIRS:
         yield (
@@ -157,15 +157,14 @@ def _too_few(paths: Mapping[str, Path], read: Sequence[Cohort]) -> Iterator[str]
         )
 
 
-def _shared(paths: Mapping[str, Path], read: Sequence[Cohort]) -> Iterator[str]:
-    given = list(zip(paths.items(), read, strict=True))
-    for ((name, path), cohort), ((other_name, other_path), other) in combinations(given, 2):
-        n_volumes = len(cohort.volumes & other.volumes)
-        n_pairs = len({pair.tobytes() for pair in cohort.pairs} & {pair.tobytes() for pair in other.pairs})
+def _shared(paths: Mapping[str, Path], read: Mapping[str, Cohort]) -> Iterator[str]:
+    pairs = {name: {pair.tobytes() for pair in cohort.pairs} for name, cohort in read.items()}
+    for name, other in combinations(read, 2):
+        n_volumes, n_pairs = len(read[name].volumes & read[other].volumes), len(pairs[name] & pairs[other])
         if n_volumes or n_pairs:
             n, what = (n_volumes, "volume") if n_volumes else (n_pairs, "pair")
             yield (
-                f"{path} and {other_path}: {n} {what}{'s' * (n > 1)} in both; {name} and {other_name} must be "
+                f"{paths[name]} and {paths[other]}: {n} {what}{'s' * (n > 1)} in both; {name} and {other} must be "
                 "different patients: extract them from different splits (`tofgan extract --split test`)"
             )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tofgan_monai.errors import InputError
@@ -91,17 +91,20 @@ class StackSaver:
 
 def raw_labels(generator: Generator, n: int = 2048) -> np.ndarray:
     """Returns the raw labels (n, 96, 96), in [-1, 1], that a generator makes from n fixed latents."""
-    return _raw_pairs(generator, n, seed=0)[:, 1]
+    return raw_pairs(generator, GaussianLatents(generator.latent_dim).fixed(n, seed=0)).numpy()[:, 1]
 
 
 def make_pairs(generator: Generator, n: int, *, threshold: float, seed: int = 0) -> np.ndarray:
     """Returns n synthetic pairs (n, 2, 96, 96), float16; the same pairs as in a stack of this seed and threshold."""
-    return binarise_labels(_raw_pairs(generator, n, seed=seed), threshold)
+    n_whole = -(-n // GENERATION_CHUNK) * GENERATION_CHUNK
+    latents = GaussianLatents(generator.latent_dim).fixed(n_whole, seed=seed)
+    return binarise_labels(raw_pairs(generator, latents)[:n].numpy(), threshold)
 
 
 @torch.no_grad()
-def _raw_pairs(generator: Generator, n: int, *, seed: int) -> np.ndarray:
-    latents = GaussianLatents(generator.latent_dim).fixed(-(-n // GENERATION_CHUNK) * GENERATION_CHUNK, seed=seed)
-    device = next(generator.parameters()).device
-    chunks = latents.split(GENERATION_CHUNK)
-    return torch.cat([generator.eval()(chunk.to(device)).cpu() for chunk in chunks])[:n].numpy()
+def raw_pairs(generator: nn.Module, latents: Tensor) -> Tensor:
+    """Returns pairs (n, 2, 96, 96) with raw labels, on the CPU, made of latents (n, dim) in evaluation mode."""
+    training, device = generator.training, next(generator.parameters()).device
+    made = [generator.eval()(chunk.to(device)).cpu() for chunk in latents.split(GENERATION_CHUNK)]
+    generator.train(training)
+    return torch.cat(made)

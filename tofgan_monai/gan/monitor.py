@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tofgan_monai.files import written_whole
+from tofgan_monai.gan.generation import raw_pairs
 from tofgan_monai.gan.label_threshold import choose_label_threshold
 from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.metrics.stacks.sliced_wasserstein import sliced_wasserstein
@@ -56,14 +57,9 @@ class PairMonitor:
             n = len(which)
         self.latents = latents.fixed(n, seed=seed)
 
-    @torch.no_grad()
     def pairs(self, n: int | None = None) -> Tensor:
         """Returns the pairs (n, 2, 96, 96) that the generator makes of the first n fixed latents; labels are raw."""
-        training = self.generator.training
-        device = next(self.generator.parameters()).device
-        made = [self.generator.eval()(chunk.to(device)).cpu() for chunk in self.latents[:n].split(64)]
-        self.generator.train(training)
-        return torch.cat(made)
+        return raw_pairs(self.generator, self.latents[:n])
 
     def distance(self) -> float:
         """Returns the sliced Wasserstein distance between the generator's pairs and the reals; lower is better."""
