@@ -56,6 +56,7 @@ def names(found):
     return [attack["name"] for attack in found["attacks"]]
 
 
+@pytest.mark.slow
 def test_generator_with_its_training_and_a_canary(clinic, run):
     plant_canary(clinic / "members.npy", clinic / "canary.npy", times=2, seed=1)
     repeated = trained_gan(clinic / "canary_run", clinic / "canary.npy", seed=1)
@@ -76,6 +77,7 @@ def test_generator_with_its_training_and_a_canary(clinic, run):
     assert str(clinic) not in text and "NaN" not in text
 
 
+@pytest.mark.slow
 def test_stopped_audit_goes_on(clinic, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -105,6 +107,7 @@ def test_pairs_are_made_again_for_another_label_threshold(clinic):
     assert threshold() == 0.25
 
 
+@pytest.mark.slow
 def test_stack_of_copies_is_caught(clinic, write_pairs):
     pairs, _ = open_stack(clinic / "members.npy")
     write_pairs(clinic / "copies.npy", 30, kind="synthetic")
@@ -165,6 +168,7 @@ def test_whether_volumes_were_compared_is_told(clinic, write_pairs):
     assert made(clinic, SEGMENTATION)["volumes_compared"] is False
 
 
+@pytest.mark.slow
 def test_collapsed_stack_has_a_verdict(clinic, write_pairs):
     write_pairs(clinic / "collapsed.npy", 30, 7, kind="synthetic")
     pairs = np.load(clinic / "collapsed.npy")
@@ -242,6 +246,7 @@ def test_numbers_out_of_range_are_refused(clinic, option):
     assert verb(clinic, option).exit_code == 2
 
 
+@pytest.mark.slow
 def test_verb_tells_the_verdicts_and_writes_the_pages_each_time(clinic):
     for _ in range(2):  # the second time every part is there
         told = verb(clinic).output
