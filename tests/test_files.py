@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.files import held, require_writable, sha256, write_json, written_whole
+from tofgan_monai import InputError, sha256
+from tofgan_monai.files import held, require_writable, write_json, written_whole
 
 
 def test_block_that_ends_well_replaces_the_file_and_makes_its_folder(tmp_path):

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import nibabel as nib
@@ -16,15 +17,19 @@ import torch
 from monai.bundle import run
 from torch import multiprocessing, nn
 
-from tofgan_monai import ranks
-from tofgan_monai.errors import InputError
-from tofgan_monai.gan.latents import GaussianLatents
-from tofgan_monai.gan.networks import Critic, Generator
-from tofgan_monai.gan.objectives import NonSaturating, WassersteinGP
-from tofgan_monai.gan.step import AdversarialStep, Player
+from tofgan_monai import (
+    AdversarialStep,
+    Critic,
+    GaussianLatents,
+    Generator,
+    HalfUNet,
+    InputError,
+    NonSaturating,
+    Player,
+    WassersteinGP,
+    ranks,
+)
 from tofgan_monai.pairs import sampling as pair_source
-from tofgan_monai.pairs.stack import StackWriter
-from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.volumes.cohort import write_cohort
 
 ROOT = Path(__file__).parents[1]
@@ -96,13 +101,8 @@ def be_a_rank(rank, ports, folder):
     sample, samplers = pair_source.sample_pairs, []
     pair_source.sample_pairs = lambda *args, **kwargs: samplers.append(rank) or sample(*args, **kwargs)
     os.environ["MASTER_PORT"] = str(ports.pop())
-    run_bundle(
-        UNET,
-        folder / "sampled",
-        "multi_gpu_train.yaml",
-        dataset_dir=str(folder),
-        **{"n_vessel": 3, "n_random": 2, "max_epochs": 1},
-    )
+    few = {"dataset_dir": str(folder), "n_vessel": 3, "n_random": 2, "max_epochs": 1}
+    run_bundle(UNET, folder / "sampled", "multi_gpu_train.yaml", **few)
 
     os.environ["MASTER_PORT"] = str(ports.pop())
     ranks.join_ranks()
@@ -120,18 +120,9 @@ def be_a_rank(rank, ports, folder):
 
 
 def free_ports(n):
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(n)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def write_stack(path):
-    rng = np.random.default_rng(0)
-    with StackWriter(path, 12, {"kind": "real"}) as writer:
-        image, label = rng.uniform(-1, 1, (12, 96, 96)), rng.choice([-1, 1], (12, 96, 96), p=[0.9, 0.1])
-        writer.append(np.stack([image, label], axis=1))
+    with ExitStack() as opened:  # all at once, so that they differ
+        sockets = [opened.enter_context(socket.create_server(("localhost", 0))) for _ in range(n)]
+        return [each.getsockname()[1] for each in sockets]
 
 
 def write_patients(folder):
@@ -146,10 +137,10 @@ def write_patients(folder):
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
+def two(tmp_path_factory, write_pairs):
     """The folder in which two ranks have left what `be_a_rank` makes."""
     folder = tmp_path_factory.mktemp("two")
-    write_stack(folder / "real.npy")
+    write_pairs(folder / "real.npy", 12, kind="real")
     write_patients(folder)
     multiprocessing.spawn(be_a_rank, (free_ports(len(TRAININGS) + 2), folder), nprocs=2)
     return folder
@@ -166,6 +157,7 @@ def saved(path):
 
 
 @pytest.mark.parametrize("name", STEPS)
+@pytest.mark.slow
 def test_two_ranks_step_as_one_process(name, two, record_property):
     alone = take_steps(name)
     first, second = (saved(two / f"{rank}.pt")["steps"][name] for rank in (0, 1))
@@ -176,6 +168,7 @@ def test_two_ranks_step_as_one_process(name, two, record_property):
 
 
 @pytest.mark.parametrize("name", GANS)
+@pytest.mark.slow
 def test_two_ranks_train_a_bundle_as_one_process(name, two, tmp_path, record_property):
     run_bundle(name, tmp_path, pairs=str(two / "real.npy"))
     shared, alone = (saved(folder / "checkpoint.pt") for folder in (two / name, tmp_path))
@@ -190,23 +183,23 @@ def test_two_ranks_train_a_bundle_as_one_process(name, two, tmp_path, record_pro
         assert of_both == pytest.approx(of_one, rel=1e-3, abs=1e-5), "the log has the means over both"
 
 
+@pytest.mark.slow
 def test_one_rank_writes(two):
     for name in TRAININGS:
         lines = (two / name / "losses.jsonl").read_text("utf-8").splitlines()
         assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
         writers = {path.name.split(".")[-2] for path in (two / name / "tensorboard").iterdir()}
         assert len(writers) == 1, "the process id in the names of TensorBoard's files"
+    HalfUNet(2).load_state_dict(saved(two / UNET / "best.pt"))  # its weights have plain names
 
 
-def test_two_ranks_train_the_unet_to_weights_with_plain_names(two):
-    HalfUNet(2).load_state_dict(saved(two / UNET / "best.pt"))
-
-
+@pytest.mark.slow
 def test_one_rank_samples_the_pairs_and_the_other_waits_for_them(two):
     assert [saved(two / f"{rank}.pt")["samplers"] for rank in (0, 1)] == [[0, 0], []]  # for training and validation
     assert (two / "sampled" / "best.pt").exists()
 
 
+@pytest.mark.slow
 def test_first_ranks_word_holds(two):
     told = [saved(two / f"{rank}.pt")["told"] for rank in (0, 1)]
     assert all(each["rank"] == 0 and each["weights"].tolist() == [0, 0] for each in told)
@@ -216,17 +209,10 @@ def test_first_ranks_word_holds(two):
 
 
 def torchrun(*words, cwd):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", *map(str, words)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=100,
-    )
-    return done.returncode, done.stdout + done.stderr
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", *map(str, words)]
+    given = {"cwd": cwd, "env": {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, "timeout": 100}
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **given)
+    return done.returncode, done.stdout
 
 
 DEATH = """
@@ -240,6 +226,7 @@ death: "$lambda: tofgan_monai.rank() == 1 and os.kill(os.getpid(), signal.SIGKIL
 """
 
 
+@pytest.mark.slow
 def test_rank_that_dies_ends_the_run_which_goes_on_to_the_same_weights(two, tmp_path):
     name = "tof_mra_wgan_gp_sn"
     death = tmp_path / "death.yaml"
@@ -304,6 +291,7 @@ def test_overlay_without_torchrun_is_told(monkeypatch):
         ranks.join_ranks()
 
 
+@pytest.mark.slow
 def test_torchrun_without_the_overlay_is_told(monkeypatch, two, tmp_path):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RuntimeError) as caught:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class InputError(ValueError):
-    """All problems with the input that a user gave; the command line prints them without a traceback.
+    """Error that lists all problems with the user's input; the command line prints them without a traceback.
 
     Args:
         problems: one line for each problem, which names the file, the value and the remedy.
@@ -18,11 +18,11 @@ class InputError(ValueError):
 
 
 class ChangedTrainingError(InputError):
-    """The output folder holds a training with another recipe, or of another version: it cannot go on with this one."""
+    """Error: the output folder holds a training with another recipe or of another version, which cannot go on."""
 
 
 class TrainingDivergedError(RuntimeError):
-    """A loss or a gradient became NaN or infinite; the last checkpoint was written before that."""
+    """Error: a loss or a gradient became NaN or infinite; the last checkpoint was written before that."""
 
 
 def unwrapped(error: BaseException) -> BaseException:

@@ -20,10 +20,10 @@ _logger = logging.getLogger(__name__)
 
 @contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:
-    """Context with a temporary path beside `path`, which replaces `path` at the end of the block.
+    """Context manager that yields a temporary path; the file written there replaces `path` when the block ends.
 
-    If the block raises an error the temporary file is deleted. Its name ends as `path` does (`.nii.gz`, `.npy`), as
-    some writers choose a format by the ending.
+    The temporary file lies beside `path` and is deleted if the block raises an error. Its name ends as `path` does
+    (`.nii.gz`, `.npy`), because some writers choose a format by the ending.
 
     Raises:
         InputError: the folder cannot be written to or the disk is full; errors about other files pass unchanged.

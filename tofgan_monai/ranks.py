@@ -49,9 +49,7 @@ def rank_device() -> torch.device:
         return torch.device("cpu")
     index, n_gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if index >= n_gpus:
-        raise InputError(
-            f"rank {index} of this machine has no GPU of its own; start torchrun --nproc_per_node={n_gpus}"
-        )
+        raise InputError(f"rank {index} of this machine has no GPU of its own; run torchrun --nproc_per_node={n_gpus}")
     return torch.device("cuda", index)
 
 
@@ -89,10 +87,8 @@ def require_joined() -> None:
     """
     n = int(os.environ.get("WORLD_SIZE", 1))
     if n > 1 and world_size() != n:
-        raise InputError(
-            f"{n} processes were started that would each run the whole training; add configs/multi_gpu_train.yaml "
-            "to --config_file"
-        )
+        remedy = "add configs/multi_gpu_train.yaml to --config_file"
+        raise InputError(f"{n} processes were started, and each would run the whole training; {remedy}")
 
 
 def own_rows(whole: Tensor) -> Tensor:
@@ -101,15 +97,13 @@ def own_rows(whole: Tensor) -> Tensor:
 
 
 def local_batch_size(batch_size: int) -> int:
-    """The number of samples that each rank has of a batch.
+    """The number of samples of a batch that each rank computes.
 
     Raises:
         InputError: the batch size is not a multiple of the world size.
     """
     if batch_size % world_size():
-        raise InputError(
-            f"batch_size {batch_size} is not a multiple of the {world_size()} processes; choose a multiple"
-        )
+        raise InputError(f"batch_size {batch_size} is not a multiple of the {world_size()} processes; choose one")
     return batch_size // world_size()
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
+from tofgan_monai import InputError, PairDataset, open_stack
 from tofgan_monai.attacks.canary import canary_rank, plant_canary
 from tofgan_monai.cli import app
-from tofgan_monai.errors import InputError
-from tofgan_monai.pairs.stack import PairDataset, open_stack, patients_of_pairs
+from tofgan_monai.pairs.stack import patients_of_pairs
 
 VOLUMES = [{"patient": patient, "n_vessel": 2, "n_random": 1} for patient in (0, 1, 0, 2)]  # patient 0 came twice
 
@@ -99,8 +99,7 @@ def test_canary_is_ranked_by_the_highest_quarter(of_the_canary, rank):
     assert ranked(of_the_canary) == {"above_all": rank == 1, "rank": rank, "of": 3}
 
 
-def test_nobody_to_rank_is_told():
-    with pytest.raises(InputError, match="0 held-out patients and 1 patches of the canary"):
-        canary_rank([1.0, 2.0], [0, 1], [True, True], 0)
-    with pytest.raises(InputError, match="1 held-out patients and 0 patches of the canary"):
-        canary_rank([1.0, 2.0], [0, 1], [True, False], 5)
+@pytest.mark.parametrize(("canary", "n_others", "n_own"), [(0, 0, 1), (5, 1, 0)])
+def test_nobody_to_rank_is_told(canary, n_others, n_own):
+    with pytest.raises(InputError, match=f"{n_others} held-out patients and {n_own} patches of the canary"):
+        canary_rank([1.0, 2.0], [0, 1], [True, not n_others], canary)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tofgan_monai import InputError
 from tofgan_monai.attacks.copies import CAVEAT, authenticity_pct, copied, copies, near_copies, nndr
 from tofgan_monai.attacks.similarity import Matches
-from tofgan_monai.errors import InputError
 
 PATIENTS = (np.arange(9), np.arange(9))
 
@@ -18,13 +18,8 @@ PATIENTS = (np.arange(9), np.arange(9))
 def matches(similarity, item=0, flip=0, shift=(0, 0)) -> Matches:
     similarity = np.atleast_2d(np.asarray(similarity, np.float32))
     full = similarity.shape
-    return Matches(
-        similarity, np.array(np.broadcast_to(item, full)), np.full(full, flip), np.broadcast_to(shift, (*full, 2))
-    )
-
-
-def column(*values: float) -> Matches:
-    return matches(np.array(values)[:, None])
+    items = np.array(np.broadcast_to(item, full))
+    return Matches(similarity, items, np.full(full, flip), np.broadcast_to(shift, (*full, 2)))
 
 
 def every(*values: float) -> Matches:
@@ -91,7 +86,7 @@ def test_p_is_uniform_of_chance_alone() -> None:
 
 
 def test_none_lies_above_a_match_that_is_perfect() -> None:
-    found = near_copies(column(1, 1, 0.2), column(0.1, 1, 1), PATIENTS)
+    found = near_copies(every(1, 1, 0.2), every(0.1, 1, 1), PATIENTS)
     assert (len(found.synthetic), found.p) == (0, 1.0)
 
 
@@ -100,12 +95,12 @@ def test_the_ratio_is_of_the_two_nearest_distances() -> None:
     assert found["median"] == pytest.approx(0.75)  # of 0.5, 1, 0, 1
     assert found["q05"] == pytest.approx(0.075)
     with pytest.raises(InputError, match="two nearest"):
-        nndr(column(0.5))
+        nndr(every(0.5))
 
 
 def test_authentic_is_what_is_farther_than_another_patient() -> None:
     to_members = Matches(np.array([[0.9], [0.5], [0.65]]), np.array([[1], [1], [0]]), *[np.zeros((3, 1), int)] * 2)
-    assert authenticity_pct(to_members, column(0.6, 0.7)) == pytest.approx(100 / 3)  # 0.9 and 0.65 are nearer
+    assert authenticity_pct(to_members, every(0.6, 0.7)) == pytest.approx(100 / 3)  # 0.9 and 0.65 are nearer
 
 
 def test_the_findings_are_json_and_say_what_they_do_not_prove() -> None:
@@ -128,4 +123,4 @@ def test_the_findings_are_json_and_say_what_they_do_not_prove() -> None:
 
 def test_another_stacks_matches_are_refused() -> None:
     with pytest.raises(InputError, match="3 matches in members and 2"):
-        near_copies(column(1, 0, 0), column(0, 0), PATIENTS)
+        near_copies(every(1, 0, 0), every(0, 0), PATIENTS)

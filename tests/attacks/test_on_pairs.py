@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import gaussian_kde
 
+from tofgan_monai import InputError
 from tofgan_monai.attacks import on_pairs as attacks
 from tofgan_monai.attacks.on_pairs import ATTACKS, MatchTable, components, density_ratio, match_table, monte_carlo
 from tofgan_monai.attacks.similarity import CHANNELS, Matches
-from tofgan_monai.errors import InputError
 
 
 def pairs(n: int, seed: int) -> np.ndarray:
@@ -26,11 +26,6 @@ def matches(*similarity: float) -> dict[str, Matches]:
 
 def of_components(queries, stack, references=None) -> MatchTable:
     return MatchTable({}, {}, queries, stack, references)
-
-
-def whole(queries: np.ndarray, stack: np.ndarray, references: np.ndarray) -> MatchTable:
-    """A table without matches, which are slow to find."""
-    return of_components(*components(queries, stack, references))
 
 
 def test_the_names_are_those_of_the_audit() -> None:
@@ -85,7 +80,8 @@ def test_the_density_is_scipys_and_there_is_one_of_a_collapsed_stack() -> None:
 @pytest.mark.parametrize("attack", [monte_carlo, density_ratio])
 def test_copies_score_higher_than_others_in_a_collapsed_stack_too(n_modes: int, attack) -> None:
     members, n = pairs(60, 1), min(n_modes, 20)
-    scores = attack(whole(np.concatenate([members[:20], pairs(20, 3)]), members[np.arange(60) % n_modes], pairs(40, 2)))
+    stack, queries = members[np.arange(60) % n_modes], np.concatenate([members[:20], pairs(20, 3)])
+    scores = attack(of_components(*components(queries, stack, pairs(40, 2))))
     assert np.isfinite(scores).all() and np.median(scores[:n]) > scores[20:].max()
     assert n_modes == 60 or scores[:n].min() > scores[n:].max()
 

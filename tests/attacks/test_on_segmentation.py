@@ -10,25 +10,14 @@ import torch
 from monai.losses import DiceCELoss
 from torch import nn
 
-from tofgan_monai.attacks.on_segmentation import (
-    confidence_score,
-    lira_score,
-    load_unet,
-    loss_score,
-)
-from tofgan_monai.errors import InputError
-from tofgan_monai.gan.networks import Generator
-from tofgan_monai.segmentation.networks import HalfUNet
+from tests.helpers.scores import auc
+from tofgan_monai import Generator, HalfUNet, InputError
+from tofgan_monai.attacks.on_segmentation import confidence_score, lira_score, load_unet, loss_score
 from tofgan_monai.training.weights import save_weights
 
 N = 6
 LOSS = DiceCELoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0)  # as in the bundle's train.yaml
 ATTACKS = [loss_score, confidence_score]
-
-
-def auc(scores, n=N):
-    members, others = scores[:n, None], scores[None, n:]
-    return float((members > others).mean() + (members == others).mean() / 2)
 
 
 @pytest.fixture(scope="module")
@@ -104,18 +93,18 @@ def of_many_difficulties():
     def network(gain):
         return Logits(easy + gain * seen + rng.normal(0, 0.1, 2 * n))
 
-    return pairs, network(0.5), [network(0) for _ in range(4)], network(0), n
+    return pairs, network(0.5), [network(0) for _ in range(4)], network(0)
 
 
 def test_lira_sees_what_differing_difficulty_hides_from_the_loss(of_many_difficulties):
-    pairs, attacked, shadows, innocent, n = of_many_difficulties
-    lira, plain = (auc(scores, n) for scores in (lira_score(attacked, shadows, pairs), loss_score(attacked, pairs)))
+    pairs, attacked, shadows, innocent = of_many_difficulties
+    lira, plain = (auc(scores) for scores in (lira_score(attacked, shadows, pairs), loss_score(attacked, pairs)))
     assert lira > 0.95 and 0.5 < plain < 0.75
-    assert 0.35 < auc(lira_score(innocent, shadows, pairs), n) < 0.65
+    assert 0.35 < auc(lira_score(innocent, shadows, pairs)) < 0.65
 
 
 def test_lira_counts_deviations_of_unseen_patches(of_many_difficulties):
-    pairs, _, shadows, innocent, _ = of_many_difficulties
+    pairs, _, shadows, innocent = of_many_difficulties
     scores = lira_score(innocent, shadows, pairs)
     expected = np.sqrt(1 + 1 / len(shadows))  # of a new network against the mean of four
     assert abs(scores.mean()) < 0.5 and scores.std() == pytest.approx(expected, rel=0.3)

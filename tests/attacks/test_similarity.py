@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from tofgan_monai import InputError
 from tofgan_monai.attacks.similarity import FLIPS, joined, nearest
-from tofgan_monai.errors import InputError
 from tofgan_monai.pairs.stack import normalise_patch
 
 
@@ -20,9 +20,8 @@ def images(n: int, seed: int = 0) -> np.ndarray:
 
 def maps(n: int, seed: int = 0) -> np.ndarray:
     """Winding lines, (n, 96, 96) in {-1, +1}."""
-    return np.where(
-        np.abs(gaussian_filter(np.random.default_rng(seed).normal(size=(n, 96, 96)), (0, 6, 6))) < 4e-3, 1, -1
-    )
+    noise = np.random.default_rng(seed).normal(size=(n, 96, 96))
+    return np.where(np.abs(gaussian_filter(noise, (0, 6, 6))) < 4e-3, 1, -1)
 
 
 @pytest.mark.parametrize("kind", [images, maps])
@@ -44,9 +43,8 @@ def test_the_similarity_is_numpys_correlation_of_the_matched_windows() -> None:
     queries, stack = images(3), images(9, seed=1)
     found = nearest(queries, stack, k=9)
     for q in range(3):
-        for similarity, item, flip, (dy, dx) in zip(
-            found.similarity[q], found.item[q], found.flip[q], found.shift[q], strict=True
-        ):
+        fields = (field[q] for field in vars(found).values())
+        for similarity, item, flip, (dy, dx) in zip(*fields, strict=True):
             centre = np.flip(queries[q], list(FLIPS.values())[flip])[16:80, 16:80]
             window = stack[item, 16 + dy : 80 + dy, 16 + dx : 80 + dx]
             assert similarity == pytest.approx(np.corrcoef(centre.ravel(), window.ravel())[0, 1], abs=1e-4)

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from tests.helpers.clinic import GAN, stacks, trained_gan
+from tofgan_monai import InputError, weights_file_digest
 from tofgan_monai.attacks.canary import plant_canary
 from tofgan_monai.audit.cohorts import Cohort, Cohorts, read_cohorts
 from tofgan_monai.audit.controls import read_canaries, recognised
 from tofgan_monai.audit.target import read_target
 from tofgan_monai.audit.training import read_training
-from tofgan_monai.errors import InputError
-from tofgan_monai.training.weights import load_weights, save_weights, weights_file_digest
+from tofgan_monai.training.weights import load_weights, save_weights
 
 
 def changed(path, **recipe):
@@ -104,6 +104,11 @@ def test_training_tells_which_state_was_audited(clinic, audited):
     best = load_weights(clinic / "run/best.pt")
     save_weights({name: weight + 1 for name, weight in best.items()}, clinic / "run/best.pt")
     assert read_training(clinic / "run", target, cohorts).state == "average"
+    content = load_weights(clinic / "run/checkpoint.pt")
+    del content["state"]["history"]
+    save_weights(content, clinic / "run/checkpoint.pt")
+    with pytest.raises(InputError, match="does not name its steps"):
+        read_training(clinic / "run", target, cohorts)
 
 
 def test_stack_alone_has_the_training_that_its_manifest_names(clinic, audited, write_pairs):
@@ -115,15 +120,6 @@ def test_stack_alone_has_the_training_that_its_manifest_names(clinic, audited, w
     assert found.network(torch.zeros(1, 100)).shape == (1, 2, 96, 96)
     with pytest.raises(InputError, match="give the training of the stack's generator"):
         read_canaries([canary], target, None, cohorts)
-
-
-def test_checkpoint_without_a_history_is_told(clinic, audited):
-    target, _, cohorts = audited()
-    content = load_weights(clinic / "run/checkpoint.pt")
-    del content["state"]["history"]
-    save_weights(content, clinic / "run/checkpoint.pt")
-    with pytest.raises(InputError, match="does not name its steps"):
-        read_training(clinic / "run", target, cohorts)
 
 
 def test_attack_that_puts_the_patient_first_without_copies_has_not_seen_them():

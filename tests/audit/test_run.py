@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from tests.helpers.clinic import GAN, SEGMENTATION, stacks, trained_gan, trained_unet
+from tofgan_monai import InputError, open_stack, weights_file_digest
 from tofgan_monai.attacks.canary import plant_canary
 from tofgan_monai.attacks.on_pairs import ATTACKS
 from tofgan_monai.audit import audit
@@ -21,9 +22,6 @@ from tofgan_monai.audit.target import read_target, released_pairs
 from tofgan_monai.audit.training import read_training
 from tofgan_monai.audit.verdict import MIN_PATIENTS
 from tofgan_monai.cli import app
-from tofgan_monai.errors import InputError
-from tofgan_monai.pairs.stack import open_stack
-from tofgan_monai.training.weights import weights_file_digest
 
 
 class MeanFeatures:
@@ -58,6 +56,7 @@ def names(found):
     return [attack["name"] for attack in found["attacks"]]
 
 
+@pytest.mark.slow
 def test_generator_with_its_training_and_a_canary(clinic, run):
     plant_canary(clinic / "members.npy", clinic / "canary.npy", times=2, seed=1)
     repeated = trained_gan(clinic / "canary_run", clinic / "canary.npy", seed=1)
@@ -78,6 +77,7 @@ def test_generator_with_its_training_and_a_canary(clinic, run):
     assert str(clinic) not in text and "NaN" not in text
 
 
+@pytest.mark.slow
 def test_stopped_audit_goes_on(clinic, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
@@ -107,6 +107,7 @@ def test_pairs_are_made_again_for_another_label_threshold(clinic):
     assert threshold() == 0.25
 
 
+@pytest.mark.slow
 def test_stack_of_copies_is_caught(clinic, write_pairs):
     pairs, _ = open_stack(clinic / "members.npy")
     write_pairs(clinic / "copies.npy", 30, kind="synthetic")
@@ -116,29 +117,20 @@ def test_stack_of_copies_is_caught(clinic, write_pairs):
     nearest = found["attacks"][0]
     assert nearest["name"] == "nearest image" and nearest["patch"]["auc"]["value"] == 1
     assert found["copies"]["closest"][0]["similarity"] == pytest.approx(1, abs=1e-3)
+    stack = read_audit(clinic / "audit").content["target"]["stack"]
+    assert stack["seed"] is None  # the manifest does not name one
 
 
-def test_segmentation_with_shadow_models(clinic):
-    found = made(clinic, SEGMENTATION, shadows=[trained_unet(clinic / str(seed), seed=seed) for seed in range(2)])
-    assert names(found) == ["loss", "confidence", "LiRA"]
-    assert found["attacks"][0]["strangers"] and not found["attacks"][2]["strangers"]
-    assert set(found["verdicts"]) == {"network"} and (clinic / "audit/audit.json").exists()
-
-
-def test_segmentation_leaves_no_pictures_and_needs_nothing_that_measures_pairs(clinic, monkeypatch):
+def test_segmentation_with_shadow_models_leaves_no_pictures_and_needs_nothing_that_measures_pairs(clinic, monkeypatch):
     for name in ("load_prdc", "load_extractor"):
         monkeypatch.setattr(stages, name, None)
     (clinic / "audit").mkdir()
     np.savez(clinic / "audit/pictures.npz", synthetic=np.zeros((1, 2, 96, 96)))  # of an audit of pairs
-    assert set(made(clinic, SEGMENTATION)["verdicts"]) == {"network"}
+    found = made(clinic, SEGMENTATION, shadows=[trained_unet(clinic / str(seed), seed=seed) for seed in range(2)])
+    assert names(found) == ["loss", "confidence", "LiRA"]
+    assert found["attacks"][0]["strangers"] and not found["attacks"][2]["strangers"]
+    assert set(found["verdicts"]) == {"network"} and (clinic / "audit/audit.json").exists()
     assert not (clinic / "audit/pictures.npz").exists()
-
-
-def test_pairs_in_two_stacks_are_refused(clinic):
-    given = {**stacks(clinic), "non_members": clinic / "members.npy"}
-    with pytest.raises(InputError, match="3 volumes in both; members and non-members must be different patients"):
-        audit(clinic / GAN, clinic / "audit", **given)
-    assert not (clinic / "audit").exists()
 
 
 def of_patients(path, write_pairs, sizes, kind="real", **more):
@@ -148,13 +140,14 @@ def of_patients(path, write_pairs, sizes, kind="real", **more):
 
 
 SHARED = {"voxels": "members 1"}  # other patches of a member's scan
+IN_BOTH = r"members.npy and .*given.npy: 1 volume in both; members and {} must be different patients.*--split test"
 
 
 @pytest.mark.parametrize(
     ("group", "sizes", "more", "told"),
     [
-        ("non_members", [30, 30], SHARED, r"members.npy and .*given.npy: 1 volume in both; .*--split test"),
-        ("references", [30, 30], SHARED, r"members.npy and .*given.npy: 1 volume in both; .*--split test"),
+        ("non_members", [30, 30], SHARED, IN_BOTH.format("non-members")),
+        ("references", [30, 30], SHARED, IN_BOTH.format("references")),
         ("references", [15, 15], {}, "30 pairs, 15 of them in one half of the patients; give 52 or more"),
         ("references", [50, 50, 2], {}, "102 pairs, .* of them in one half"),
         ("members", [3, 3], {}, "6 pairs .members.; give 7 pairs or more"),
@@ -165,7 +158,8 @@ SHARED = {"voxels": "members 1"}  # other patches of a member's scan
 def test_cohorts_that_cannot_be_compared_are_refused(clinic, write_pairs, group, sizes, more, told):
     given = {**stacks(clinic), group: of_patients(clinic / "given.npy", write_pairs, sizes, **more)}
     with pytest.raises(InputError, match=told):
-        read_cohorts(**given, pairs_per_patient=50)
+        audit(clinic / GAN, clinic / "audit", **given)
+    assert not (clinic / "audit").exists()
 
 
 def test_whether_volumes_were_compared_is_told(clinic, write_pairs):
@@ -174,13 +168,13 @@ def test_whether_volumes_were_compared_is_told(clinic, write_pairs):
     assert made(clinic, SEGMENTATION)["volumes_compared"] is False
 
 
+@pytest.mark.slow
 def test_collapsed_stack_has_a_verdict(clinic, write_pairs):
     write_pairs(clinic / "collapsed.npy", 30, 7, kind="synthetic")
     pairs = np.load(clinic / "collapsed.npy")
     np.save(clinic / "collapsed.npy", pairs[[0] * 30])
     found = made(clinic, "collapsed.npy")
     assert found["verdicts"]["data"]["outcome"] != "passed"
-    assert read_audit(clinic / "audit").content["target"]["stack"]["seed"] is None  # its manifest does not name one
     assert "NaN" not in (clinic / "audit/audit.json").read_text("utf-8")
 
 
@@ -222,15 +216,12 @@ def test_shadow_models_must_be_other_networks_of_other_patients(clinic):
     assert "c/best.pt: was trained on the members' pairs" in c and "the non-members' pairs" in d
 
 
-def test_shadow_models_of_a_generator_are_refused(clinic):
-    with pytest.raises(InputError, match="only a segmentation has shadow models"):
-        made(clinic, shadows=[trained_unet(clinic / "a")])
-
-
-def test_one_shadow_model_is_warned_of(clinic, caplog):
-    found = made(clinic, SEGMENTATION, shadows=[trained_unet(clinic / "a")])
-    assert names(found) == ["loss", "confidence"]
+def test_one_shadow_model_is_warned_of_and_one_of_a_generator_refused(clinic, caplog):
+    shadows = [trained_unet(clinic / "a")]
+    assert names(made(clinic, SEGMENTATION, shadows=shadows)) == ["loss", "confidence"]
     assert "LiRA is left out; give two or more" in caplog.text
+    with pytest.raises(InputError, match="only a segmentation has shadow models"):
+        made(clinic, shadows=shadows)
 
 
 def test_another_training_is_refused_before_pairs_are_made(clinic, monkeypatch):
@@ -255,6 +246,7 @@ def test_numbers_out_of_range_are_refused(clinic, option):
     assert verb(clinic, option).exit_code == 2
 
 
+@pytest.mark.slow
 def test_verb_tells_the_verdicts_and_writes_the_pages_each_time(clinic):
     for _ in range(2):  # the second time every part is there
         told = verb(clinic).output

@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import pytest
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.gan.label_threshold import choose_label_threshold, vessel_share
+from tofgan_monai import InputError, choose_label_threshold
+from tofgan_monai.gan.label_threshold import vessel_share
 
 
 def stack_with_share(share: float, n: int = 4) -> np.ndarray:

@@ -10,10 +10,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tofgan_monai.gan.latents import GaussianLatents
-from tofgan_monai.gan.monitor import PairMonitor, pair_grid
-from tofgan_monai.gan.networks import Generator
-from tofgan_monai.pairs.stack import PairDataset
+from tofgan_monai import GaussianLatents, Generator, PairDataset, PairMonitor
+from tofgan_monai.gan.monitor import pair_grid
 
 
 class Replay(nn.Module):
@@ -61,11 +59,7 @@ def test_monitor_leaves_training_as_it_was_and_draws(reals, tmp_path):
     assert all(value.equal(before[name]) for name, value in generator.state_dict().items())
 
 
-def test_small_sets_of_reals_are_enough(reals, tmp_path):
-    monitor = PairMonitor(Generator(3, 2), GaussianLatents(3), reals=reals, output_dir=str(tmp_path), n=256)
-    assert len(monitor.reals) == len(monitor.pairs()) == 24
-
-
-def test_without_reals_it_draws_all_the_same(tmp_path):
-    monitor = PairMonitor(Generator(3, 2), GaussianLatents(3), reals=None, output_dir=str(tmp_path), n=20)
-    assert len(monitor.pairs()) == 20
+@pytest.mark.parametrize(("has_reals", "n", "n_made"), [(True, 256, 24), (False, 20, 20)])
+def test_few_reals_or_none_are_enough(reals, tmp_path, has_reals, n, n_made):
+    given = {"reals": reals if has_reals else None, "output_dir": str(tmp_path), "n": n}
+    assert len(PairMonitor(Generator(3, 2), GaussianLatents(3), **given).pairs()) == n_made

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from tofgan_monai.gan.networks import Critic, Generator, MinibatchDiscrimination
-from tofgan_monai.segmentation.networks import HalfUNet
+from tofgan_monai import Critic, Generator, HalfUNet
+from tofgan_monai.gan.networks import MinibatchDiscrimination
 
 
 def n_parameters(make):

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from tofgan_monai import Critic, NonSaturating, WassersteinGP, gradient_penalty
 from tofgan_monai.gan import objectives
-from tofgan_monai.gan.networks import Critic
-from tofgan_monai.gan.objectives import NonSaturating, WassersteinGP, gradient_penalty
 
 
 class LinearCritic(nn.Module):

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.gan.private_draws import Secret, UnitDraws
-from tofgan_monai.pairs.stack import PairDataset
+from tofgan_monai import InputError, PairDataset, Secret, UnitDraws
 from tofgan_monai.training.weights import load_weights, save_weights
 
 
@@ -108,15 +106,17 @@ def test_secret_survives_in_a_checkpoint(tmp_path):
     assert (other.key, other.is_secret) == (secret.key, True)
 
 
-@pytest.mark.parametrize("expected_units", [0, 13])
-def test_impossible_number_of_units_is_refused(pairs, expected_units):
-    with pytest.raises(InputError, match="choose 1 to 12"):
-        draws(pairs, expected_units=expected_units)
-
-
-def test_unknown_unit_is_refused(pairs):
-    with pytest.raises(InputError, match="choose patch or patient"):
-        draws(pairs, "volume")
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"expected_units": 0}, "choose 1 to 12"),
+        ({"expected_units": 13}, "choose 1 to 12"),
+        ({"unit": "volume"}, "choose patch or patient"),
+    ],
+)
+def test_impossible_units_are_refused(pairs, given, told):
+    with pytest.raises(InputError, match=told):
+        draws(pairs, **given)
 
 
 def test_patients_that_nobody_can_tell_apart_are_refused(pairs, tmp_path, write_pairs):

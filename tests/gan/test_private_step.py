@@ -9,14 +9,19 @@ import pytest
 import torch
 from torch import nn
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.gan.latents import GaussianLatents
-from tofgan_monai.gan.networks import Critic, Generator
-from tofgan_monai.gan.objectives import WassersteinGP
-from tofgan_monai.gan.private_draws import Secret
-from tofgan_monai.gan.private_step import GuaranteedWeights, PrivatePlayer, PrivateStep
-from tofgan_monai.gan.step import Player
-from tofgan_monai.training.handlers import History
+from tofgan_monai import (
+    Critic,
+    GaussianLatents,
+    Generator,
+    GuaranteedWeights,
+    History,
+    InputError,
+    Player,
+    PrivatePlayer,
+    PrivateStep,
+    Secret,
+    WassersteinGP,
+)
 
 UNITS = {"patch": 1, "patient": 3}  # patches of each
 
@@ -42,6 +47,10 @@ def units(k, n=5, dtype=torch.float32):
 
 def flat(gradients):
     return torch.cat([gradient.flatten() for gradient in gradients])
+
+
+def weights(network):
+    return flat(network.parameters()).detach().clone()
 
 
 @pytest.mark.parametrize("k", UNITS.values(), ids=UNITS)
@@ -111,9 +120,9 @@ def test_unit_whose_gradient_is_no_number_counts_as_none():
 
 def test_nobody_drawn_is_a_step_of_noise_alone():
     private = player(lr=1.0, max_grad_norm=3.0, noise_multiplier=2.0, expected_units=4)
-    before = flat(private.parameters).detach().clone()
+    before = weights(private.network)
     private.descend(WassersteinGP().unit_loss, *(part[:0] for part in units(1)))
-    moved = flat(private.parameters).detach() - before
+    moved = weights(private.network) - before
     assert moved.std() == pytest.approx(2.0 * 3.0 / 4, rel=0.03) and abs(moved.mean()) < 0.03
 
 
@@ -184,16 +193,13 @@ def take(step, n, iteration=1, k=1):
     return step(SimpleNamespace(state=SimpleNamespace(iteration=iteration)), {"reals": reals})
 
 
-def weights(network):
-    return flat(network.parameters()).detach().clone()
-
-
 def test_step_moves_the_generator_after_the_last_of_the_critics_steps():
     step = make_step(critic_steps=3)
+    networks = step.generator.network, step.critic.network
     for iteration in range(1, 7):
-        before = [weights(step.generator.network), weights(step.critic.network)]
+        before = list(map(weights, networks))
         take(step, 2, iteration)
-        after = [weights(step.generator.network), weights(step.critic.network)]
+        after = map(weights, networks)
         assert [not a.equal(b) for a, b in zip(before, after, strict=True)] == [iteration % 3 == 0, True]
 
 
@@ -222,27 +228,11 @@ def test_each_unit_picks_its_fakes_and_mixtures_by_itself():
     assert epsilons.shape == (300, 2, 1, 1, 1) and len(epsilons.unique()) > 590
 
 
-def test_step_learns_to_tell_reals_from_fakes_without_noise():
-    step = make_step(max_grad_norm=10.0, lr=0.02)
-    step.generator.descend = lambda loss: torch.tensor(0.0)
-    reals = torch.ones(1, 6, 1, 2, 96, 96)
-    critic, fakes = step.critic.network, step.generator.network(torch.randn(6, 5)).detach()
-    gap = lambda: (critic(reals[0, :, 0]).mean() - critic(fakes).mean()).item()  # noqa: E731
-    before = gap()
-    for _ in range(5):
-        step(SimpleNamespace(state=SimpleNamespace(iteration=1)), {"reals": reals})
-    assert gap() > before + 0.1
-
-
-def test_penalty_now_and_then_is_refused():
-    with pytest.raises(InputError, match="penalty_interval 4"):
-        PrivateStep(None, None, WassersteinGP(penalty_interval=4), GaussianLatents(5))
-
-
-def test_several_processes_are_refused(monkeypatch):
-    monkeypatch.setattr("tofgan_monai.gan.private_step.world_size", lambda: 2)
-    with pytest.raises(InputError, match="one process"):
-        PrivateStep(None, None, WassersteinGP(), GaussianLatents(5))
+@pytest.mark.parametrize(("interval", "n_ranks", "told"), [(4, 1, "penalty_interval 4"), (1, 2, "one process")])
+def test_penalty_now_and_then_and_several_processes_are_refused(monkeypatch, interval, n_ranks, told):
+    monkeypatch.setattr("tofgan_monai.gan.private_step.world_size", lambda: n_ranks)
+    with pytest.raises(InputError, match=told):
+        PrivateStep(None, None, WassersteinGP(penalty_interval=interval), GaussianLatents(5))
 
 
 @pytest.mark.parametrize("epsilon", [1.25, None])
@@ -251,9 +241,8 @@ def test_guarantee_lies_beside_the_weights_it_is_about(tmp_path, epsilon):
     history.epochs = [{"epoch": 1}]
     network = nn.Linear(1, 1)
     made = SimpleNamespace(guarantee=lambda steps: {"epsilon": epsilon, "steps": steps})
-    GuaranteedWeights(network, history, budget=made, output_dir=str(tmp_path))(
-        SimpleNamespace(state=SimpleNamespace(iteration=40))
-    )
+    trainer = SimpleNamespace(state=SimpleNamespace(iteration=40))
+    GuaranteedWeights(network, history, budget=made, output_dir=str(tmp_path))(trainer)
     assert json.loads((tmp_path / "guarantee.json").read_text()) == {"epsilon": epsilon, "steps": 40}
     assert torch.load(tmp_path / "best.pt")["weight"].equal(network.weight)
     assert history.values("epsilon") == ([epsilon] if epsilon else [])

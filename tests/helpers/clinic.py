@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from tofgan_monai.gan.networks import Critic, Generator
-from tofgan_monai.pairs.stack import PairDataset
-from tofgan_monai.segmentation.networks import HalfUNet
+from tofgan_monai import Critic, Generator, HalfUNet, PairDataset
+from tofgan_monai.training.checkpoint import FORMAT
+from tofgan_monai.training.recipe import described
 from tofgan_monai.training.weights import load_weights, save_weights
 
 GAN, SEGMENTATION = "tof_mra_wgan_gp", "tof_mra_vessel_segmentation"
@@ -28,26 +28,25 @@ def trained_gan(
     torch.manual_seed(seed)
     critic, generator = Critic(2, "instance"), Generator(width=2)
     average = load_weights(weights) if weights else generator.state_dict()
-    made = {"generator": str(generator), "critic": str(critic), "pairs": PairDataset(pairs).digest}
-    made |= {"batch_size": "16", "seed": str(seed), **dict(recipe)}
     state = {"generator": generator.state_dict(), "average": average, "critic": critic.state_dict()}
-    return _saved(folder, made, state, average, n_steps)
+    told = {"generator": generator, "critic": critic, "trainer": {"batch_size": 16}, "seed": seed, **dict(recipe)}
+    return _saved(folder, pairs, told, state, average, n_steps)
 
 
 def trained_unet(folder: Path, pairs: Path | None = None, seed: int = 0) -> Path:
     """The weights of a segmentation's training, without its checkpoint if the pairs are not known."""
     torch.manual_seed(seed)
-    network = HalfUNet(2).state_dict()
-    recipe = {"network": "", "pairs": PairDataset(pairs).digest if pairs else ""}
-    _saved(folder, recipe, {"network": network}, network, 100)
+    network = HalfUNet(2)
+    _saved(folder, pairs, {"network": network}, {"network": network.state_dict()}, network.state_dict())
     if not pairs:
         (folder / "checkpoint.pt").unlink()
     return folder / "best.pt"
 
 
-def _saved(folder: Path, recipe: dict[str, Any], state: dict[str, Any], best: dict[str, Any], n_steps: int) -> Path:
+def _saved(folder: Path, pairs: Path | None, told: Any, state: Any, best: Any, n_steps: int = 100) -> Path:
     history = {"epochs": [{"epoch": 1, "iteration": n_steps}]}
-    folder.mkdir()
-    save_weights({"epoch": 1, "recipe": recipe, "state": {**state, "history": history}}, folder / "checkpoint.pt")
+    recipe = described({"pairs": PairDataset(pairs) if pairs else {}, **told})
+    content = {"format": FORMAT, "epoch": 1, "recipe": recipe, "state": {**state, "history": history}}
+    save_weights(content, folder / "checkpoint.pt")
     save_weights(best, folder / "best.pt")
     return folder

@@ -14,13 +14,25 @@ from monai.transforms import RandScaleIntensityd
 from torch import nn
 
 from tests.helpers.checkpoints import same
-from tofgan_monai.errors import ChangedTrainingError, InputError, TrainingDivergedError
-from tofgan_monai.files import sha256
-from tofgan_monai.segmentation.networks import HalfUNet
+from tofgan_monai import (
+    ChangedTrainingError,
+    HalfUNet,
+    History,
+    InputError,
+    KeepBest,
+    TrainingDivergedError,
+    run_resumable,
+    start_from,
+    weights_file_digest,
+)
 from tofgan_monai.training.checkpoint import FORMAT, start_of
-from tofgan_monai.training.handlers import History, KeepBest
-from tofgan_monai.training.loop import run_resumable, seed_epoch
-from tofgan_monai.training.weights import load_weights, save_weights, start_from
+from tofgan_monai.training.loop import seed_epoch
+from tofgan_monai.training.weights import load_weights, save_weights
+
+
+def keep_best(network, history, measure, folder, higher_is_better=True, every=1):
+    given = {"figure": "figure", "output_dir": str(folder), "higher_is_better": higher_is_better, "every": every}
+    return KeepBest(network, history, measure=measure, **given)
 
 
 class Training:
@@ -34,31 +46,16 @@ class Training:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr)
         self.history = History()
         data = [{"x": torch.full((3,), float(i))} for i in range(10)]
-        self.loader = DataLoader(
-            Dataset(data, RandScaleIntensityd("x", factors=0.5, prob=0.9)), batch_size=4, shuffle=True
-        )
+        dataset = Dataset(data, RandScaleIntensityd("x", factors=0.5, prob=0.9))
+        self.loader = DataLoader(dataset, batch_size=4, shuffle=True)
         self.seen = []
         self.fail_at, self.nan_at = fail_at, nan_at
         handlers = [self.history]
         if figures:
-            handlers.append(
-                KeepBest(
-                    self.network,
-                    self.history,
-                    figure="figure",
-                    measure=lambda: figures[self.trainer.state.epoch - 1],
-                    output_dir=str(output_dir),
-                    higher_is_better=True,
-                )
-            )
-        self.trainer = Trainer(
-            device=torch.device("cpu"),
-            max_epochs=max_epochs,
-            data_loader=self.loader,
-            iteration_update=self.step,
-            handlers=handlers,
-            decollate=False,
-        )
+            measure = lambda: figures[self.trainer.state.epoch - 1]  # noqa: E731
+            handlers.append(keep_best(self.network, self.history, measure, output_dir))
+        cpu, more = torch.device("cpu"), {"handlers": handlers, "decollate": False}
+        self.trainer = Trainer(cpu, max_epochs, self.loader, iteration_update=self.step, **more)
         self.arguments = (self.trainer, {"network": self.network, "optimizer": self.optimizer}, str(output_dir))
         self.options = {"history": self.history, "seed": seed, "parts": parts or {"width": 2}}
 
@@ -170,14 +167,6 @@ def test_checkpoint_of_an_earlier_version_is_refused_and_its_weights_are_a_start
     assert start_of(tmp_path / "checkpoint.pt")["seen"] is None, "so the data card counts them as real"
 
 
-def test_truncated_checkpoint_is_told(tmp_path):
-    Training(tmp_path, max_epochs=1).run()
-    whole = (tmp_path / "checkpoint.pt").read_bytes()
-    (tmp_path / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"checkpoint\.pt: not readable as weights, truncated"):
-        Training(tmp_path).run()
-
-
 @pytest.mark.parametrize(("nan_at", "kept"), [(2, "no epoch was complete"), (5, "the last good checkpoint is")])
 def test_loss_that_is_no_number_stops_and_the_last_checkpoint_stays(tmp_path, nan_at, kept):
     with pytest.raises(TrainingDivergedError, match=f"the loss became nan in iteration {nan_at}; {kept}"):
@@ -198,12 +187,6 @@ def test_disk_that_fills_up_keeps_the_last_checkpoint(tmp_path, full_disk):
     Training(tmp_path).run()  # and goes on when there is space again
 
 
-def test_folder_that_is_a_file_is_told(tmp_path):
-    (tmp_path / "output").write_text("a file")
-    with pytest.raises(InputError, match=r"output.*cannot be written"):
-        Training(tmp_path / "output", max_epochs=1).run()
-
-
 def test_best_weights_are_those_of_the_best_figure(tmp_path):
     figures = [0.3, 0.7, 0.5]
     after_two = Training(tmp_path / "two", max_epochs=2, figures=figures).run().network.state_dict()
@@ -218,23 +201,15 @@ def test_best_weights_are_those_of_the_best_figure(tmp_path):
 @pytest.mark.parametrize(("higher_is_better", "best"), [(True, 3), (False, 5)])
 def test_figure_is_measured_every_k_epochs_and_after_the_last(tmp_path, higher_is_better, best):
     network, history = nn.Linear(1, 1), History()
-    measured = iter([0.3, 0.1])
-    keep = KeepBest(
-        network,
-        history,
-        figure="f",
-        measure=lambda: next(measured),
-        output_dir=str(tmp_path),
-        higher_is_better=higher_is_better,
-        every=3,
-    )
+    measure = iter([0.3, 0.1]).__next__
+    keep = keep_best(network, history, measure, tmp_path, higher_is_better=higher_is_better, every=3)
     trainer = Trainer(torch.device("cpu"), 5, [None], iteration_update=lambda engine, batch: {}, handlers=[history])
     for epoch in range(1, 6):
         trainer.state.epoch = epoch
         nn.init.constant_(network.weight, epoch)
         history.epochs.append({"epoch": epoch})
         keep(trainer)
-    assert [line["epoch"] for line in history.epochs if "f" in line] == [3, 5]
+    assert [line["epoch"] for line in history.epochs if "figure" in line] == [3, 5]
     assert load_weights(tmp_path / "best.pt")["weight"].item() == best
 
 
@@ -266,23 +241,17 @@ def test_no_weights_leave_the_network_as_it_is():
     assert start_from(network, None) is network and network.weight.item() == before
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no weights"])
+@pytest.mark.parametrize("content", [None, b"", b"no weights", "half"])
 def test_missing_and_broken_weights_are_told(tmp_path, content):
     path = tmp_path / "model.pt"
+    if content == "half":
+        save_weights({"a": torch.zeros(1000)}, path)
+        content = path.read_bytes()[:2000]
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match="no such weights" if content is None else "truncated perhaps") as caught:
         load_weights(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_full_disk_keeps_the_weights_of_before(tmp_path, full_disk):
-    path = tmp_path / "model.pt"
-    save_weights({"a": torch.zeros(1)}, path)
-    before = files(tmp_path)
-    with full_disk(10_000), pytest.raises(InputError, match=r"model\.pt: cannot be written \(File too large\); free"):
-        save_weights({"a": torch.zeros(100_000)}, path)
-    assert files(tmp_path) == before
 
 
 def test_part_of_a_training_is_a_start(tmp_path):
@@ -313,5 +282,5 @@ SIMULATED = [{"kind": "simulated", "patients": 60}]
 )
 def test_start_tells_its_file_and_the_data_behind_it_where_they_are_known(tmp_path, content, seen):
     save_weights(content, tmp_path / "start.pt")
-    assert start_of(tmp_path / "start.pt") == {"sha256": sha256(tmp_path / "start.pt"), "seen": seen}
+    assert start_of(tmp_path / "start.pt") == {"sha256": weights_file_digest(tmp_path / "start.pt"), "seen": seen}
     assert start_of(None) is start_of("") is None

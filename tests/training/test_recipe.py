@@ -13,13 +13,18 @@ from monai.transforms import Compose, RandAffined, RandFlipd
 from torch import nn
 from torch.utils.data import ConcatDataset, RandomSampler
 
-from tofgan_monai import ranks
-from tofgan_monai.gan.latents import GaussianLatents
-from tofgan_monai.gan.networks import Critic, Generator
-from tofgan_monai.gan.objectives import NonSaturating, WassersteinGP
-from tofgan_monai.gan.step import AdversarialStep, Player
-from tofgan_monai.pairs.stack import PairDataset
-from tofgan_monai.segmentation.networks import HalfUNet
+from tofgan_monai import (
+    AdversarialStep,
+    Critic,
+    GaussianLatents,
+    Generator,
+    HalfUNet,
+    NonSaturating,
+    PairDataset,
+    Player,
+    WassersteinGP,
+    ranks,
+)
 from tofgan_monai.training.recipe import described, pairs_digest, recipe_of, settings
 
 

@@ -17,10 +17,10 @@ from tofgan_monai.pairs.stack import PairDataset, StackWriter, open_stack, patie
 
 
 def plant_canary(members: Path, output: Path, *, times: int = 50, seed: int = 0) -> dict[str, Any]:
-    """The manifest of a new stack: the members' pairs, with the pairs of one random patient repeated `times` times.
+    """Writes a stack in which one random member's pairs are repeated `times` times, and returns its manifest.
 
-    The manifest names that patient under `canary` and lists the patient's volumes as often as their pairs occur. Only
-    one volume's pairs are in memory at a time.
+    The other members' pairs occur once. The manifest names the repeated patient under `canary` and lists the patient's
+    volumes as often as their pairs occur. Only one volume's pairs are in memory at a time.
 
     Args:
         members: a stack made by `tofgan extract`.
@@ -78,8 +78,7 @@ def canary_rank(scores: np.ndarray, patients: np.ndarray, is_member: np.ndarray,
     own = scores[is_member & (patients == canary)]
     held_out = [scores[~is_member & (patients == patient)] for patient in np.unique(patients[~is_member])]
     if not len(own) or not held_out:
-        raise InputError(
-            f"patches of {len(held_out)} held-out patients and {len(own)} patches of the canary ({canary}); give both"
-        )
+        found = f"patches of {len(held_out)} held-out patients and {len(own)} patches of the canary ({canary})"
+        raise InputError(f"{found}; give both")
     rank = 1 + sum(patient_score(one) >= patient_score(own) for one in held_out)
     return {"above_all": rank == 1, "rank": rank, "of": len(held_out) + 1}

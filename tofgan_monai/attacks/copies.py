@@ -43,7 +43,7 @@ class NearCopies:
 
 
 def near_copies(to_members: Matches, to_non_members: Matches, patients: Patients, *, rate: float = RATE) -> NearCopies:
-    """The synthetic pairs more similar to a member than all but a share `rate` of the stack are to any non-member.
+    """The near-copies: pairs more similar to a member than all but a share `rate` of the stack are to a non-member.
 
     Args:
         to_members: matches of the stack in the members' pairs.
@@ -75,7 +75,10 @@ def _closest_of(matches: Matches, patients: np.ndarray) -> np.ndarray:
 
 
 def _by_chance(ours: np.ndarray, others: np.ndarray, k: int, patients: Patients) -> float:
-    """The p of `NearCopies`; members' share is that of pairs or of patients, whichever is larger."""
+    """The probability that chance alone gives as many members above the k-th non-member; see `NearCopies.p`.
+
+    The members' share is their share of the pairs or of the patients, whichever is larger.
+    """
     k = min(k, len(others))
     n_above = int((ours > np.sort(others)[-k]).sum())
     groups = (tuple(map(len, patients)), tuple(len(np.unique(of)) for of in patients))
@@ -91,10 +94,8 @@ def copied(to_members: Mapping[str, Matches], to_non_members: Mapping[str, Match
     ever so close in both channels.
     """
     items = np.stack([matches.item[:, 0] for matches in to_members.values()])
-    near = [
-        1 - matches.similarity[:, 0] < (1 - to_non_members[channel].similarity[:, 0].max()) / 2
-        for channel, matches in to_members.items()
-    ]
+    limits = {channel: (1 - matches.similarity[:, 0].max()) / 2 for channel, matches in to_non_members.items()}
+    near = [1 - matches.similarity[:, 0] < limits[channel] for channel, matches in to_members.items()]
     return np.flatnonzero(np.all(near, axis=0) & (items == items[0]).all(axis=0))
 
 
@@ -106,7 +107,7 @@ def copies(
     rate: float = RATE,
     n_closest: int = 12,
 ) -> dict[str, Any]:
-    """The results of the copy search of a whole stack, as plain numbers for JSON.
+    """The copies and near-copies in a synthetic stack, with their counts and controls, as plain numbers for JSON.
 
     Args:
         to_members: matches of the stack in the members' pairs by channel ("image", "label"), k >= 2.
@@ -120,10 +121,8 @@ def copies(
         number of channels), `near_copies` (indices into the stack over all channels, copies included), `nndr` (by
         channel), `closest` (the most similar pairs) and `caveat`.
     """
-    found = {
-        channel: near_copies(matches, to_non_members[channel], patients, rate=rate)
-        for channel, matches in to_members.items()
-    }
+    both = {channel: (to_members[channel], to_non_members[channel]) for channel in to_members}
+    found = {channel: near_copies(*matches, patients, rate=rate) for channel, matches in both.items()}
     indices = np.unique(np.concatenate([one.synthetic for one in found.values()]))
     return {
         "threshold": {channel: one.threshold for channel, one in found.items()},
@@ -132,10 +131,7 @@ def copies(
         "n_expected": sum(one.n_expected for one in found.values()),
         "p": min(1.0, len(found) * min(one.p for one in found.values())),
         "near_copies": indices.tolist(),
-        "nndr": {
-            channel: {"members": nndr(to_members[channel]), "non_members": nndr(to_non_members[channel])}
-            for channel in found
-        },
+        "nndr": {name: {"members": nndr(ours), "non_members": nndr(others)} for name, (ours, others) in both.items()},
         "closest": [entry for channel in found for entry in _closest(to_members[channel], channel, n_closest)],
         "caveat": CAVEAT,
     }
@@ -159,7 +155,9 @@ def nndr(matches: Matches) -> dict[str, float]:
 
 
 def authenticity_pct(to_members: Matches, among_members: Matches) -> float:
-    """Percentage of synthetic pairs farther from the nearest member's pair than that pair is from other patients'.
+    """AuthPct: the percentage of synthetic pairs that lie farther from the nearest real pair than other patients do.
+
+    The nearest real pair is a member's. Its distance to the nearest pair of another patient is the limit.
 
     Args:
         to_members: matches of the stack in the members' pairs.
@@ -173,7 +171,7 @@ def authenticity_pct(to_members: Matches, among_members: Matches) -> float:
 
 
 def _closest(matches: Matches, channel: str, n: int) -> list[dict[str, Any]]:
-    """The n synthetic pairs that are most similar to a member's pair."""
+    """A record of each of the n synthetic pairs that are most similar to a member's pair, the most similar first."""
     return [
         {
             "synthetic": int(i),

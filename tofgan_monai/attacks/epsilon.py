@@ -32,7 +32,7 @@ def epsilon_bound(members: np.ndarray, non_members: np.ndarray, *, confidence: f
 
 
 def epsilon_ceiling(n_members: int, n_non_members: int, *, confidence: float = 0.95) -> float:
-    """The `epsilon_bound` of an attack that separates this many members and non-members perfectly."""
+    """The largest `epsilon_bound` that this many patients can show, by an attack that separates them perfectly."""
     return epsilon_bound(np.ones(n_members), np.zeros(n_non_members), confidence=confidence)
 
 
@@ -41,7 +41,7 @@ def _ranks(n: int) -> tuple[int, ...]:
 
 
 def _ratio_bound(numerator: np.ndarray, denominator: np.ndarray, alpha: float) -> float:
-    """The largest lower bound on log(rate of `numerator` / rate of `denominator`) above the denominator's top ranks."""
+    """The largest lower bound on log(numerator's rate / denominator's rate) over the thresholds of `_ranks`."""
     ordered = np.sort(denominator)[::-1]
     ranks = np.array(_ranks(len(ordered)))
     caught = (numerator[:, None] > ordered[ranks - 1]).sum(axis=0)

@@ -117,20 +117,20 @@ def critic_score(critic: Critic, queries: np.ndarray) -> np.ndarray:
 
 
 def run_critic(path: Path, content: dict[str, Any]) -> Critic:
-    """The critic of a GAN's training, as its last checkpoint has it.
+    """The critic that the checkpoint of a GAN's training holds, in evaluation mode.
 
     Args:
-        path: of the checkpoint, for errors.
-        content: what it holds; both are what `read_checkpoint` gives.
+        path: path of the checkpoint, for error messages.
+        content: content of the checkpoint; `read_checkpoint` returns both.
 
     Raises:
-        InputError: not a GAN's.
+        InputError: the checkpoint holds no critic, or a critic that is no `tofgan_monai.Critic`.
     """
     state, told = content["state"].get("critic"), content["recipe"].get("critic")
     if state is None or told is None:
         raise InputError(f"{path}: has no critic; name the output folder of a GAN's training")
     if told["_target_"] != "tofgan_monai.Critic":
-        raise InputError(f"{path}: its critic is none of tofgan_monai.Critic; attack it by your own code")
+        raise InputError(f"{path}: its critic is none of tofgan_monai.Critic; attack it by code of your own")
     critic = Critic(**{name: value for name, value in told.items() if name != "_target_"})
     fit_weights(critic, state, path)
     return critic.eval()

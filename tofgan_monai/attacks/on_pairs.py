@@ -30,7 +30,7 @@ Scores = dict[str, np.ndarray]  # by the name of the attack, (n,) each
 
 @dataclass(frozen=True, eq=False)
 class MatchTable:
-    """Everything that the attacks on released pairs read about n queries.
+    """What the attacks on released pairs read about n query pairs: matches and principal components.
 
     Attributes:
         in_stack: the queries' matches in the released stack, by channel ("image", "label").
@@ -47,22 +47,28 @@ class MatchTable:
     references: np.ndarray
 
     def of(self, rows: np.ndarray) -> MatchTable:
-        """The table of some of the queries, by their indices."""
-        in_stack, in_references = (
-            {channel: found.of(rows) for channel, found in matches.items()}
-            for matches in (self.in_stack, self.in_references)
-        )
+        """The table of matches for some of the queries, which are given by their indices."""
+        in_stack = {channel: matches.of(rows) for channel, matches in self.in_stack.items()}
+        in_references = {channel: matches.of(rows) for channel, matches in self.in_references.items()}
         return replace(self, in_stack=in_stack, in_references=in_references, queries=self.queries[rows])
 
 
-def match_table(queries: np.ndarray, stack: np.ndarray, references: np.ndarray) -> MatchTable:
+def match_table(
+    queries: np.ndarray, stack: np.ndarray, references: np.ndarray, known: dict[str, Matches] | None = None
+) -> MatchTable:
     """The table of matches of queries in a released stack and in reference patients' pairs, (n, 2, 96, 96) each.
+
+    Args:
+        queries: the pairs that the attacks give scores to.
+        stack: the released pairs.
+        references: the reference patients' pairs.
+        known: the queries' matches in the references, by channel, if they were searched before.
 
     Raises:
         InputError: the stack or the references hold fewer than 26 pairs.
     """
     projected = components(queries, stack, references)
-    return MatchTable(search(queries, stack), search(queries, references), *projected)
+    return MatchTable(search(queries, stack), known or search(queries, references), *projected)
 
 
 def nearest_neighbour(table: MatchTable, *, channel: str) -> np.ndarray:
@@ -119,7 +125,7 @@ ATTACKS: dict[str, Callable[[MatchTable], np.ndarray]] = {
 
 
 def pair_scores(table: MatchTable) -> Scores:
-    """The scores (n,) that each attack on released pairs gives the queries of a table, by the attack's name."""
+    """The scores (n,) of a table's queries by every attack on released pairs, as {name of the attack: scores}."""
     return {name: attack(table) for name, attack in ATTACKS.items()}
 
 

@@ -27,7 +27,7 @@ CHUNK = 32  # pairs in a batch
 
 
 def loss_score(network: nn.Module, queries: np.ndarray) -> np.ndarray:
-    """Scores (n,): minus the training loss of the bundle, Dice plus cross-entropy, on each patch alone.
+    """Scores (n,): minus the network's loss on each patch, Dice plus cross-entropy as in the bundle's training.
 
     Source: Yeom et al. 2018, arXiv:1709.01604.
     """
@@ -88,9 +88,7 @@ def load_unet(weights: str | os.PathLike) -> HalfUNet:
         network = HalfUNet(len(content["down.0.0.weight"]))
         network.load_state_dict(content)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: these are not the weights of a half U-Net; give a training's best.pt or a bundle"
-        ) from error
+        raise InputError(f"{path}: not the weights of a half U-Net; give a training's best.pt or a bundle") from error
     return network.eval()
 
 

@@ -147,10 +147,8 @@ def excess(
     """
     attack, control = (_by_unit(values, patients, is_member) for values in (scores, control_scores))
     weights = _weights(attack["patient"], seed, n_resamples)
-    return {
-        unit: _interval(attack[unit].auc(weights) - control[unit].auc(weights), attack[unit], 1 - confidence)
-        for unit in attack
-    }
+    beyond = {unit: curves.auc(weights) - control[unit].auc(weights) for unit, curves in attack.items()}
+    return {unit: _interval(values, attack[unit], 1 - confidence) for unit, values in beyond.items()}
 
 
 def member_only(
@@ -201,18 +199,16 @@ def _checked(scores: ArrayLike, patients: ArrayLike, is_member: ArrayLike) -> tu
 
 
 def _patient_scores(scores: np.ndarray, patients: np.ndarray, is_member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The scores of member patients and of non-member patients."""
+    """The score of each member patient, (m,), and of each non-member patient, (n,), from the scores of patches."""
 
     def of(group: np.ndarray) -> np.ndarray:
-        return np.array(
-            [patient_score(scores[group & (patients == patient)]) for patient in np.unique(patients[group])]
-        )
+        return np.array([patient_score(scores[group & (patients == one)]) for one in np.unique(patients[group])])
 
     return of(is_member), of(~is_member)
 
 
 def _by_unit(scores: ArrayLike, patients: ArrayLike, is_member: ArrayLike) -> dict[str, _Curves]:
-    """Curves whose units are patches, and curves whose units are patients."""
+    """The patients' ROC curves with patches as units and with patients as units, as {"patch": ..., "patient": ...}."""
     checked = _checked(scores, patients, is_member)
     members, non_members = _patient_scores(*checked)
     patient = np.arange(len(members) + len(non_members))
@@ -233,7 +229,7 @@ def _curves(scores: np.ndarray, patients: np.ndarray, is_member: np.ndarray) -> 
 
 
 def _weights(curves: _Curves, seed: int, n_resamples: int) -> Weights:
-    """Weight 1 for every patient in the first row; below, how often each resample draws each patient."""
+    """The weights of all patients: 1 in the first row, then a row for each resample with the times it draws each."""
     first, second = (
         np.concatenate([np.ones((1, n)), rng.multinomial(max(n - 1, 1), np.full(n, 1 / n), n_resamples)])
         for rng, n in zip(np.random.default_rng(seed).spawn(2), curves.n_patients, strict=True)
@@ -242,13 +238,13 @@ def _weights(curves: _Curves, seed: int, n_resamples: int) -> Weights:
 
 
 def _interval(values: np.ndarray, curves: _Curves, alpha: float) -> Interval:
-    """The figure values[0] with the interval of its resamples values[1:]."""
+    """The figure, which is values[0], with the percentile interval of its resamples, which are values[1:]."""
     low, high = np.quantile(values[1:], (alpha / 2, 1 - alpha / 2))
     return Interval(float(values[0]), float(low), float(high), sum(curves.n_patients))
 
 
 def _widened(interval: Interval, curves: _Curves, alpha: float) -> Interval:
-    """The interval; where it reaches 0 or 1, widened to what the patients could show if all agreed."""
+    """The interval, widened where it reaches 0 or 1 to what this many patients could show if all agreed."""
     all_agree = (alpha / 2) ** (1 / min(curves.n_patients))
     low = min(interval.low, all_agree) if interval.high >= 1 else interval.low
     high = max(interval.high, 1 - all_agree) if interval.low <= 0 else interval.high
@@ -256,8 +252,8 @@ def _widened(interval: Interval, curves: _Curves, alpha: float) -> Interval:
 
 
 def _rate_intervals(curves: _Curves, weights: Weights, alpha: float) -> tuple[Interval, dict[str, Interval | None]]:
-    """The intervals of the advantage and of the true positive rates."""
-    figures: dict[str, Callable] = {"advantage": _advantage}
+    """The advantage and the true positive rates of an attack, with their intervals."""
+    figures: dict[str, Callable] = {"advantage": lambda true, false: (true - false).max(axis=1)}
     figures |= {str(rate): partial(_tpr_at, rate) for rate in FALSE_POSITIVE_RATES if curves.n_units[1] >= 10 / rate}
     rows = []
     for start in range(0, len(weights[0]), BLOCK):
@@ -270,10 +266,6 @@ def _rate_intervals(curves: _Curves, weights: Weights, alpha: float) -> tuple[In
     found["advantage"] = replace(advantage, low=max(0.0, 2 * advantage.value - advantage.high))
     found = {name: _widened(interval, curves, alpha) for name, interval in found.items()}
     return found["advantage"], {str(rate): found.get(str(rate)) for rate in FALSE_POSITIVE_RATES}
-
-
-def _advantage(true: np.ndarray, false: np.ndarray) -> np.ndarray:
-    return (true - false).max(axis=1)
 
 
 def _tpr_at(rate: float, true: np.ndarray, false: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ class Matches:
     shift: np.ndarray
 
     def of(self, queries: np.ndarray) -> Matches:
-        """The matches of some of the queries, by their indices or by a mask (q,)."""
+        """The matches of some of the queries, which are given by their indices or by a mask (q,)."""
         return Matches(*(values[queries] for values in vars(self).values()))
 
 
@@ -78,9 +78,7 @@ def nearest(
     """
     for name, patches in (("queries", queries), ("stack", stack)):
         if patches.ndim != 3 or patches.shape[1:] != (PATCH_SIZE, PATCH_SIZE) or not len(patches):
-            raise InputError(
-                f"{name} of shape {patches.shape}; give patches of shape (n, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0"
-            )
+            raise InputError(f"{name} of shape {patches.shape}; give (n, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0")
     coarse_stack = torch.cat([_coarse(_tensor(stack[at])) for at in _blocks(len(stack), 1024)])  # (n, 24, 24)
     found = []
     with tqdm(total=len(queries), desc=f"nearest {channel}s", unit="patch", disable=None) as bar:
@@ -102,7 +100,7 @@ def search(queries: np.ndarray, stack: np.ndarray) -> dict[str, Matches]:
 
 
 def joined(first: Matches, second: Matches, n_first: int) -> Matches:
-    """The matches of the same queries in two stacks joined into one; the first stack has n_first patches."""
+    """The best matches of the same queries in two stacks, as if these were one; the first stack has n_first patches."""
     moved = replace(second, item=second.item + n_first)
     both = [np.concatenate(fields, axis=1) for fields in zip(vars(first).values(), vars(moved).values(), strict=True)]
     order = np.argsort(-both[0], axis=1, kind="stable")[:, : first.similarity.shape[1]]
@@ -124,14 +122,14 @@ def _coarse(patches: torch.Tensor) -> torch.Tensor:
 
 
 def _normalised(rows: torch.Tensor) -> torch.Tensor:
-    """Rows with zero mean and unit norm; rows that hardly vary become 0."""
+    """The rows, shifted to zero mean and scaled to unit norm; rows that hardly vary become 0."""
     rows = rows - rows.mean(dim=-1, keepdim=True)
     norm = rows.norm(dim=-1, keepdim=True)
     return torch.where(norm > 1e-2, rows / norm.clamp_min(1e-2), 0)
 
 
 def _mirrored(patches: torch.Tensor) -> torch.Tensor:
-    """Each patch mirrored in the four ways of FLIPS, (b, 4, H, W)."""
+    """The four mirrored forms of each patch, (b, 4, H, W), in the order of FLIPS."""
     return torch.stack([patches.flip(dims) for dims in FLIPS.values()], dim=1)
 
 

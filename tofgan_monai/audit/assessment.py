@@ -24,27 +24,24 @@ Attack = dict[str, Any]  # an attack's entry in audit.json
 
 
 def on_data(neighbours: Neighbours, cohorts: Cohorts) -> list[Attack]:
-    """The attacks on the released pairs, with the same attacks on reference patients' pairs as a control.
+    """The entries in audit.json of the attacks on released pairs; the same attacks on references' pairs are a control.
 
     A generator's training cannot have put anything about members into the reference patients' pairs. If an attack finds
     something there, members and non-members differ.
     """
-    control = pair_scores(neighbours.control)
-    return [
-        attack_entry(name, "data", scores, cohorts, control[name])
-        for name, scores in pair_scores(neighbours.audited).items()
-    ]
+    scores, control = pair_scores(neighbours.audited), pair_scores(neighbours.control)
+    return [attack_entry(name, "data", scores[name], cohorts, control[name]) for name in scores]
 
 
 def on_generator(generator: Generator, cohorts: Cohorts, parts: Parts) -> Attack:
-    """Latent recovery on a few patches of each patient."""
+    """The entry in audit.json of the attack on a generator: latent recovery, on a few patches of each patient."""
     few = cohorts.fewer(max(1, N_RECOVERED // len(np.unique(cohorts.patients))))
     scores = parts.arrays("latent recovery", lambda: {"scores": latent_recovery(generator, few.queries)})
     return attack_entry("latent recovery", "generator", scores["scores"], few)
 
 
 def on_segmentation(network: nn.Module, shadows: Sequence[nn.Module], cohorts: Cohorts, parts: Parts) -> list[Attack]:
-    """The attacks on a segmentation network, with the same attacks on the first shadow model as a control."""
+    """The entries in audit.json of the attacks on a segmentation; the first shadow model serves as a control."""
     queries = cohorts.queries
     scores = parts.arrays("attacks on the network", lambda: network_scores(network, shadows, queries))
     control = parts.arrays("control", lambda: network_scores(shadows[0], (), queries)) if shadows else {}
@@ -52,7 +49,7 @@ def on_segmentation(network: nn.Module, shadows: Sequence[nn.Module], cohorts: C
 
 
 def network_scores(network: nn.Module, shadows: Sequence[nn.Module], queries: np.ndarray) -> Scores:
-    """The scores (n,) of loss and confidence, and of LiRA if there are two or more shadow models."""
+    """The scores (n,) of the queries by the attacks on a segmentation; LiRA needs two or more shadow models."""
     scores = {"loss": loss_score(network, queries), "confidence": confidence_score(network, queries)}
     return {**scores, "LiRA": lira_score(network, shadows, queries)} if len(shadows) > 1 else scores
 
@@ -60,7 +57,7 @@ def network_scores(network: nn.Module, shadows: Sequence[nn.Module], queries: np
 def attack_entry(
     name: str, release: str, scores: np.ndarray, cohorts: Cohorts, control: np.ndarray | None = None
 ) -> Attack:
-    """An attack's entry in audit.json, from the scores (n,) of all queries by the attack and by its control."""
+    """An attack's entry in audit.json, computed from its scores (n,) of all queries and from its control's scores."""
     patients, is_member = cohorts.patients, cohorts.is_member
     return {
         "name": name,
@@ -74,7 +71,7 @@ def attack_entry(
 
 
 def copy_search(neighbours: Neighbours, cohorts: Cohorts) -> dict[str, Any]:
-    """The results of `attacks.copies` with the authenticity, and the non-member's pair nearest to each closest pair."""
+    """The copy search's entry in audit.json: the results of `copies`, the authenticity, and matching non-members."""
     to_members, to_others = neighbours.stack_in_members, neighbours.stack_in_non_members
     found = copies(to_members, to_others, (cohorts.members.patients, cohorts.non_members.patients))
     for entry in found["closest"]:

@@ -23,7 +23,7 @@ MIN_QUERIES = N_NEAREST + 2  # the fewest pairs of members or of non-members who
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """Pairs of one group of patients.
+    """The real pairs of one group of patients in an audit.
 
     Attributes:
         pairs: (n, 2, 96, 96) in float16.
@@ -41,7 +41,7 @@ class Cohort:
 
     @property
     def n_patients(self) -> int:
-        """Number of patients."""
+        """The number of patients in the cohort."""
         return len(np.unique(self.patients))
 
     @property
@@ -50,7 +50,7 @@ class Cohort:
         return {"patients": self.n_patients, "pairs": len(self.pairs), "digest": self.digest, "kind": self.kind}
 
     def of(self, patients: Sequence[int] | np.ndarray) -> Cohort:
-        """The cohort with only these patients."""
+        """The cohort reduced to the pairs of the given patients."""
         mine = np.isin(self.patients, patients)
         return replace(self, pairs=self.pairs[mine], patients=self.patients[mine])
 
@@ -61,7 +61,7 @@ class Cohort:
         return self.of(patients[:half]), self.of(patients[half:])
 
     def fewer(self, pairs_per_patient: int, seed: int = 0) -> Cohort:
-        """The cohort with at most this many random pairs of each patient."""
+        """The cohort reduced to at most this many random pairs of each patient."""
         order = np.random.default_rng(seed).permutation(len(self.patients))
         chosen = [order[self.patients[order] == patient][:pairs_per_patient] for patient in np.unique(self.patients)]
         kept = np.sort(np.concatenate(chosen))
@@ -70,7 +70,7 @@ class Cohort:
 
 @dataclass(frozen=True, eq=False)
 class Cohorts:
-    """Members, non-members and references; members and non-members are also joined into queries."""
+    """The cohorts of an audit. The pairs of members and non-members are also joined into queries for the attacks."""
 
     members: Cohort
     non_members: Cohort
@@ -96,7 +96,7 @@ class Cohorts:
         return np.flatnonzero(~self.is_member | (self.patients == patient))
 
     def fewer(self, pairs_per_patient: int) -> Cohorts:
-        """The cohorts with at most this many random pairs of each patient."""
+        """The three cohorts, each reduced to at most this many random pairs of each patient."""
         return Cohorts(*(cohort.fewer(pairs_per_patient) for cohort in self._all.values()))
 
     @property
@@ -105,7 +105,7 @@ class Cohorts:
 
     @property
     def volumes_compared(self) -> bool:
-        """Whether the cohorts were compared by their volumes; False if a manifest does not name all of them."""
+        """Whether the check for shared patients compared volumes; False if a manifest does not name all its volumes."""
         return all(cohort.volumes for cohort in self._all.values())
 
     @property
@@ -121,7 +121,7 @@ def read_cohorts(
     *,
     pairs_per_patient: int,
 ) -> Cohorts:
-    """The cohorts in three stacks, with at most `pairs_per_patient` pairs of each patient.
+    """Reads the cohorts of an audit from three stacks; takes at most `pairs_per_patient` pairs of each patient.
 
     Two stacks must not share patients. This is checked by the volumes' images, or by the pairs where a manifest does
     not name the volumes. The check cannot recognise two scans of one patient, because their voxels differ.
@@ -131,24 +131,24 @@ def read_cohorts(
             stacks share a volume or a pair.
     """
     paths = {"members": Path(members), "non-members": Path(non_members), "references": Path(references)}
-    read, problems = [], []
+    read, problems = {}, []
     for name, path in paths.items():
         try:
-            read.append(_read(path, pairs_per_patient))
+            read[name] = _read(path, pairs_per_patient)
         except InputError as error:
             problems += [f"{problem} ({name})" for problem in error.problems]
     if not problems:
         problems = [*_too_few(paths, read), *_shared(paths, read)]
     if problems:
         raise InputError(problems)
-    return Cohorts(*read)
+    return Cohorts(*read.values())
 
 
-def _too_few(paths: Mapping[str, Path], read: Sequence[Cohort]) -> Iterator[str]:
-    for (name, path), cohort in zip(paths.items(), read, strict=True):
+def _too_few(paths: Mapping[str, Path], read: Mapping[str, Cohort]) -> Iterator[str]:
+    for name, cohort in read.items():
         if len(cohort.pairs) < MIN_QUERIES:
-            yield f"{path}: {len(cohort.pairs)} pairs ({name}); give {MIN_QUERIES} pairs or more"
-    *_, references = read
+            yield f"{paths[name]}: {len(cohort.pairs)} pairs ({name}); give {MIN_QUERIES} pairs or more"
+    references = read["references"]
     fewest = min(len(half.pairs) for half in references.halves())
     if fewest < MIN_PAIRS:
         yield (
@@ -157,15 +157,14 @@ def _too_few(paths: Mapping[str, Path], read: Sequence[Cohort]) -> Iterator[str]
         )
 
 
-def _shared(paths: Mapping[str, Path], read: Sequence[Cohort]) -> Iterator[str]:
-    given = list(zip(paths.items(), read, strict=True))
-    for ((name, path), cohort), ((other_name, other_path), other) in combinations(given, 2):
-        n_volumes = len(cohort.volumes & other.volumes)
-        n_pairs = len({pair.tobytes() for pair in cohort.pairs} & {pair.tobytes() for pair in other.pairs})
+def _shared(paths: Mapping[str, Path], read: Mapping[str, Cohort]) -> Iterator[str]:
+    pairs = {name: {pair.tobytes() for pair in cohort.pairs} for name, cohort in read.items()}
+    for name, other in combinations(read, 2):
+        n_volumes, n_pairs = len(read[name].volumes & read[other].volumes), len(pairs[name] & pairs[other])
         if n_volumes or n_pairs:
             n, what = (n_volumes, "volume") if n_volumes else (n_pairs, "pair")
             yield (
-                f"{path} and {other_path}: {n} {what}{'s' * (n > 1)} in both; {name} and {other_name} must be "
+                f"{paths[name]} and {paths[other]}: {n} {what}{'s' * (n > 1)} in both; {name} and {other} must be "
                 "different patients: extract them from different splits (`tofgan extract --split test`)"
             )
 

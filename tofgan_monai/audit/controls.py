@@ -16,7 +16,7 @@ import numpy as np
 from torch import nn
 
 from tofgan_monai.attacks.canary import canary_rank
-from tofgan_monai.attacks.on_pairs import MatchTable, Scores, components, pair_scores
+from tofgan_monai.attacks.on_pairs import MatchTable, Scores, components, match_table, pair_scores
 from tofgan_monai.attacks.risk import assess
 from tofgan_monai.attacks.similarity import joined, search
 from tofgan_monai.audit.assessment import network_scores
@@ -96,7 +96,7 @@ def _ranks(scores: Scores, cohorts: Cohorts, patient: int) -> Ranks:
 
 @dataclass(frozen=True, eq=False)
 class Canary:
-    """A training like the audited one on a stack in which one patient is repeated.
+    """A training on a stack in which one member is repeated, with the settings of the audited training.
 
     Attributes:
         network: with the weights that correspond to the audited ones.
@@ -123,11 +123,9 @@ class Canary:
         assert isinstance(generator, Generator)
         stack = make_pairs(generator, n, threshold=choose_label_threshold(raw_labels(generator), references))
         rows = cohorts.with_held_out(self.patient)
-        queries = cohorts.queries[rows]
-        in_references = table.of(rows).in_references
-        projected = components(queries, stack, cohorts.references.pairs)
-        table = MatchTable(search(queries, stack), in_references, *projected)
-        return _ranks(pair_scores(table), cohorts, self.patient)
+        known = table.of(rows).in_references
+        found = match_table(cohorts.queries[rows], stack, cohorts.references.pairs, known)
+        return _ranks(pair_scores(found), cohorts, self.patient)
 
     def ranks_by_network(self, cohorts: Cohorts, shadows: Sequence[nn.Module]) -> Ranks:
         """The repeated patient's rank among the non-members by each attack on the canary's segmentation network."""
@@ -141,7 +139,7 @@ def read_canaries(
     training: Training | None,
     cohorts: Cohorts,
 ) -> list[Canary]:
-    """The canaries, read from stacks made by `tofgan canary` and from the output folders of trainings on them.
+    """Reads the canaries of an audit from stacks made by `tofgan canary` and the folders of trainings on them.
 
     Args:
         given: stack and output folder of each canary.
@@ -166,9 +164,7 @@ def read_canaries(
 
 def _read_canary(pairs: Path, run: Path, target: Target, training: Training | None, cohorts: Cohorts) -> Canary:
     if isinstance(target, StackTarget) and training is None:
-        raise InputError(
-            f"{pairs}: a canary belongs to a training; give the training of the stack's generator (`--run`)"
-        )
+        raise InputError(f"{pairs}: a canary belongs to a training; give the training of the stack's generator (--run)")
     canary = open_stack(pairs)[1].get("canary")
     if canary is None or canary["of"] != cohorts.members.digest:
         raise InputError(f"{pairs}: holds no canary of the members' stack; make it from that stack by `tofgan canary`")
@@ -177,9 +173,8 @@ def _read_canary(pairs: Path, run: Path, target: Target, training: Training | No
     if pairs_digest(recipe) != PairDataset(pairs).digest:
         raise InputError(f"{run}: this training used other pairs than {pairs}; train on these pairs")
     if training and (others := training.differing(recipe)):
-        raise InputError(
-            f"{run}: its settings differ from the audited training's ({', '.join(others)}); train with the same ones"
-        )
+        told = ", ".join(others)
+        raise InputError(f"{run}: its settings differ from the audited training's ({told}); train with the same ones")
     if training and (n := n_steps(run, content)) > LONGER * training.n_steps:
         most = int(LONGER * training.n_steps * content["epoch"] / n)
         raise InputError(
@@ -192,7 +187,7 @@ def _read_canary(pairs: Path, run: Path, target: Target, training: Training | No
 
 
 def judged(canaries: Sequence[Canary], ranks: Sequence[Ranks]) -> dict[str, Any] | None:
-    """The canaries' entry in audit.json; None without canaries.
+    """The entry in audit.json about the canaries, from each canary's ranks; None without canaries.
 
     It gives the ranks by the one attack that recognises all repeated patients best, and the other attacks' ranks beside
     them. The verdict corrects for this choice.
@@ -200,7 +195,6 @@ def judged(canaries: Sequence[Canary], ranks: Sequence[Ranks]) -> dict[str, Any]
     if not canaries:
         return None
     best = min(ranks[0], key=lambda name: max(one[name]["rank"] for one in ranks))
-    repeats = [
-        {**one[best], "attack": best, "ranks": {name: found["rank"] for name, found in one.items()}} for one in ranks
-    ]
+    by_attack = [{name: found["rank"] for name, found in one.items()} for one in ranks]
+    repeats = [{**one[best], "attack": best, "ranks": of} for one, of in zip(ranks, by_attack, strict=True)]
     return {"times": canaries[0].times, "repeats": repeats}

@@ -37,12 +37,8 @@ def find_neighbours(stack: np.ndarray, cohorts: Cohorts, parts: Parts) -> Neighb
     """The nearest neighbours between a released stack (n, 2, 96, 96) and the cohorts, from disk or from a search."""
 
     def found(name: str, queries: np.ndarray, within: np.ndarray) -> dict[str, Matches]:
-        return {
-            channel: parts.matches(
-                f"{name} {channel}", partial(nearest, queries[:, at], within[:, at], channel=channel)
-            )
-            for channel, at in CHANNELS.items()
-        }
+        finds = {name: partial(nearest, queries[:, at], within[:, at], channel=name) for name, at in CHANNELS.items()}
+        return {channel: parts.matches(f"{name} {channel}", find) for channel, find in finds.items()}
 
     def table(name: str, released: np.ndarray, others: np.ndarray) -> MatchTable:
         return MatchTable(

@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Parts:
-    """Parts of an audit, stored by name in a folder and computed once for the same inputs.
+    """Store of an audit's finished parts: computes each part once for the same inputs and keeps it in a folder.
 
     Args:
         folder: where the parts are kept.

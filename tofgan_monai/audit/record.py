@@ -25,7 +25,7 @@ MAX_REASON = 500  # characters
 
 
 def _closed(optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
-    """The schema of an object with these properties and no others."""
+    """The JSON schema of an object that has these properties and no others."""
     required = [name for name in properties if name not in optional]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
@@ -116,16 +116,16 @@ class Audit(NamedTuple):
 
     @property
     def figures(self) -> dict[str, Any]:
-        """The content that leaves the clinic."""
+        """The part of the audit that may leave the clinic: the figures behind its verdicts."""
         return _known(self.content, FIGURES)
 
     def summary(self, release: str) -> dict[str, Any]:
-        """The audit's summary for a data card or a stack's manifest, see `summary`."""
+        """The summary of this audit for a data card or a stack's manifest; see the function `summary`."""
         return summary(self.content, self.sha256, release)
 
 
 def read_audit(path: str | os.PathLike) -> Audit:
-    """The audit in a file, or in a folder's audit.json, without the content that no rule needs.
+    """Reads an audit from a file, or from the audit.json in a folder, and drops the content that no rule needs.
 
     Raises:
         InputError: there is no such file, or figures are missing or have another form.
@@ -145,7 +145,7 @@ def read_audit(path: str | os.PathLike) -> Audit:
 
 
 def _known(value: Any, schema: Schema) -> Any:
-    """The value without the properties that the schema does not name."""
+    """A JSON value without the properties that the schema does not name."""
     if isinstance(value, dict) and "properties" in schema:
         return {name: _known(value[name], known) for name, known in schema["properties"].items() if name in value}
     if isinstance(value, dict) and "additionalProperties" in schema:
@@ -156,7 +156,7 @@ def _known(value: Any, schema: Schema) -> Any:
 
 
 def departures(content: Any, schema: Schema) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Each place where content departs from a schema, with the reason; NaN and infinity are not numbers."""
+    """Yields each place where JSON content violates a schema, with the reason; NaN and infinity are violations."""
     try:
         json.dumps(content, allow_nan=False)
     except ValueError:

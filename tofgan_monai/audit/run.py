@@ -57,7 +57,7 @@ def audit(
     pairs_per_patient: int = PAIRS_PER_PATIENT,
     inception_weights: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
-    """The content of audit.json: what a stack, generator or segmentation gives away, and the quality of a stack.
+    """Audits what a stack, generator or segmentation gives away about patients; returns the content of audit.json.
 
     Writes audit.json into the output folder, and pictures.npz for a stack or generator; `report.write_audit_report`
     makes pages of them. Parts of the same audit that the folder already holds are not computed again.
@@ -122,7 +122,7 @@ def audit(
 def _of_network(
     target: SegmentationTarget, shadows: Sequence[nn.Module], canaries: Sequence[Canary], cohorts: Cohorts, parts: Parts
 ) -> dict[str, Any]:
-    """The entries of audit.json about a segmentation network."""
+    """The entries of audit.json about a segmentation network: its attacks and its canaries."""
     ranks = [canary.ranks_by_network(cohorts, shadows) for canary in canaries]
     attacks = on_segmentation(target.network, shadows, cohorts, parts)
     return {"attacks": attacks, "canary": judged(canaries, ranks)}

@@ -10,7 +10,6 @@ from pathlib import Path
 from tofgan_monai.attacks.on_segmentation import load_unet, weights_file
 from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.target import SegmentationTarget, Target
-from tofgan_monai.audit.training import equal
 from tofgan_monai.errors import InputError
 from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.training.checkpoint import read_checkpoint
@@ -21,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 
 def read_shadows(paths: Sequence[str | os.PathLike], target: Target, cohorts: Cohorts) -> dict[str, HalfUNet]:
-    """The shadow models by the digests of their weights, in the given order.
+    """Reads shadow models; returns them by the digests of their weights, in the given order.
 
     The pairs that a shadow model was trained on are known only if its training's `checkpoint.pt` lies beside its
     weights. They are compared with the members' and non-members' stacks; other patches of the same patients are not
@@ -39,30 +38,28 @@ def read_shadows(paths: Sequence[str | os.PathLike], target: Target, cohorts: Co
     if not paths:
         return {}
     if not isinstance(target, SegmentationTarget):
-        raise InputError(
-            f"{paths[0]}: only a segmentation has shadow models; leave --shadow out for a generator or pairs"
-        )
+        raise InputError(f"{paths[0]}: only a segmentation has shadow models; leave --shadow out for any other target")
     files = [weights_file(path) for path in paths]
     networks = [load_unet(file) for file in files]
-    problems = [*_repeated(files, networks, target), *_members(files, cohorts)]
-    if problems:
+    digests = [weights_digest(network.state_dict()) for network in networks]
+    if problems := [*_repeated(files, digests, target), *_members(files, cohorts)]:
         raise InputError(problems)
     if len(files) == 1:
         _logger.warning(f"{files[0]}: this is the only shadow model, so LiRA is left out; give two or more")
-    return {weights_digest(network.state_dict()): network for network in networks}
+    return dict(zip(digests, networks, strict=True))
 
 
-def _repeated(files: Sequence[Path], networks: Sequence[HalfUNet], target: SegmentationTarget) -> Iterator[str]:
-    """A problem for each weights file that equals the target's weights or an earlier file."""
-    known = [("the audited network", target.network), *zip(map(str, files), networks, strict=True)]
-    for index, (file, network) in enumerate(zip(files, networks, strict=True), 1):
-        for name, other in known[:index]:
-            if equal(network.state_dict(), other.state_dict()):
-                yield f"{file}: has the same weights as {name}; give a training of its own on other patients"
+def _repeated(files: Sequence[Path], digests: Sequence[str], target: SegmentationTarget) -> Iterator[str]:
+    """Yields a problem for each file that holds the target's weights or those of an earlier file."""
+    known = {target.weights_sha256: "the audited network"}
+    for file, digest in zip(files, digests, strict=True):
+        if digest in known:
+            yield f"{file}: has the same weights as {known[digest]}; give a training of its own on other patients"
+        known.setdefault(digest, str(file))
 
 
 def _members(files: Sequence[Path], cohorts: Cohorts) -> Iterator[str]:
-    """A problem for each weights file whose training used the members' or the non-members' pairs."""
+    """Yields a problem for each weights file whose training used the members' or the non-members' pairs."""
     seen = {cohorts.members.digest: "members", cohorts.non_members.digest: "non-members"}
     for file in files:
         if (file.parent / "checkpoint.pt").exists():

@@ -21,7 +21,7 @@ from tofgan_monai.training.weights import fit_weights, load_weights, weights_dig
 
 @dataclass(frozen=True, eq=False)
 class StackTarget:
-    """A stack of synthetic pairs, audited without its generator's network.
+    """Target of an audit: a stack of synthetic pairs, without its generator's network.
 
     Attributes:
         pairs: (n, 2, 96, 96), a memory map.
@@ -41,7 +41,7 @@ class StackTarget:
 
 @dataclass(frozen=True, eq=False)
 class GeneratorTarget:
-    """A bundle's generator with its weights."""
+    """Target of an audit: the generator of a bundle, with its weights."""
 
     kind: ClassVar[str] = "generator"
     bundle: Path
@@ -51,7 +51,7 @@ class GeneratorTarget:
 
 @dataclass(frozen=True, eq=False)
 class SegmentationTarget:
-    """A bundle's segmentation network with its weights."""
+    """Target of an audit: the segmentation network of a bundle, with its weights."""
 
     kind: ClassVar[str] = "segmentation"
     bundle: Path
@@ -63,7 +63,7 @@ Target = StackTarget | GeneratorTarget | SegmentationTarget
 
 
 def read_target(target: str | os.PathLike) -> Target:
-    """The target that a user names by a stack's `.npy` or by the name or folder of a bundle.
+    """Reads the target of an audit, which a user names by a stack's `.npy` or by a bundle's name or folder.
 
     Raises:
         InputError: there is no such stack or bundle, or the stack holds real pairs or too few pairs for the attacks.
@@ -79,7 +79,7 @@ def read_target(target: str | os.PathLike) -> Target:
 
 
 def released_pairs(target: StackTarget | GeneratorTarget, folder: Path, *, n: int, seed: int) -> StackTarget:
-    """The stack itself, or for a generator the stack of its pairs, which is made as `synthetic.npy` in the folder.
+    """The stack of pairs that an audit attacks: the target itself, or `synthetic.npy`, which its generator makes.
 
     A stack in the folder that was made with the same weights, n, seed and label threshold is used again.
 
@@ -107,7 +107,7 @@ def describe(target: Target, stack: StackTarget | None) -> dict[str, Any]:
 
 
 def network_with(target: Target, weights: dict[str, Any], source: Path) -> nn.Module:
-    """A network like the target's, in evaluation mode, with other weights.
+    """A network with the architecture of the audited one and other weights, in evaluation mode.
 
     A stack does not describe its generator, so the shapes of the weights determine the generator's size.
 

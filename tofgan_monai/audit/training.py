@@ -57,7 +57,7 @@ class Training:
 
 
 def read_training(run: Path, target: Target, cohorts: Cohorts) -> Training:
-    """The training in an output folder, after checking that it made the target's weights from the members' pairs.
+    """Reads a training from its output folder; checks that it made the target's weights from the members' pairs.
 
     Raises:
         InputError: the folder holds no training, or a training of other weights or on other pairs.
@@ -66,7 +66,7 @@ def read_training(run: Path, target: Target, cohorts: Cohorts) -> Training:
     recipe, problems = content["recipe"], []
     if pairs_digest(recipe) != cohorts.members.digest:
         problems.append(f"{run}: this training used other pairs than the members'; give the very stack that it used")
-    matching = [name for name, state in states(run, content).items() if _is_audited(state, target)]
+    matching = [name for name, state in states(run, content).items() if weights_digest(state) == target.weights_sha256]
     if not matching:
         whose = "that the stack's manifest names" if isinstance(target, StackTarget) else f"in {target.bundle}"
         problems.append(
@@ -94,19 +94,7 @@ def n_steps(run: Path, content: dict[str, Any]) -> int:
 
 
 def states(run: Path, content: dict[str, Any]) -> dict[str, State]:
-    """All weights that `tofgan adopt` may have taken from the folder, by name: `best`, and those of the checkpoint."""
+    """All weights that `tofgan adopt` may have taken from a training, by name: `best`, and the checkpoint's."""
     best = {"best": load_weights(run / "best.pt")} if (run / "best.pt").exists() else {}
     state = content["state"]
     return {**best, **{name: state[name] for name in ("average", "network", "generator") if state.get(name)}}
-
-
-def _is_audited(state: State, target: Target) -> bool:
-    """Whether a state holds the target's weights; for a stack, the weights that its manifest names."""
-    if not isinstance(target, StackTarget):
-        return equal(target.network.state_dict(), state)
-    return target.weights_sha256 == weights_digest(state)
-
-
-def equal(one: State, other: State) -> bool:
-    """Whether two state dicts are equal."""
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)

@@ -37,7 +37,7 @@ def corrected(interval: dict[str, float], n_intervals: int) -> tuple[float, floa
 
 
 def verdicts(audit: Audit) -> dict[str, dict[str, Any]]:
-    """The verdict on each release that at least one attack bears on: its outcome, the rule's number and the reasons.
+    """The verdicts on releasing what was audited: for each release an outcome, the rule's number and the reasons.
 
     failed: an attack separates members from non-members more than its control does, whichever of them scores higher;
     or there is a copy of a member's pair; or more members than non-members have near-copies.
@@ -61,7 +61,7 @@ def worst(audit: Audit, release: str) -> dict[str, Any]:
 
 
 def canary_caught(audit: Audit) -> bool | None:
-    """Whether one attack recognised the repeated patient in each canary training beyond chance; None without canary."""
+    """Whether one attack recognised the repeated patient of every canary, beyond chance; None without canaries."""
     canary = audit.get("canary")
     if canary is None or not canary["repeats"]:
         return None
@@ -123,10 +123,8 @@ def _too_little(audit: Audit, least: dict[str, int]) -> Iterator[str]:
         yield "the members were not checked against the training: give its output folder (`--run`)"
     for cohort, n_least in least.items():
         if (n := audit["cohorts"][cohort]["patients"]) < n_least:
-            yield (
-                f"{n} {cohort.replace('_', '-')}, where {n_least} patients are needed: "
-                "so few cannot show that nothing is given away"
-            )
+            group = cohort.replace("_", "-")
+            yield f"{n} {group}, where {n_least} patients are needed: so few cannot show that nothing is given away"
 
 
 def _too_few_pairs(audit: Audit) -> Iterator[str]:

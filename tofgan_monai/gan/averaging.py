@@ -34,17 +34,17 @@ class GeneratorAverage:
         self.network = copy.deepcopy(generator) if decay else generator
 
     def attach(self, trainer: Engine) -> None:
-        """Updates the average after each step, and its batch statistics after each epoch."""
+        """Makes the trainer update the average after each step, and its batch statistics after each epoch."""
         if self.decay:
             trainer.add_event_handler(Events.ITERATION_COMPLETED, self._update)
             trainer.add_event_handler(Events.EPOCH_COMPLETED, self._take_statistics)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of `network`, for the checkpoint."""
+        """Returns the state of the averaged network, for the checkpoint."""
         return self.network.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes the state of `network` from a checkpoint."""
+        """Restores the averaged network from the state in a checkpoint."""
         self.network.load_state_dict(state)
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tofgan_monai.errors import InputError
@@ -73,7 +73,7 @@ class StackSaver:
         self.writer = StackWriter(path, n, described)
 
     def attach(self, evaluator: Engine) -> None:
-        """Opens the stack when the evaluator starts, and closes it when the evaluator has ended."""
+        """Makes the evaluator open the stack when it starts, and close it when it has ended."""
         evaluator.add_event_handler(Events.STARTED, lambda: self.writer.__enter__() and None)
         evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._append)
         evaluator.add_event_handler(Events.COMPLETED, lambda: self.writer.__exit__(None, None, None))
@@ -89,20 +89,22 @@ class StackSaver:
         self.writer.__exit__(type(error), error, error.__traceback__)  # raises the error again
 
 
-@torch.no_grad()
 def raw_labels(generator: Generator, n: int = 2048) -> np.ndarray:
     """Returns the raw labels (n, 96, 96), in [-1, 1], that a generator makes from n fixed latents."""
-    latents = GaussianLatents(generator.latent_dim).fixed(n, seed=0)
-    device = next(generator.parameters()).device
-    return torch.cat(
-        [generator.eval()(chunk.to(device))[:, 1].cpu() for chunk in latents.split(GENERATION_CHUNK)]
-    ).numpy()
+    return raw_pairs(generator, GaussianLatents(generator.latent_dim).fixed(n, seed=0)).numpy()[:, 1]
+
+
+def make_pairs(generator: Generator, n: int, *, threshold: float, seed: int = 0) -> np.ndarray:
+    """Returns n synthetic pairs (n, 2, 96, 96), float16; the same pairs as in a stack of this seed and threshold."""
+    n_whole = -(-n // GENERATION_CHUNK) * GENERATION_CHUNK
+    latents = GaussianLatents(generator.latent_dim).fixed(n_whole, seed=seed)
+    return binarise_labels(raw_pairs(generator, latents)[:n].numpy(), threshold)
 
 
 @torch.no_grad()
-def make_pairs(generator: Generator, n: int, *, threshold: float, seed: int = 0) -> np.ndarray:
-    """Returns n synthetic pairs (n, 2, 96, 96), float16; the same pairs as in a stack of this seed and threshold."""
-    dataset = LatentDataset(GaussianLatents(generator.latent_dim), n, seed)
-    latents = torch.stack([dataset[index]["image"] for index in range(len(dataset))])
-    made = torch.cat([generator.eval()(chunk) for chunk in latents.split(GENERATION_CHUNK)])[:n]
-    return binarise_labels(made.numpy(), threshold)
+def raw_pairs(generator: nn.Module, latents: Tensor) -> Tensor:
+    """Returns pairs (n, 2, 96, 96) with raw labels, on the CPU, made of latents (n, dim) in evaluation mode."""
+    training, device = generator.training, next(generator.parameters()).device
+    made = [generator.eval()(chunk.to(device)).cpu() for chunk in latents.split(GENERATION_CHUNK)]
+    generator.train(training)
+    return torch.cat(made)

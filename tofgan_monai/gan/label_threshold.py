@@ -44,11 +44,13 @@ def choose_label_threshold(
     n_vessel = round(share * raw.size)
     if not n_vessel:
         logger.warning("the share of vessels is %s: no label will have a vessel", share)
-    low, high = _neighbours(raw, n_vessel)
-    if low == high:
-        logger.warning("all generated labels are %s everywhere: no threshold separates vessels; train longer", low)
+    values, counts = np.unique(raw, return_counts=True)
+    if len(values) == 1:
+        logger.warning(f"all generated labels are {values[0]} everywhere: no threshold separates vessels; train longer")
         return 0.0
-    return (low + high) / 2
+    n_above = raw.size - counts.cumsum()[:-1]  # vessel pixels of each cut between two neighbouring values
+    cut = np.abs(n_above - n_vessel).argmin()
+    return (float(values[cut]) + float(values[cut + 1])) / 2
 
 
 def vessel_share(stacks: str | os.PathLike | np.ndarray | Sequence[str | os.PathLike | np.ndarray]) -> float:
@@ -59,21 +61,9 @@ def vessel_share(stacks: str | os.PathLike | np.ndarray | Sequence[str | os.Path
     """
     several = [stacks] if isinstance(stacks, str | os.PathLike | np.ndarray) else list(stacks)
     opened = [stack if isinstance(stack, np.ndarray) else open_stack(stack)[0] for stack in several]
-    n_vessel = sum(
-        int(np.count_nonzero(pairs[i : i + 1024, 1] > 0)) for pairs in opened for i in range(0, len(pairs), 1024)
-    )
+    blocks = (pairs[i : i + 1024, 1] for pairs in opened for i in range(0, len(pairs), 1024))
+    n_vessel = sum(int(np.count_nonzero(block > 0)) for block in blocks)
     n = sum(pairs[:, 1].size for pairs in opened)
     if not n:
         raise InputError("the stack has no pairs, so no share of vessels; give a stack with pairs")
     return n_vessel / n
-
-
-def _neighbours(raw: np.ndarray, n_vessel: int) -> tuple[float, float]:
-    """Returns the two neighbouring values between which a cut leaves as nearly as possible n_vessel values above it."""
-    edge = np.partition(raw, raw.size - max(n_vessel, 1))[raw.size - max(n_vessel, 1)]  # the n-th largest
-    n_above, n_from = int((raw > edge).sum()), int((raw >= edge).sum())
-    cut_above = (float(edge), float(raw[raw > edge].min())) if n_above else None
-    cut_below = (float(raw[raw < edge].max()), float(edge)) if n_from < raw.size else None
-    if cut_above and (not cut_below or n_vessel - n_above < n_from - n_vessel):
-        return cut_above
-    return cut_below or (float(edge), float(edge))

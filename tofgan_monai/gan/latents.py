@@ -18,14 +18,12 @@ class GaussianLatents:
         self.dim = dim
 
     def __call__(self, n: int) -> Tensor:
-        """Returns n random latents, (n, dim)."""
+        """Returns n random latents (n, dim), drawn from torch's global generator."""
         return torch.randn(n, self.dim)
 
     def fixed(self, n: int, *, seed: int, start: int = 0) -> Tensor:
-        """Returns latents (n, dim) that depend on the seed and on their indices, `start` and following, alone."""
+        """Returns latents (n, dim) that depend only on the seed and on their indices, which begin at `start`."""
         # A counter-based generator: latent i is the same in whatever order or chunk it is drawn.
-        rows = [
-            np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, start + i])).standard_normal(self.dim)
-            for i in range(n)
-        ]
+        bits = (np.random.Philox(key=seed, counter=[0, 0, 0, start + i]) for i in range(n))
+        rows = [np.random.Generator(each).standard_normal(self.dim) for each in bits]
         return torch.from_numpy(np.stack(rows).astype(np.float32))

@@ -1,4 +1,4 @@
-"""What a generator makes of fixed latents, epoch by epoch: a picture, and a quality figure."""
+"""The pairs that a generator makes of fixed latents, epoch by epoch: a picture, and a quality figure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tofgan_monai.files import written_whole
+from tofgan_monai.gan.generation import raw_pairs
 from tofgan_monai.gan.label_threshold import choose_label_threshold
 from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.metrics.stacks.sliced_wasserstein import sliced_wasserstein
@@ -19,14 +20,14 @@ from tofgan_monai.ranks import rank
 
 
 def pair_grid(pairs: np.ndarray, columns: int = 8) -> np.ndarray:
-    """A grey picture (H, W), uint8, of pairs (n, 2, h, w) in [-1, 1]: each image above its label."""
+    """Returns a grey picture (H, W), uint8, of pairs (n, 2, h, w) in [-1, 1], with each image above its label."""
     tiles = np.clip((pairs.astype(np.float32) + 1) * 127.5, 0, 255).astype(np.uint8)
     tiles = np.concatenate([tiles[:, 0], np.full_like(tiles[:, 0, :1], 64), tiles[:, 1]], axis=1)
     return montage(tiles, fill=64, grid_shape=(-(-len(tiles) // columns), columns), padding_width=1)
 
 
 class PairMonitor:
-    """The pairs that a generator makes of fixed latents: a quality figure, and a picture after every epoch.
+    """Ignite handler that draws the pairs of fixed latents after every epoch, and measures the pairs' quality.
 
     The picture goes into TensorBoard and to `previews/epoch_NNNN.png`.
 
@@ -56,14 +57,9 @@ class PairMonitor:
             n = len(which)
         self.latents = latents.fixed(n, seed=seed)
 
-    @torch.no_grad()
     def pairs(self, n: int | None = None) -> Tensor:
         """Returns the pairs (n, 2, 96, 96) that the generator makes of the first n fixed latents; labels are raw."""
-        training = self.generator.training
-        device = next(self.generator.parameters()).device
-        made = [self.generator.eval()(chunk.to(device)).cpu() for chunk in self.latents[:n].split(64)]
-        self.generator.train(training)
-        return torch.cat(made)
+        return raw_pairs(self.generator, self.latents[:n])
 
     def distance(self) -> float:
         """Returns the sliced Wasserstein distance between the generator's pairs and the reals; lower is better."""
@@ -73,12 +69,12 @@ class PairMonitor:
         return sliced_wasserstein(self.reals, fakes)
 
     def attach(self, trainer: Engine) -> None:
-        """Draws the picture after every epoch, on the first rank."""
+        """Makes the trainer draw the picture after every epoch, on the first rank."""
         if not rank():
             trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, trainer: Engine) -> None:
-        """Draws the picture of 16 pairs."""
+        """Draws a picture of 16 generated pairs into `previews` and into TensorBoard."""
         from PIL import Image
         from torch.utils.tensorboard import SummaryWriter
 

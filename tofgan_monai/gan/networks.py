@@ -79,11 +79,8 @@ class Generator(nn.Sequential):
         layers: list[nn.Module] = []
         for i, (n_in, n_out) in enumerate(pairwise(channels)):
             stride, padding, output_padding = (2, 2, 1) if i else (1, 1, 0)
-            layers += [
-                nn.ConvTranspose2d(n_in, n_out, 5, stride, padding, output_padding, bias=False),
-                _norm(norm, n_out),
-                nn.ReLU(inplace=True),
-            ]
+            convolution = nn.ConvTranspose2d(n_in, n_out, 5, stride, padding, output_padding, bias=False)
+            layers += [convolution, _norm(norm, n_out), nn.ReLU(inplace=True)]
         last = nn.ConvTranspose2d(width, 2, 5, 2, 2, 1, bias=False)
         super().__init__(*layers, last, nn.Tanh())
         self.latent_dim, self.width, self.norm, self.init_std = latent_dim, width, norm, init_std
@@ -150,11 +147,8 @@ class Critic(nn.Module):
         channels = [2, width, 2 * width, 4 * width, 8 * width, 16 * width]
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(channels):
-            layers += [
-                nn.Conv2d(n_in, n_out, 5, stride=2, padding=2, bias=False),
-                _norm(norm, n_out),
-                nn.LeakyReLU(0.2, inplace=True),
-            ]
+            convolution = nn.Conv2d(n_in, n_out, 5, stride=2, padding=2, bias=False)
+            layers += [convolution, _norm(norm, n_out), nn.LeakyReLU(0.2, inplace=True)]
         self.body = nn.Sequential(*layers)
         self.head = nn.Conv2d(16 * width, 1, 5, stride=2, padding=1, bias=False)
         _finish(self, norm, init_std)
@@ -169,6 +163,6 @@ class Critic(nn.Module):
         return self.judge(self.features(pairs))
 
     def judge(self, features: Tensor) -> Tensor:
-        """Returns logits (B, 1) for what `features` returned."""
+        """Returns logits (B, 1) for the features (B, 16w, 3, 3) of pairs; see `features`."""
         logits = self.head(features).flatten(1)
         return logits if self.minibatch is None else logits + self.minibatch(features)

@@ -15,7 +15,7 @@ from tofgan_monai.ranks import batch_mean, own_rows, world_size
 
 
 class Objective(Protocol):
-    """The two losses of a GAN. They get the critic itself, to penalise its gradients or match features."""
+    """Protocol of the two losses of a GAN; they get the critic itself, to penalise its gradients or match features."""
 
     def critic_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the critic's loss (a scalar) on pairs (B, 2, 96, 96), and figures to log."""
@@ -61,7 +61,7 @@ class WassersteinGP:
     _steps: int = field(default=0, init=False, repr=False)
 
     def critic_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """See `Objective`."""
+        """Returns the critic's Wasserstein loss (a scalar) on pairs (B, 2, 96, 96), and figures to log."""
         distance = critic(reals).mean() - critic(fakes).mean()
         loss, figures = -distance, {"wasserstein": distance.detach()}
         if self._steps % self.penalty_interval == 0:
@@ -72,7 +72,7 @@ class WassersteinGP:
         return loss, figures
 
     def generator_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """See `Objective`."""
+        """Returns the generator's Wasserstein loss (a scalar) on pairs (B, 2, 96, 96), and figures to log."""
         return -critic(fakes).mean(), {}
 
     def unit_loss(self, critic: Callable[[Tensor], Tensor], reals: Tensor, fakes: Tensor, epsilons: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class WassersteinGP:
         return critic(fakes).mean() - critic(reals).mean() + self.weight * penalty
 
     def state_dict(self) -> dict[str, int]:
-        """The number of critic steps so far, on which the next penalty depends; for the checkpoint."""
+        """Returns the number of critic steps so far, on which the next penalty depends, for the checkpoint."""
         return {"steps": self._steps}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -124,13 +124,13 @@ class NonSaturating:
     fake_targets: tuple[float, float] = (0.0, 0.3)
 
     def critic_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """See `Objective`."""
+        """Returns the critic's non-saturating loss (a scalar) on pairs (B, 2, 96, 96), and figures to log."""
         on_reals, on_fakes = critic(reals), critic(fakes)
         loss = _cross_entropy(on_reals, self.real_targets) + _cross_entropy(on_fakes, self.fake_targets)
         return loss, {"logit_gap": (on_reals.mean() - on_fakes.mean()).detach()}
 
     def generator_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """See `Objective`."""
+        """Returns the generator's non-saturating loss (a scalar) on pairs (B, 2, 96, 96), and figures to log."""
         features = critic.features(fakes)
         logits = critic.judge(features)
         adversarial = F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))

@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 def epsilon_of(
     steps: int, *, noise_multiplier: float, sampling_rate: float, delta: float, accountant: AccountantName = "prv"
 ) -> float:
-    """Epsilon of a number of steps of the Poisson-subsampled Gaussian mechanism; infinite without noise.
+    """Epsilon of a private training (Poisson-subsampled Gaussian mechanism) after some steps; infinite without noise.
 
     Two data sets are neighbours if they differ in one unit, which is empty in one of them and adds nothing.
 
@@ -57,7 +57,7 @@ def epsilon_of(
 def noise_for(
     target_epsilon: float, steps: int, *, sampling_rate: float, delta: float, accountant: AccountantName = "prv"
 ) -> float:
-    """The smallest noise multiplier, to 0.01 in epsilon, with which the steps cost at most `target_epsilon`."""
+    """The smallest noise multiplier, to 0.01 in epsilon, with which a training costs at most `target_epsilon`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _accountants().utils.get_noise_multiplier(
@@ -70,7 +70,7 @@ def noise_for(
 
 
 def private_share(draws: UnitDraws, epsilon: float) -> float | None:
-    """The units' mean share of vessel pixels with Laplace noise, 0 to 0.2; None if epsilon is 0.
+    """The mean share of vessel pixels over all units, with Laplace noise, from 0 to 0.2; None if epsilon is 0.
 
     Each unit's share counts as `LARGEST_SHARE` at most. So an empty unit in the place of another changes the sum by
     that at most, and the figure is epsilon-private.
@@ -147,9 +147,7 @@ class PrivacyBudget:
         if noise_multiplier is not None and noise_multiplier < 0:
             raise InputError(f"noise_multiplier {noise_multiplier}: give 0 or more, or null to have it computed")
         if share_epsilon < 0 or (noise_multiplier != 0 and share_epsilon >= (target_epsilon or math.inf)):
-            raise InputError(
-                f"share_epsilon {share_epsilon}: part of target_epsilon {target_epsilon}; choose less than that, or 0"
-            )
+            raise InputError(f"share_epsilon {share_epsilon}: part of target_epsilon {target_epsilon}; give less, or 0")
         if noise_multiplier is None:
             if not target_epsilon:
                 raise InputError("neither target_epsilon nor noise_multiplier is given; give one of them")
@@ -178,11 +176,11 @@ class PrivacyBudget:
         return {"sampling_rate": self.draws.sampling_rate, "delta": self.delta, "accountant": self.accountant}
 
     def epsilon(self, steps: int) -> float:
-        """Epsilon of a number of steps and of the share of vessels together."""
+        """Epsilon of a number of training steps and of the private share of vessels together."""
         return self.share_epsilon + epsilon_of(steps, noise_multiplier=self.noise_multiplier, **self._mechanism)
 
     def guarantee(self, steps: int) -> dict[str, Any]:
-        """The guarantee after a number of steps, for `guarantee.json`; epsilon is None where nothing is promised."""
+        """The privacy guarantee after some steps, for `guarantee.json`; epsilon is None where nothing is promised."""
         epsilon = self.epsilon(steps) if self.draws.secret.is_secret else math.inf
         return {
             "epsilon": round(epsilon, 4) if math.isfinite(epsilon) else None,

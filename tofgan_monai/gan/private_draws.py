@@ -43,16 +43,16 @@ class Secret:
         return np.random.default_rng([self.key, 2**62])
 
     def state_dict(self) -> dict[str, str | bool]:
-        """The key as hexadecimal text, and whether it is secret; for the checkpoint."""
+        """Returns the secret key as hexadecimal text, and whether it is secret, for the checkpoint."""
         return {"key": f"{self.key:x}", "is_secret": self.is_secret}
 
     def load_state_dict(self, state: dict[str, str | bool]) -> None:
-        """Takes the key from a checkpoint."""
+        """Restores the secret key from the state in a checkpoint."""
         self.key, self.is_secret = int(str(state["key"]), 16), bool(state["is_secret"])
 
 
 class UnitDraws(Dataset):
-    """Data set of the draws of an epoch; each unit is in a draw independently, with the same probability.
+    """Data set of the random draws of an epoch; a draw contains each unit independently, with one probability.
 
     This is Poisson sampling. A draw is `{"reals": (n, k, 2, 96, 96)}`: k patches of each of the n drawn units; n varies
     and may be 0. The number of draws is such that an epoch draws each unit once on average. The state of torch's global
@@ -87,12 +87,12 @@ class UnitDraws(Dataset):
 
     @property
     def n_units(self) -> int:
-        """The number of units, which is public."""
+        """The number of protected units (patches or patients), which is public."""
         return len(self._units)
 
     @property
     def sampling_rate(self) -> float:
-        """The probability that a unit is in a draw."""
+        """The probability that a draw contains a given unit."""
         return self.expected_units / self.n_units
 
     @cached_property
@@ -112,14 +112,13 @@ class UnitDraws(Dataset):
         drawn = np.flatnonzero(random.random(self.n_units) < self.sampling_rate)
         rows = [random.choice(self._units[unit], self._k, replace=len(self._units[unit]) < self._k) for unit in drawn]
         patches = [self.pairs[int(row)]["reals"] for row in np.ravel(rows)]
-        shape = self.pairs[0]["reals"].shape
-        return {
-            "reals": torch.stack(patches).unflatten(0, (-1, self._k)) if patches else torch.empty(0, self._k, *shape)
-        }
+        if not patches:
+            return {"reals": torch.empty(0, self._k, *self.pairs[0]["reals"].shape)}
+        return {"reals": torch.stack(patches).unflatten(0, (-1, self._k))}
 
 
 def _units_of(pairs: PairDataset, unit: Unit) -> list[np.ndarray]:
-    """Returns the indices of each unit's pairs."""
+    """Returns for each protected unit the indices of its pairs."""
     if unit == "patch":
         return list(np.arange(len(pairs))[:, None])
     if unit != "patient":

@@ -197,11 +197,11 @@ class GuaranteedWeights:
         self.network, self.history, self.budget, self.folder = network, history, budget, Path(output_dir)
 
     def attach(self, trainer: Engine) -> None:
-        """Writes both files when an epoch is complete."""
+        """Makes the trainer write weights and guarantee when an epoch is complete."""
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, trainer: Engine) -> None:
-        """Writes the guarantee, then the weights."""
+        """Writes the guarantee of the training so far, then the weights."""
         guarantee = self.budget.guarantee(trainer.state.iteration)
         if guarantee["epsilon"] is not None:
             self.history.add("epsilon", guarantee["epsilon"])

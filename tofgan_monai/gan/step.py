@@ -104,11 +104,9 @@ class AdversarialStep:
             figures.update(critic_figures)
         with self._precision(device):
             fakes = generator(self._latents(reals))
-            generator_loss, generator_figures = self.objective.generator_loss(
-                critic, self._seen(reals), self._seen(fakes)
-            )
+            generator_loss, more = self.objective.generator_loss(critic, self._seen(reals), self._seen(fakes))
         figures["generator_gradient"] = self.generator.descend(generator_loss)
-        figures.update(generator_figures, critic_loss=critic_loss.detach(), generator_loss=generator_loss.detach())
+        figures.update(more, critic_loss=critic_loss.detach(), generator_loss=generator_loss.detach())
         return {name: float(value) for name, value in figures.items()}
 
     def _precision(self, device: torch.device) -> torch.autocast:

@@ -17,7 +17,7 @@ from torch import nn
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import require_writable, written_whole
-from tofgan_monai.training.weights import load_weights
+from tofgan_monai.training.weights import start_from
 
 BUNDLE = "tof_mra_vessel_segmentation"
 WEIGHTS = Path("models/model.pt")
@@ -52,7 +52,7 @@ def place_app(folder: str | os.PathLike, source: str | os.PathLike = BUNDLE) -> 
             shutil.copytree(bundle_path(source), temporary)
             _write_configs(temporary / "configs")
     network = _parsed(bundle / "configs/inference.json").get_parsed_content("network_def")
-    load_weights(bundle / WEIGHTS, network)
+    start_from(network, bundle / WEIGHTS)
     return bundle
 
 
@@ -105,7 +105,7 @@ def take_into_use(
     best, used = Path(output_dir) / "best.pt", Path(weights)
     figures = []
     for path in (used, best):
-        load_weights(path, network)
+        start_from(network, path)
         figures.append(measure())
     better = figures[1] >= figures[0]
     if better:

@@ -17,7 +17,7 @@ from tofgan_monai.files import written_whole
 from tofgan_monai.metrics.segmentation.calibre import EDGES_MM, calibre_mm
 from tofgan_monai.metrics.segmentation.overlap import dice, spacing_of
 from tofgan_monai.segmentation.error_maps import COLOURS, error_map, radiological
-from tofgan_monai.training.weights import load_weights
+from tofgan_monai.training.weights import start_from
 from tofgan_monai.volumes.cohort import read_cohort
 
 WINDOW_MM = 36.0
@@ -72,7 +72,7 @@ def _predict(image: torch.Tensor, weights: Path, width: int) -> np.ndarray:
     parser = inference_config(bundle_path("tof_mra_vessel_segmentation"))
     parser["width"] = width
     network = parser.get_parsed_content("network_def").eval()
-    load_weights(weights, network)
+    start_from(network, weights)
     logits = parser.get_parsed_content("inferer")(torch.as_tensor(image)[None].float(), network)
     mask = AsDiscrete(threshold=parser.get_parsed_content("threshold"))(torch.sigmoid(logits[0, 0]))
     return np.asarray(mask) > 0

@@ -15,7 +15,7 @@ MOST_SHOWN = 8  # changed settings in a message
 
 
 def read_checkpoint(run: str | os.PathLike) -> tuple[Path, dict[str, Any]]:
-    """The path of the `checkpoint.pt` in a training's output folder, and its content.
+    """Reads the `checkpoint.pt` in a training's output folder; returns its path and its content.
 
     The content is `{"format": 2, "epoch": n, "recipe": {...}, "state": {name: state dict}}`.
 
@@ -53,7 +53,7 @@ def refuse_changed(before: Recipe, now: Recipe, path: Path) -> None:
 
 
 def start_of(pretrained: str | os.PathLike | None) -> dict[str, Any] | None:
-    """The digest of the weights that a training starts from, and the data that they have seen; None without weights.
+    """Describes the weights that a training starts from: their digest, and the data they have seen; None without.
 
     The data are known of a training's `checkpoint.pt` that itself started from nothing: `seen` is the provenance of its
     pairs, and None in all other cases.

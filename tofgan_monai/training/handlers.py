@@ -33,7 +33,7 @@ class History:
         self._sums: dict[str, list[float]] = {}
 
     def attach(self, trainer: Engine) -> None:
-        """Collects all floats and scalar tensors that the iterations return."""
+        """Makes the trainer collect all floats and scalar tensors that its iterations return."""
         trainer.add_event_handler(Events.EPOCH_STARTED, self._begin)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
@@ -46,7 +46,7 @@ class History:
         output: Any = trainer.state.output
         for name, value in output.items():
             if isinstance(value, float) or (isinstance(value, torch.Tensor) and value.ndim == 0):
-                figure = value.item() if isinstance(value, torch.Tensor) else value
+                figure = float(value)
                 if not math.isfinite(figure):
                     raise TrainingDivergedError(f"the {name} became {figure}")
                 # MONAI's keys are enums, which torch.load(weights_only=True) refuses.
@@ -54,25 +54,23 @@ class History:
 
     def _finish(self, trainer: Engine) -> None:
         means = averaged_figures({name: float(np.mean(values)) for name, values in self._sums.items()})
-        seconds = time.monotonic() - self._began
-        self.epochs.append(
-            {"epoch": trainer.state.epoch, "iteration": trainer.state.iteration, **means, "seconds": seconds}
-        )
+        done = {"epoch": trainer.state.epoch, "iteration": trainer.state.iteration}
+        self.epochs.append({**done, **means, "seconds": time.monotonic() - self._began})
 
     def add(self, name: str, value: float) -> None:
-        """Adds a figure to those of the last epoch."""
+        """Adds a figure to the history of the last epoch."""
         self.epochs[-1][name] = float(value)
 
     def values(self, name: str) -> list[float]:
-        """The values of a figure so far, one for each epoch that has it."""
+        """The values of a figure in the history so far, one for each epoch that has the figure."""
         return [epoch[name] for epoch in self.epochs if name in epoch]
 
     def state_dict(self) -> dict[str, Any]:
-        """The figures of all epochs so far, for the checkpoint."""
+        """Returns the figures of all epochs so far, for the checkpoint."""
         return {"epochs": self.epochs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes the figures of the epochs so far from a checkpoint."""
+        """Restores the figures of the epochs so far from the state in a checkpoint."""
         self.epochs = state["epochs"]
 
 
@@ -105,7 +103,7 @@ class KeepBest:
         self.path = Path(output_dir) / "best.pt"
 
     def attach(self, trainer: Engine) -> None:
-        """Measures after the epochs, on the first rank."""
+        """Makes the trainer measure the figure after its epochs, on the first rank."""
         if not rank():
             trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
 

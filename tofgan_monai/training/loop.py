@@ -112,20 +112,13 @@ def run_resumable(
     trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine: seed_epoch(seed, engine.state.epoch, loader))
     if not rank():
         trainer.add_event_handler(Events.EPOCH_COMPLETED, save)
-    bar = tqdm(
-        total=max_epochs * len(loader),
-        initial=trainer.state.iteration,
-        desc=folder.name,
-        unit="step",
-        mininterval=1,
-        disable=rank() > 0,
-    )
+    total, done = max_epochs * len(loader), trainer.state.iteration
+    bar = tqdm(total=total, initial=done, desc=folder.name, unit="step", mininterval=1, disable=rank() > 0)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: bar.update() and None)
     try:
         with bar:
             trainer.run()
     except TrainingDivergedError as error:
         kept = f"the last good checkpoint is {checkpoint}" if history.epochs else "no epoch was complete"
-        raise TrainingDivergedError(
-            f"{error} in iteration {trainer.state.iteration}; {kept}; train again with lower learning rates"
-        ) from error
+        what = f"{error} in iteration {trainer.state.iteration}"
+        raise TrainingDivergedError(f"{what}; {kept}; train again with lower learning rates") from error

@@ -57,12 +57,12 @@ def described(part: Any, names: Mapping[int, str] | None = None) -> Any:
 
 
 def settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain values of a recipe by their paths: `{"optimizer.lr": 0.05, "step.critic_steps": 1}`."""
+    """The plain values of a recipe, by their paths: `{"optimizer.lr": 0.05, "step.critic_steps": 1}`."""
     return dict(_leaves(recipe, ()))
 
 
 def pairs_digest(recipe: Mapping[str, Any]) -> str | None:
-    """The digest of the pairs that a training was on; None where its recipe names no pairs."""
+    """The digest of the pairs that a training used; None if its recipe names no pairs."""
     return recipe.get("pairs", {}).get("digest")
 
 
@@ -91,7 +91,7 @@ def _trainer(trainer: Any) -> dict[str, Any]:
 
 
 def _told(names: Mapping[int, str], part: Any) -> Any:
-    """Returns what stands in a recipe for an object that JSON does not know."""
+    """Returns the JSON data that stand in a recipe for an object that JSON does not know."""
     if id(part) in names:
         return f"@{names[id(part)]}"
     if isinstance(part, np.generic):
@@ -105,10 +105,8 @@ def _arguments(part: Any) -> dict[str, Any]:
     if hasattr(part, "digest") and hasattr(part, "provenance"):  # pairs, whatever paths they were read from
         return {"digest": part.digest, "provenance": part.provenance}
     if _is_ours(part):
-        may_change = getattr(part, "may_change", ())
-        return {
-            name: getattr(part, name) for name in inspect.signature(type(part)).parameters if name not in may_change
-        }
+        names, may_change = inspect.signature(type(part)).parameters, getattr(part, "may_change", ())
+        return {name: getattr(part, name) for name in names if name not in may_change}
     if isinstance(part, Optimizer):
         return part.defaults
     values = dict(getattr(part, "__dict__", {}))
@@ -123,7 +121,7 @@ def _arguments(part: Any) -> dict[str, Any]:
 
 
 def _address(kind: Any) -> str:
-    """What a configuration calls a class; one of this package by its public name, wherever its module lies."""
+    """The name of a class in a configuration's `_target_`; for a class of this package, its public name."""
     return f"{_OURS}.{kind.__name__}" if kind.__module__.startswith(_OURS) else f"{kind.__module__}.{kind.__qualname__}"
 
 

@@ -24,7 +24,7 @@ def save_weights(content: Any, path: str | os.PathLike) -> None:
 
 
 def saved(content: Any) -> memoryview:
-    """The bytes of the file that `save_weights` writes."""
+    """The content in torch's format, as the bytes of the file that `save_weights` writes."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getbuffer()
@@ -49,7 +49,7 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def weights_file_digest(path: str | os.PathLike) -> str:
-    """The `weights_digest` of the state dict in a file; of a checkpoint, which no card names, the file's SHA-256.
+    """The `weights_digest` of a file with a state dict; for a checkpoint, which no card names, the file's SHA-256.
 
     Raises:
         InputError: see `load_weights`.
@@ -65,21 +65,18 @@ def is_state_dict(content: Any) -> bool:
     )
 
 
-def load_weights(path: str | os.PathLike, network: nn.Module | None = None) -> Any:
-    """The content of a file that `save_weights` wrote, on the CPU; also loaded into `network` if one is given.
+def load_weights(path: str | os.PathLike) -> Any:
+    """The content of a file that `save_weights` wrote, with its tensors on the CPU.
 
     Raises:
-        InputError: the file is missing or truncated, or holds weights of another network.
+        InputError: the file is missing or truncated.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such weights; train first or name another file") from error
     except Exception as error:  # torch raises a dozen kinds for a broken file
         raise InputError(f"{path}: not readable as weights, truncated perhaps; take a whole copy") from error
-    if network is not None:
-        fit_weights(network, content, path)
-    return content
 
 
 def fit_weights(network: nn.Module, weights: Any, path: str | os.PathLike) -> None:
@@ -99,7 +96,7 @@ def fit_weights(network: nn.Module, weights: Any, path: str | os.PathLike) -> No
 
 
 def start_from(network: nn.Module, weights: str | os.PathLike | None, part: str | None = None) -> nn.Module:
-    """The network, with the weights in a file loaded strictly if a file is given.
+    """Loads the weights in a file strictly into a network, if a file is given, and returns the network.
 
     Args:
         network: receives the weights.
@@ -107,7 +104,7 @@ def start_from(network: nn.Module, weights: str | os.PathLike | None, part: str 
         part: which network of that training: `average` (of the generator's weights) or `critic`.
 
     Raises:
-        InputError: see `load_weights`; or the file is no checkpoint of a GAN's training.
+        InputError: see `load_weights`; the weights belong to another network; or the file has no such part.
     """
     if not weights:
         return network
