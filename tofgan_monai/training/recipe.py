@@ -122,7 +122,11 @@ def _arguments(part: Any) -> dict[str, Any]:
 
 def _address(kind: Any) -> str:
     """The name of a class in a configuration's `_target_`; for a class of this package, its public name."""
-    return f"{_OURS}.{kind.__name__}" if (kind.__module__ or "").startswith(_OURS) else f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        f"{_OURS}.{kind.__name__}"
+        if (kind.__module__ or "").startswith(_OURS)
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
 def _is_ours(part: Any) -> bool:
