@@ -281,7 +281,7 @@ def verdicts(folder: Path) -> dict[str, str]:
         found[f"attacks/{key}"] = verdict(name, files)
     for key, (make, _) in attacks.WEIGHTS.items():
         data = make()
-        card = attacks.as_text(attacks.card(data, [{"kind": "real"}], "a test"))
+        card = attacks.as_text(attacks.card(hashlib.sha256(data).hexdigest(), [{"kind": "real"}], "a test"))
         found[f"WEIGHTS/{key}"] = verdict(name, {**plain, attacks.MODEL: data, attacks.CARD: card})
     for key, (change, _) in attacks.ARCHIVES.items():
         found[f"ARCHIVES/{key}"] = verdict(name, plain, change)
@@ -289,8 +289,8 @@ def verdicts(folder: Path) -> dict[str, str]:
         files = read(bundle)
         change(files)
         found[f"HONEST/{key}"] = verdict(bundle, files)
-    for key, (make, _) in weights.FORGED.items():
-        found[f"FORGED/{key}"] = "refused" if weights.problems(make(folder)) else "accepted"
+    for key, make in weights.FORGED.items():
+        found[f"FORGED/{key}"] = "refused" if weights.problems(make()) else "accepted"
     if Path("canary").exists():
         sys.exit("an attack has run: the file canary is there")
     return found

@@ -396,7 +396,7 @@ def zipped(data: bytes, mode: int) -> bytes:
     return appended((zipfile.ZipInfo("archive/code/a.py"), b"0" * 1000), mode=mode)(data)
 
 
-NO_TENSORS = "no whole safetensors file|a header of"
+NO_TENSORS = "no safetensors file|safetensors cannot read it"
 WEIGHTS: dict[str, tuple[Callable[[], bytes], str]] = {
     "pickle in a zip": (lambda: saved({"a": Runs()}), NO_TENSORS),
     "bare pickle": (lambda: pickle.dumps(Runs()), NO_TENSORS),
@@ -411,12 +411,12 @@ WEIGHTS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: plain(**{"0.weight": Generator(width=2)[0].weight.detach() * float("nan")}),
         "is not finite",
     ),
-    "truncated": (lambda: plain()[:-900], "bytes of values, where the tensors have"),
-    "code beside the tensors": (lambda: zipped(plain(), zipfile.ZIP_STORED), "bytes of values, where the tensors have"),
+    "truncated": (lambda: plain()[:-900], NO_TENSORS),
+    "code beside the tensors": (lambda: zipped(plain(), zipfile.ZIP_STORED), NO_TENSORS),
     "compressed": (lambda: zlib.compress(plain()), NO_TENSORS),
     "a tensor without end": (
         lambda: plain().replace(b'"shape":[100,', b'"shape":[109951162777600,', 1),
-        "no JSON|gaps, overlaps",
+        NO_TENSORS,
     ),
 }
 

@@ -16,6 +16,7 @@ from tofgan_monai.files import require_writable
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
+    from torch import nn
 
 _logger = logging.getLogger(__name__)
 
@@ -50,8 +51,7 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
     except Exception as error:  # MONAI wraps whatever happens in its configurations
         cause = _root(error)
         if isinstance(cause, ImportError):
-            what = f"names something that is not installed here ({cause}); it may be made for another version"
-            raise InputError(f"{bundle}: {what} of tofgan_monai: ask for a newer bundle") from error
+            raise _not_installed(bundle, cause) from error
         if cause is error:
             raise
         raise cause from error
@@ -68,6 +68,23 @@ def _parsed(bundle: Path, configs: Sequence[str]) -> ConfigParser:
     parser = ConfigParser()
     parser.read_config(_files(bundle, configs))
     return parser
+
+
+def inference_network(bundle: Path) -> nn.Module:
+    """The network that a bundle's inference.yaml defines, with random weights.
+
+    Raises:
+        InputError: the configuration names something that is not installed, as a bundle of another version may.
+    """
+    try:
+        return inference_config(bundle).get_parsed_content("network_def")
+    except ImportError as error:
+        raise _not_installed(bundle, error) from error
+
+
+def _not_installed(bundle: Path, error: BaseException) -> InputError:
+    what = f"names something that is not installed here ({error}); it may be made for another version"
+    return InputError(f"{bundle}: {what} of tofgan_monai: ask for a newer bundle")
 
 
 def _files(bundle: Path, configs: Sequence[str]) -> list[str]:

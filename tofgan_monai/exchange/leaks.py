@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tofgan_monai.bundle_runs.paths import misencoded
 from tofgan_monai.exchange.inspection.problems import Problem, shown
 from tofgan_monai.exchange.inspection.reading import read_document
 from tofgan_monai.exchange.layout import METADATA, TENSORS
@@ -33,7 +34,7 @@ _DATED = {
 
 def leaks(name: str, data: bytes) -> Iterator[Problem]:
     """Places in a file that tell where it was written, or whose data it is about."""
-    if name == TENSORS:
+    if name == TENSORS or any(misencoded({name: data})):
         return
     marks = {**_MARKS, **_whose()} | ({} if name == "LICENSE" else _DATED)
     for line, text in _texts(name, data):
