@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
+from tofgan_monai.audit.target import read_target
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.bundle_runs.runs import run_bundle
 from tofgan_monai.cli import app
@@ -553,10 +554,48 @@ def test_verbs_say_what_they_did(clinic, tmp_path):
         verify(tmp_path / "none.zip")
 
 
+WINDOWS = {  # what an editor on Windows makes of a text, and what is said of it at which line
+    "UTF-8 with a byte-order mark": (lambda text: text.encode("utf-8-sig"), 1),
+    "UTF-16": (lambda text: text.encode("utf-16"), 1),
+    "UTF-16 or UTF-32": (lambda text: text.encode("utf-16-le"), 1),
+    "no UTF-8, perhaps Latin-1 or Windows-1252": (
+        lambda text: text.replace("\n", "\nf\xfcr\n", 1).encode("latin-1"),
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("file", ["configs/metadata.json", "configs/train.yaml", CARD, "docs/README.md"])
+@pytest.mark.parametrize("encoding", WINDOWS)
+def test_text_in_another_encoding_is_told_by_file_line_and_encoding(clinic, tmp_path, file, encoding):
+    encode, line = WINDOWS[encoding]
+    files = verify(pack(clinic, tmp_path / "a.zip")).content
+    data = encode(files.files[file].decode("utf-8"))
+    (clinic / file).write_bytes(data)
+    told = f"{file}:{line}: the encoding is {encoding}"
+    (tmp_path / "b.zip").write_bytes(write(files._replace(files={**files.files, file: data})))
+    verbs = [("pack", clinic, tmp_path / "a.zip"), ("verify", tmp_path / "b.zip")]
+    if file != "docs/README.md":  # no run reads it
+        verbs += [("generate", clinic, "a.npy"), ("train", clinic, "--output-dir", "run", "--pairs", "a.npy")]
+    for words in verbs:
+        (problem,) = tofgan(*words).exception.problems
+        assert told in problem and "save the file as UTF-8 without a byte-order mark" in problem, words
+
+
+def test_line_ends_of_windows_change_nothing(clinic, tmp_path):
+    for path in clinic.rglob("*"):
+        if path.suffix in (".yaml", ".json", ".md", ".conf") or path.name == "LICENSE":
+            path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    install(verify(pack(clinic, tmp_path / "a.zip")))
+    assert tofgan("generate", "clinic_gan", tmp_path / "made.npy", "-n", 3).exit_code == 0
+
+
 def test_bundle_with_paths_of_another_version_says_so_where_it_is_run(clinic):
     config = clinic / "configs" / "inference.yaml"
     config.write_text(config.read_text("utf-8").replace("tofgan_monai.Generator", "tofgan_monai.networks.Generator"))
     with pytest.raises(InputError, match=r"clinic_gan: names .*networks\.Generator.*ask for a newer bundle"):
         run_bundle(clinic, ["inference.yaml"], {})
+    with pytest.raises(InputError, match=r"clinic_gan: names .*networks\.Generator.*ask for a newer bundle"):
+        read_target(clinic)  # of an audit
     with pytest.raises(InputError, match=r"inference\.yaml:\d+: the target .* is a path of tofgan_monai 0\.1\.0"):
         pack(clinic, clinic.parent / "a.zip")
