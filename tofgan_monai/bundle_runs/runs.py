@@ -16,7 +16,6 @@ from tofgan_monai.files import require_writable
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
-    from torch import nn
 
 _logger = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ def _parsed(bundle: Path, configs: Sequence[str]) -> ConfigParser:
     return parser
 
 
-def inference_network(bundle: Path) -> nn.Module:
+def inference_network(bundle: Path) -> Any:
     """The network that a bundle's inference.yaml defines, with random weights.
 
     Raises:

@@ -58,7 +58,7 @@ def read_document(file: str, data: bytes) -> tuple[Document | None, list[Problem
         return refused(0, f"not readable ({shown(str(error))})")
     if not isinstance(content, dict):
         return refused(1, "not a mapping of names to values")
-    if set(_paths(content, ())) != set(lines):
+    if {path for path, _ in walk(content)} != set(lines):
         return refused(1, "read in two ways by two readers")
     return Document(file, content, lines), []
 
@@ -107,9 +107,9 @@ def _structure(file: str, node: Any, path: Path, line: int, lines: dict[Path, in
         )
 
 
-def _paths(value: Any, path: Path) -> Iterator[Path]:
-    """The paths of a value and of all items in it."""
-    yield path
+def walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Path and content of a value and of every item in it, in the order of the file."""
+    yield path, value
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
-        yield from _paths(item, (*path, key))
+        yield from walk(item, (*path, key))
