@@ -500,10 +500,13 @@ def entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
     return made
 
 
-def appended(*entries: tuple[zipfile.ZipInfo, bytes], mode: int = zipfile.ZIP_STORED) -> Callable[[bytes], bytes]:
+def appended(
+    *entries: tuple[zipfile.ZipInfo, bytes], mode: int = zipfile.ZIP_STORED, comment: bytes = b""
+) -> Callable[[bytes], bytes]:
     def change(data: bytes) -> bytes:
         buffer = io.BytesIO(data)
         with zipfile.ZipFile(buffer, "a") as archive:
+            archive.comment = comment
             for info, content in entries:
                 archive.writestr(info, content, mode)
         return buffer.getvalue()
@@ -528,13 +531,6 @@ def bombed(data: bytes) -> bytes:
         archive.fp.write(info.FileHeader(zip64=True) + block * (10 * 2**10))
         archive.filelist.append(info)
         archive.start_dir, archive._didModify = archive.fp.tell(), True
-    return buffer.getvalue()
-
-
-def commented(data: bytes) -> bytes:
-    buffer = io.BytesIO(data)
-    with zipfile.ZipFile(buffer, "a") as archive:
-        archive.comment = b"a second archive could be here"
     return buffer.getvalue()
 
 
@@ -576,7 +572,7 @@ ARCHIVES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no manifest at all": (rewritten("manifest.json", b"[]"), "not a mapping"),
     "bytes before": (lambda data: b"#!/bin/sh\ntouch canary\nexit\n" + data, "hide something in or between"),
     "bytes behind": (lambda data: data + b"more", "hide something|not readable"),
-    "comment": (commented, "hide something in or between"),
+    "comment": (appended(comment=b"a second archive could be here"), "hide something in or between"),
     "truncated": (lambda data: data[:-100], "not readable"),
     "no zip file": (lambda data: b"GIF89a" + bytes(100), "not readable"),
     "encrypted": (lambda data: data.replace(CENTRAL + b"\0", CENTRAL + b"\1"), "not readable"),

@@ -536,7 +536,7 @@ WINDOWS = {  # what an editor on Windows makes of a text, and what is said of it
     "UTF-8 with a byte-order mark": (lambda text: text.encode("utf-8-sig"), 1),
     "UTF-16": (lambda text: text.encode("utf-16"), 1),
     "UTF-16 or UTF-32": (lambda text: text.encode("utf-16-le"), 1),
-    "no UTF-8, perhaps Latin-1 or Windows-1252": (
+    "not UTF-8, perhaps Latin-1 or Windows-1252": (
         lambda text: text.replace("\n", "\nf\xfcr\n", 1).encode("latin-1"),
         2,
     ),

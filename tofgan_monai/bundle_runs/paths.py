@@ -77,16 +77,15 @@ def misencoded(files: Mapping[str, bytes]) -> Iterator[tuple[str, int, str, str]
     for name, data in files.items():
         if not name.endswith(_TEXTS):
             continue
-        encoding, line = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), None), 1
-        if encoding is None and b"\0" in data[:4]:
-            encoding = "UTF-16 or UTF-32"
-        if encoding is None:
-            try:
-                data.decode("utf-8")
-                continue
-            except UnicodeDecodeError as error:
-                encoding, line = "no UTF-8, perhaps Latin-1 or Windows-1252", data.count(b"\n", 0, error.start) + 1
         remedy = "save the file as UTF-8 without a byte-order mark"
-        if name.endswith((".yaml", ".yml", ".json")):
-            remedy += ", letters beyond ASCII within quotes as \\u and four digits, for example \\u00fc"
-        yield name, line, f"the encoding is {encoding}", remedy
+        encoding = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), None)
+        if encoding or b"\0" in data[:4]:
+            yield name, 1, f"the encoding is {encoding or 'UTF-16 or UTF-32'}", remedy
+            continue
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if name.endswith((".yaml", ".yml", ".json")):
+                remedy += ", and write this letter within quotes by its number, such as \\u00fc"
+            line = data.count(b"\n", 0, error.start) + 1
+            yield name, line, "the encoding is not UTF-8, perhaps Latin-1 or Windows-1252", remedy

@@ -25,7 +25,7 @@ def check_configs(documents: Iterable[Document], metadata: Document | None) -> l
     """Everything in the configurations of a bundle that is not on the list, whichever of the files MONAI merges."""
     documents = list(documents)
     scope = Scope(documents, metadata)
-    problems = [problem for document in documents for problem in _check_imports(document, scope)]
+    problems = [Problem(document.file, *found) for document in documents for found in _check_imports(document, scope)]
     for document in [*documents, *([metadata] if metadata else [])]:
         for path, value in walk(document.content):
             if path and path[0] not in ("imports", "+imports"):
@@ -35,7 +35,7 @@ def check_configs(documents: Iterable[Document], metadata: Document | None) -> l
     return list(dict.fromkeys(problems))  # an item within an argument is checked as an item and as an argument
 
 
-def _check_imports(document: Document, scope: Scope) -> Iterator[Problem]:
+def _check_imports(document: Document, scope: Scope) -> Iterator[tuple[int, str, str]]:
     """Records what each imported name means. It must mean one thing in all files, as any of them may be merged."""
     for key in ("imports", "+imports"):
         statements = document.content.get(key, [])
@@ -43,18 +43,16 @@ def _check_imports(document: Document, scope: Scope) -> Iterator[Problem]:
             line = document.lines.get((key, index), document.lines.get((key,), 0))
             found = import_of(statement) if isinstance(statement, str) and statement.startswith("$") else None
             if found is None:
-                yield Problem(document.file, line, f"{shown(statement)}, not one plain import", "could be any code")
+                yield line, f"{shown(statement)}, not one plain import", "could be any code"
                 continue
             name, origin = found
             if not may_import(origin):
-                yield Problem(document.file, line, f"imports {origin}, which is not on the list", harm(f"{origin}."))
+                yield line, f"imports {origin}, which is not on the list", harm(f"{origin}.")
             elif is_builtin(name) or name.startswith("_"):
-                yield Problem(
-                    document.file, line, f"{name}, a name of Python's own", "could give a harmless name to eval"
-                )
+                yield line, f"{name}, a name of Python's own", "could give a harmless name to eval"
             elif scope.names.setdefault(name, origin) != origin:
                 what = f"{name} means {origin} here, elsewhere {scope.names[name]}"
-                yield Problem(document.file, line, what, "could call another function than a reader sees")
+                yield line, what, "could call another function than a reader sees"
 
 
 def _check_item(path: Path, value: Any, scope: Scope, *, is_metadata: bool) -> Iterator[Found]:
