@@ -368,7 +368,7 @@ def test_settings_that_could_make_other_pairs_are_refused(clinic, audited, tmp_p
         ran = released(folder, tmp_path, "--for-release", path, *words)
         assert isinstance(ran.exception, InputError) and "could make other pairs" in str(ran.exception)
     ran = tofgan("generate", folder, tmp_path / "a.npy", "--drop-copies")
-    assert isinstance(ran.exception, InputError) and "belong to --for-release" in str(ran.exception)
+    assert isinstance(ran.exception, InputError) and "need --for-release AUDIT" in str(ran.exception)
     every = audited(folder, "generator", "copies", "near_copies", to=list(range(10)))
     ran = released(folder, tmp_path, "--for-release", every, "--drop-copies")
     assert "nothing would be left" in str(ran.exception)
