@@ -255,7 +255,11 @@ def is_same(old: Any, new: Any, tolerance: float) -> bool:
 
 
 def verdicts(folder: Path) -> dict[str, str]:
-    """Table/name -> "accepted" or "refused", of each malicious archive and each honest change in the tests."""
+    """Table/name -> "accepted" or "refused", of each malicious archive and each honest change in the tests.
+
+    Keys of WEIGHTS and FORGED are names of attacks. Since weights travel as safetensors, each of them attacks that form
+    and no longer torch's file; 24 attacks on places that only safetensors has were added to the record then.
+    """
     sys.path[:0] = [str(ROOT)]
     from tests import conftest
     from tests.exchange import test_attacks as attacks
@@ -281,7 +285,7 @@ def verdicts(folder: Path) -> dict[str, str]:
         found[f"attacks/{key}"] = verdict(name, files)
     for key, (make, _) in attacks.WEIGHTS.items():
         data = make()
-        card = attacks.as_text(attacks.card(data, [{"kind": "real"}], "a test"))
+        card = attacks.as_text(attacks.card(hashlib.sha256(data).hexdigest(), [{"kind": "real"}], "a test"))
         found[f"WEIGHTS/{key}"] = verdict(name, {**plain, attacks.MODEL: data, attacks.CARD: card})
     for key, (change, _) in attacks.ARCHIVES.items():
         found[f"ARCHIVES/{key}"] = verdict(name, plain, change)
@@ -289,8 +293,8 @@ def verdicts(folder: Path) -> dict[str, str]:
         files = read(bundle)
         change(files)
         found[f"HONEST/{key}"] = verdict(bundle, files)
-    for key, (make, _) in weights.FORGED.items():
-        found[f"FORGED/{key}"] = "refused" if weights.problems(make(folder)) else "accepted"
+    for key, make in weights.FORGED.items():
+        found[f"FORGED/{key}"] = "refused" if weights.problems(make()) else "accepted"
     if Path("canary").exists():
         sys.exit("an attack has run: the file canary is there")
     return found

@@ -31,12 +31,8 @@ from tofgan_monai.training.weights import to_safetensors
 
 BUNDLE = "tof_mra_wgan_gp_sn"
 INFER, TRAIN, PAPER = "configs/inference.yaml", "configs/train.yaml", "configs/paper.yaml"
-META, LOG, MODEL, CARD = (
-    "configs/metadata.json",
-    "configs/logging.conf",
-    "models/model.safetensors",
-    "docs/data_card.json",
-)
+META, LOG = "configs/metadata.json", "configs/logging.conf"
+MODEL, CARD = "models/model.safetensors", "docs/data_card.json"
 PWN = "__import__('os').system('touch canary')"
 
 
@@ -79,6 +75,11 @@ def written_to(output: str, **ids: str) -> Callable[[bytes], bytes]:
         return replaced("$@output_dir + '/synthetic.npy'", output)(data) + more.encode()
 
     return change
+
+
+def swapped(old: str, new: str, told: str, at: str = "") -> Attack:
+    """Another text in inference.yaml."""
+    return Attack(INFER, replaced(old, new), told, at=at)
 
 
 def expression(value: str, told: str, *, runs: bool = True) -> Attack:
@@ -221,16 +222,16 @@ IMPORTS = {
 
 PATHS = {
     "absolute": component("SaveImaged", "output_dir '/etc'", keys="pred", output_dir="/etc"),
-    "climbing": Attack(INFER, replaced("+ '/output'", "+ '/../../output'"), "output_dir"),
-    "home": Attack(INFER, replaced("\"$@bundle_root + '/models/model.pt'\"", "~/model.pt"), "weights '~/model.pt'"),
-    "URL": Attack(INFER, replaced("\"$@bundle_root + '/models/model.pt'\"", "https://a.b/c.pt"), "weights 'https:"),
-    "in pieces": Attack(INFER, replaced("$@bundle_root + '/output'", "$'/et' + 'c'"), "output_dir"),
-    "of the largest": Attack(INFER, replaced("$@bundle_root + '/output'", "$max('a', 'b')"), "output_dir"),
-    "by reference": Attack(INFER, replaced('path: "@output"', 'path: "@bundle"'), "path '@bundle'"),
-    "hidden file": Attack(INFER, replaced("+ '/output'", "+ '/.ssh'"), "output_dir"),
-    "file that is run": Attack(INFER, replaced("/synthetic.npy", "/sitecustomize.py"), "output "),
-    "own configs": Attack(INFER, replaced("+ '/output'", "+ '/configs'"), "output_dir"),
-    "whatever lies about": Attack(INFER, replaced("$@bundle_root + '/output'", "results"), "output_dir 'results'"),
+    "climbing": swapped("+ '/output'", "+ '/../../output'", "output_dir"),
+    "home": swapped("\"$@bundle_root + '/models/model.pt'\"", "~/model.pt", "weights '~/model.pt'"),
+    "URL": swapped("\"$@bundle_root + '/models/model.pt'\"", "https://a.b/c.pt", "weights 'https:"),
+    "in pieces": swapped("$@bundle_root + '/output'", "$'/et' + 'c'", "output_dir"),
+    "of the largest": swapped("$@bundle_root + '/output'", "$max('a', 'b')", "output_dir"),
+    "by reference": swapped('path: "@output"', 'path: "@bundle"', "path '@bundle'"),
+    "hidden file": swapped("+ '/output'", "+ '/.ssh'", "output_dir"),
+    "file that is run": swapped("/synthetic.npy", "/sitecustomize.py", "output "),
+    "own configs": swapped("+ '/output'", "+ '/configs'", "output_dir"),
+    "whatever lies about": swapped("$@bundle_root + '/output'", "results", "output_dir 'results'"),
     "root of the bundle": Attack(PAPER, added("bundle_root: /\n"), "bundle_root '/'"),
     "by an overlay": Attack(PAPER, added("train#dataset#cache: /etc/x.npy\n"), "cache '/etc/x.npy'"),
     "added to a list": Attack(PAPER, added("+pairs: [/etc/x.npy]\n"), "pairs ['/etc/x.npy']"),
@@ -247,14 +248,14 @@ PATHS = {
     "namer of files": component(
         "SaveImaged", "the argument output_name_formatter", keys="pred", output_name_formatter={"_target_": "Compose"}
     ),
-    "call that returns its argument": Attack(
-        INFER, replaced("$@output_dir + '/synthetic.npy'", "$start_from('', None) + '/tmp/canary.npy'"), "output "
+    "call that returns its argument": swapped(
+        "$@output_dir + '/synthetic.npy'", "$start_from('', None) + '/tmp/canary.npy'", "output "
     ),
     "such a call, hashed": expression(
         "$tofgan_monai.sha256(start_from('', None) + '/etc/passwd')", "path ", runs=False
     ),
-    "attribute of an object": Attack(
-        INFER, replaced("$@output_dir + '/synthetic.npy'", "$@latents.network + '/tmp/canary.npy'"), "output "
+    "attribute of an object": swapped(
+        "$@output_dir + '/synthetic.npy'", "$@latents.network + '/tmp/canary.npy'", "output "
     ),
     "nothing before the path": Attack(
         INFER, written_to("$@a + '/tmp/c.npy'", a="$@b and @bundle_root", b=""), "output "
@@ -270,9 +271,9 @@ PATHS = {
     ),
     "object by an overlay of the path": Attack(PAPER, added("train#dataset#pairs#_target_: Compose\n"), "pairs "),
     "own weights": component("CheckpointSaver", "save_dir ", save_dict={}, save_dir="$@bundle_root + '/models'"),
-    "own card": Attack(INFER, replaced("$@output_dir + '/syn", "$@bundle_root + '/docs/syn"), "output "),
+    "own card": swapped("$@output_dir + '/syn", "$@bundle_root + '/docs/syn", "output "),
     "own weights by reference": Attack(INFER, written_to("$@a + '/a.npy'", a="$@bundle_root + '/Models'"), "output "),
-    "own root": Attack(INFER, replaced("$@bundle_root + '/output'", "@bundle_root"), "output_dir '@bundle_root'"),
+    "own root": swapped("$@bundle_root + '/output'", "@bundle_root", "output_dir '@bundle_root'"),
     "within a call": expression("$tofgan_monai.sha256('/etc/passwd')", "path '/etc/passwd'", runs=False),
     "of an imported call": Attack(
         TRAIN, replaced("(@network_def, @pretrained)", "(@network_def, '/etc/passwd')"), "weights '/etc"
@@ -308,7 +309,7 @@ FILES = {
         ),
         "neither of numbers",
     ),
-    "huge number": Attack(INFER, replaced("n: 1000", "n: 0x" + "f" * 5000), "could exhaust the memory"),
+    "huge number": swapped("n: 1000", "n: 0x" + "f" * 5000, "could exhaust the memory"),
     "code for a class of logging": Attack(LOG, replaced("class=StreamHandler", f"class={PWN}"), "could run any code"),
     "code for logging's arguments": Attack(LOG, replaced("(sys.stdout,)", "(open('canary', 'w'),)"), "args ="),
     "file of logging": Attack(LOG, replaced("class=StreamHandler", "class=FileHandler"), "write any file"),
@@ -341,26 +342,21 @@ FILES = {
     "card without audit": Attack(
         CARD, replaced('"audit": null', '"checked": true'), "'audit' is a required", at="models/model.pt"
     ),
-    "network without end": Attack(INFER, replaced("width: 2 ", "width: 100000 "), "the argument 100000"),
-    "network of a wide layer": Attack(
-        INFER, replaced("width: 2 ", "width: 20000 "), "more than 268435456 parameters", at="network_def:"
+    "network without end": swapped("width: 2 ", "width: 100000 ", "the argument 100000"),
+    "network of a wide layer": swapped(
+        "width: 2 ", "width: 20000 ", "more than 268435456 parameters", at="network_def:"
     ),
-    "critic for a network": Attack(
-        INFER,
-        replaced('tofgan_monai.Generator\n  latent_dim: "@latent_dim"\n', "tofgan_monai.Critic\n"),
-        "a critic has seen patients",
+    "critic for a network": swapped(
+        'tofgan_monai.Generator\n  latent_dim: "@latent_dim"\n', "tofgan_monai.Critic\n", "a critic has seen patients"
     ),
     "pickle beside the weights": Attack("models/model.pt", new(pickle.dumps("os")), "a pickle in place of"),
-    "network by expression": Attack(INFER, replaced('width: "@width"', 'width: "$@evaluator.run()"'), "plain values"),
+    "network by expression": swapped('width: "@width"', 'width: "$@evaluator.run()"', "plain values"),
 }
-FILES["network of many layers"] = Attack(
-    INFER,
-    replaced(
-        '  _target_: tofgan_monai.Generator\n  latent_dim: "@latent_dim"\n  width: "@width"\n  norm: batch\n',
-        "  _target_: UNet\n  spatial_dims: 2\n  in_channels: 1\n  out_channels: 1\n"
-        "  channels: [2, 2, 2]\n  strides: [1, 1]\n"
-        "  num_res_units: 60000\n",
-    ),
+FILES["network of many layers"] = swapped(
+    '  _target_: tofgan_monai.Generator\n  latent_dim: "@latent_dim"\n  width: "@width"\n  norm: batch\n',
+    "  _target_: UNet\n  spatial_dims: 2\n  in_channels: 1\n  out_channels: 1\n"
+    "  channels: [2, 2, 2]\n  strides: [1, 1]\n"
+    "  num_res_units: 60000\n",
     "more than 10000 layers",
     at="network_def:",
 )
@@ -396,7 +392,7 @@ def zipped(data: bytes, mode: int) -> bytes:
     return appended((zipfile.ZipInfo("archive/code/a.py"), b"0" * 1000), mode=mode)(data)
 
 
-NO_TENSORS = "no whole safetensors file|a header of"
+NO_TENSORS = "no safetensors file|safetensors cannot read it"
 WEIGHTS: dict[str, tuple[Callable[[], bytes], str]] = {
     "pickle in a zip": (lambda: saved({"a": Runs()}), NO_TENSORS),
     "bare pickle": (lambda: pickle.dumps(Runs()), NO_TENSORS),
@@ -411,13 +407,10 @@ WEIGHTS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: plain(**{"0.weight": Generator(width=2)[0].weight.detach() * float("nan")}),
         "is not finite",
     ),
-    "truncated": (lambda: plain()[:-900], "bytes of values, where the tensors have"),
-    "code beside the tensors": (lambda: zipped(plain(), zipfile.ZIP_STORED), "bytes of values, where the tensors have"),
+    "truncated": (lambda: plain()[:-900], NO_TENSORS),
+    "code beside the tensors": (lambda: zipped(plain(), zipfile.ZIP_STORED), NO_TENSORS),
     "compressed": (lambda: zlib.compress(plain()), NO_TENSORS),
-    "a tensor without end": (
-        lambda: plain().replace(b'"shape":[100,', b'"shape":[109951162777600,', 1),
-        "no JSON|gaps, overlaps",
-    ),
+    "a tensor without end": (lambda: plain().replace(b'"shape":[100,', b'"shape":[109951162777600,', 1), NO_TENSORS),
 }
 
 
@@ -507,10 +500,13 @@ def entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
     return made
 
 
-def appended(*entries: tuple[zipfile.ZipInfo, bytes], mode: int = zipfile.ZIP_STORED) -> Callable[[bytes], bytes]:
+def appended(
+    *entries: tuple[zipfile.ZipInfo, bytes], mode: int = zipfile.ZIP_STORED, comment: bytes = b""
+) -> Callable[[bytes], bytes]:
     def change(data: bytes) -> bytes:
         buffer = io.BytesIO(data)
         with zipfile.ZipFile(buffer, "a") as archive:
+            archive.comment = comment
             for info, content in entries:
                 archive.writestr(info, content, mode)
         return buffer.getvalue()
@@ -535,13 +531,6 @@ def bombed(data: bytes) -> bytes:
         archive.fp.write(info.FileHeader(zip64=True) + block * (10 * 2**10))
         archive.filelist.append(info)
         archive.start_dir, archive._didModify = archive.fp.tell(), True
-    return buffer.getvalue()
-
-
-def commented(data: bytes) -> bytes:
-    buffer = io.BytesIO(data)
-    with zipfile.ZipFile(buffer, "a") as archive:
-        archive.comment = b"a second archive could be here"
     return buffer.getvalue()
 
 
@@ -583,7 +572,7 @@ ARCHIVES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no manifest at all": (rewritten("manifest.json", b"[]"), "not a mapping"),
     "bytes before": (lambda data: b"#!/bin/sh\ntouch canary\nexit\n" + data, "hide something in or between"),
     "bytes behind": (lambda data: data + b"more", "hide something|not readable"),
-    "comment": (commented, "hide something in or between"),
+    "comment": (appended(comment=b"a second archive could be here"), "hide something in or between"),
     "truncated": (lambda data: data[:-100], "not readable"),
     "no zip file": (lambda data: b"GIF89a" + bytes(100), "not readable"),
     "encrypted": (lambda data: data.replace(CENTRAL + b"\0", CENTRAL + b"\1"), "not readable"),

@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
+from tests.helpers.refusals import refused
+from tofgan_monai.audit.target import read_target
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.bundle_runs.runs import run_bundle
 from tofgan_monai.cli import app
@@ -132,8 +134,7 @@ def test_nothing_of_the_file_of_weights_leaves_but_the_weights(clinic, tmp_path)
 )
 def test_file_that_is_no_state_dict_of_the_network_is_not_packed(clinic, tmp_path, content, told):
     torch.save(content, clinic / MODEL)
-    with pytest.raises(InputError, match=told):
-        pack(clinic, tmp_path / "a.zip", data="real")
+    refused(told, pack, clinic, tmp_path / "a.zip", data="real")
     assert not (tmp_path / "a.zip").exists()
 
 
@@ -214,35 +215,27 @@ def test_honest_texts_are_no_leaks(clinic, tmp_path):
 @pytest.mark.parametrize("name", ["CON", "nul", "Aux", "COM1"])
 def test_names_of_devices_are_refused(clinic, tmp_path, name):
     (clinic / "docs" / f"{name}.md").write_text("x")
-    with pytest.raises(InputError, match=f"docs/{name}.md: a device of Windows"):
-        pack(clinic, tmp_path / "a.zip")
+    refused(f"docs/{name}.md: a device of Windows", pack, clinic, tmp_path / "a.zip")
     (clinic / "docs" / f"{name}.md").rename(clinic / "docs" / f"{name}1x.md")
     verified = verify(pack(clinic, tmp_path / "a.zip"))
-    with pytest.raises(InputError, match="no device"):
-        install(verified, name=name)
-    with pytest.raises(InputError, match="no device"):
-        pack(clinic.rename(clinic.with_name(name)), tmp_path / "a.zip")
+    refused("no device", install, verified, name=name)
+    refused("no device", pack, clinic.rename(clinic.with_name(name)), tmp_path / "a.zip")
     (tmp_path / "b.zip").write_bytes(write(verified.content._replace(name=name)))
-    with pytest.raises(InputError, match="a path that"):
-        verify(tmp_path / "b.zip")
+    refused("a path that", verify, tmp_path / "b.zip")
 
 
 def test_version_is_the_metadatas(clinic, tmp_path):
     content = verify(pack(clinic, tmp_path / "a.zip")).content
     (tmp_path / "b.zip").write_bytes(write(content._replace(version="99.9")))
-    with pytest.raises(InputError, match=r"manifest\.json:1: version '99\.9', but configs/metadata\.json has '0"):
-        verify(tmp_path / "b.zip")
+    refused(r"manifest\.json:1: version '99\.9', but configs/metadata\.json has '0", verify, tmp_path / "b.zip")
     path = clinic / "configs" / "metadata.json"
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "version": "../1"}))
-    with pytest.raises(InputError, match=r"version '\.\./1'; give one like"):
-        pack(clinic, tmp_path)
+    refused(r"version '\.\./1'; give one like", pack, clinic, tmp_path)
 
 
 def test_names_that_no_archive_can_have(clinic, tmp_path):
-    with pytest.raises(InputError, match=r"ends in \.zip"):
-        pack(clinic, tmp_path / "a.tar")
-    with pytest.raises(InputError, match="rename the folder"):
-        pack(clinic.rename(clinic.with_name("clinic gan")), tmp_path / "a.zip")
+    refused(r"ends in \.zip", pack, clinic, tmp_path / "a.tar")
+    refused("rename the folder", pack, clinic.rename(clinic.with_name("clinic gan")), tmp_path / "a.zip")
 
 
 # ---- the data card
@@ -250,8 +243,7 @@ def test_names_that_no_archive_can_have(clinic, tmp_path):
 
 def test_weights_without_a_card_are_not_packed_until_someone_says(clinic, tmp_path):
     save_weights(Generator(width=2).state_dict(), clinic / MODEL)
-    with pytest.raises(InputError, match=r"data_card\.json:\d+: is of weights .*tofgan pack --data"):
-        pack(clinic, tmp_path / "a.zip")
+    refused(r"data_card\.json:\d+: is of weights .*tofgan pack --data", pack, clinic, tmp_path / "a.zip")
     verified = verify(pack(clinic, tmp_path / "a.zip", data="real", despite="a test"))
     assert (
         "has seen real (known from: 'declared by whoever packed it'), audit: overridden by a person"
@@ -263,8 +255,7 @@ def test_declared_data_may_not_hide_what_the_card_says(clinic, tmp_path):
     content = json.loads((clinic / CARD).read_text())
     content["weights"][MODEL]["seen"] = [{"kind": "real", "patients": 3}]
     (clinic / CARD).write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"says real \(3 patients\); leave --data simulated out"):
-        pack(clinic, tmp_path / "a.zip", data="simulated")
+    refused(r"says real \(3 patients\); leave --data simulated out", pack, clinic, tmp_path / "a.zip", data="simulated")
     assert "real (3 patients)" in verify(pack(clinic, tmp_path / "a.zip", despite="a test")).lines[1]
 
 
@@ -427,32 +418,26 @@ def test_signature_tells_who_packed_it(clinic, key, tmp_path):
     signers = tmp_path / "signers"
     assert verify(path, signers=signers, signer="clinic-a@example.org").signature == "signed by clinic-a@example.org"
     assert verify(path).signature.startswith("signed; by whom was not checked")
-    with pytest.raises(InputError, match="not signed by clinic-b"):
-        verify(path, signers=signers, signer="clinic-b@example.org")
-    with pytest.raises(InputError, match="belong together"):
-        verify(path, signers=signers)
+    refused("not signed by clinic-b", verify, path, signers=signers, signer="clinic-b@example.org")
+    refused("belong together", verify, path, signers=signers)
     (clinic / "LICENSE").write_text("another licence")
     other = pack(clinic, tmp_path / "b.zip")
     shutil.copy(signature_path(path), signature_path(other))
-    with pytest.raises(InputError, match="not signed by clinic-a"):
-        verify(other, signers=signers, signer="clinic-a@example.org")
+    refused("not signed by clinic-a", verify, other, signers=signers, signer="clinic-a@example.org")
 
 
 def test_unsigned_archive_is_refused_where_a_signer_is_asked_for(clinic, key, tmp_path):
     path = pack(clinic, tmp_path / "a.zip", key=key)
     pack(clinic, path)  # anew, and unsigned: the old signature goes
     assert not signature_path(path).exists()
-    with pytest.raises(InputError, match=r"a\.zip\.sig: no signature"):
-        verify(path, signers=tmp_path / "signers", signer="clinic-a@example.org")
-    with pytest.raises(InputError, match="cannot sign"):
-        pack(clinic, tmp_path / "b.zip", key=tmp_path / "none")
+    refused(r"a\.zip\.sig: no signature", verify, path, signers=tmp_path / "signers", signer="clinic-a@example.org")
+    refused("cannot sign", pack, clinic, tmp_path / "b.zip", key=tmp_path / "none")
     assert not (tmp_path / "b.zip").exists()
 
 
 def test_missing_ssh_keygen_is_told(clinic, key, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match="ssh-keygen: not found"):
-        pack(clinic, tmp_path / "a.zip", key=key)
+    refused("ssh-keygen: not found", pack, clinic, tmp_path / "a.zip", key=key)
 
 
 # ---- install
@@ -484,8 +469,7 @@ def test_another_version_takes_the_place_of_an_unchanged_one_only(clinic, tmp_pa
     (target / "output").mkdir()
     (target / "output" / "synthetic.npy").write_bytes(b"")
     before = tree(target)
-    with pytest.raises(InputError, match="has changes since it was installed"):
-        install(verified)
+    refused("has changes since it was installed", install, verified)
     assert tree(target) == before
     other = install(verified, name="clinic_gan_2")
     assert bundle_path("clinic_gan_2") == other and sorted(p.name for p in installed.iterdir()) == [
@@ -503,8 +487,7 @@ def test_weights_of_an_installed_bundle_are_known_by_their_digest(clinic, tmp_pa
     save_weights(dict(reversed(before.items())), model)  # another file of the same weights
     assert install(verified) and load_weights(model).keys() == before.keys()
     save_weights({**before, "0.weight": before["0.weight"] + 1}, model)
-    with pytest.raises(InputError, match="has changes since it was installed"):
-        install(verified)
+    refused("has changes since it was installed", install, verified)
 
 
 def test_bundle_installed_by_version_0_1_0_gives_way_if_it_is_unchanged(clinic, tmp_path, installed):
@@ -514,16 +497,13 @@ def test_bundle_installed_by_version_0_1_0_gives_way_if_it_is_unchanged(clinic, 
     (old / "manifest.json").write_text(json.dumps({"format": 1, "files": sums}))
     assert "models/model.safetensors" in json.loads((install(verified) / "manifest.json").read_text())["files"]
     (old / "manifest.json").write_text(json.dumps({"format": 1, "files": {**sums, MODEL: "0" * 64}}))
-    with pytest.raises(InputError, match="has changes since it was installed"):
-        install(verified)
+    refused("has changes since it was installed", install, verified)
 
 
 def test_bundle_that_came_with_the_package_keeps_its_name(tmp_path):
     verified = verify(pack(bundle_path(GAN), tmp_path))
-    with pytest.raises(InputError, match=f"--name clinic_{GAN}"):
-        install(verified)
-    with pytest.raises(InputError, match="plain letters"):
-        install(verified, name="../a")
+    refused(f"--name clinic_{GAN}", install, verified)
+    refused("plain letters", install, verified, name="../a")
 
 
 def test_full_disk_leaves_the_old_version(clinic, tmp_path, installed, full_disk):
@@ -547,16 +527,57 @@ def test_verbs_say_what_they_did(clinic, tmp_path):
     assert tofgan("pack", clinic, tmp_path / "a.zip").output == f"{tmp_path / 'a.zip'}\n"
     shown = tofgan("verify", tmp_path / "a.zip").output.splitlines()
     version, files = json.loads((clinic / "configs/metadata.json").read_text("utf-8"))["version"], len(tree(clinic))
-    assert shown[:2] == ["passed: nothing in it is beyond the list", f"clinic_gan {version}, {files + 1} files"]
+    assert shown[:2] == [
+        "passed: it holds nothing beyond the list of what is allowed",
+        f"clinic_gan {version}, {files + 1} files",
+    ]
     assert len(shown) == 4
-    with pytest.raises(InputError, match="cannot be read"):
-        verify(tmp_path / "none.zip")
+    refused("cannot be read", verify, tmp_path / "none.zip")
+
+
+WINDOWS = {  # what an editor on Windows makes of a text, and what is said of it at which line
+    "UTF-8 with a byte-order mark": (lambda text: text.encode("utf-8-sig"), 1),
+    "UTF-16": (lambda text: text.encode("utf-16"), 1),
+    "UTF-16 or UTF-32": (lambda text: text.encode("utf-16-le"), 1),
+    "not UTF-8, perhaps Latin-1 or Windows-1252": (
+        lambda text: text.replace("\n", "\nf\xfcr\n", 1).encode("latin-1"),
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("file", ["configs/metadata.json", "configs/train.yaml", CARD, "docs/README.md"])
+@pytest.mark.parametrize("encoding", WINDOWS)
+def test_text_in_another_encoding_is_told_by_file_line_and_encoding(clinic, tmp_path, file, encoding):
+    encode, line = WINDOWS[encoding]
+    files = verify(pack(clinic, tmp_path / "a.zip")).content
+    data = encode(files.files[file].decode("utf-8"))
+    (clinic / file).write_bytes(data)
+    told = f"{file}:{line}: the encoding is {encoding}"
+    (tmp_path / "b.zip").write_bytes(write(files._replace(files={**files.files, file: data})))
+    verbs = [("pack", clinic, tmp_path / "a.zip"), ("verify", tmp_path / "b.zip")]
+    if file != "docs/README.md":  # no run reads it
+        verbs += [("generate", clinic, "a.npy"), ("train", clinic, "--output-dir", "run", "--pairs", "a.npy")]
+    for words in verbs:
+        (problem,) = tofgan(*words).exception.problems
+        assert told in problem and "save the file as UTF-8 without a byte-order mark" in problem, words
+
+
+def test_line_ends_of_windows_change_nothing(clinic, tmp_path):
+    for path in clinic.rglob("*"):
+        if path.suffix in (".yaml", ".json", ".md", ".conf") or path.name == "LICENSE":
+            path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    install(verify(pack(clinic, tmp_path / "a.zip")))
+    assert tofgan("generate", "clinic_gan", tmp_path / "made.npy", "-n", 3).exit_code == 0
 
 
 def test_bundle_with_paths_of_another_version_says_so_where_it_is_run(clinic):
     config = clinic / "configs" / "inference.yaml"
     config.write_text(config.read_text("utf-8").replace("tofgan_monai.Generator", "tofgan_monai.networks.Generator"))
-    with pytest.raises(InputError, match=r"clinic_gan: names .*networks\.Generator.*ask for a newer bundle"):
-        run_bundle(clinic, ["inference.yaml"], {})
-    with pytest.raises(InputError, match=r"inference\.yaml:\d+: the target .* is a path of tofgan_monai 0\.1\.0"):
-        pack(clinic, clinic.parent / "a.zip")
+    refused(
+        r"clinic_gan: names .*networks\.Generator.*ask for a newer bundle", run_bundle, clinic, ["inference.yaml"], {}
+    )
+    refused(r"clinic_gan: names .*networks\.Generator.*ask for a newer bundle", read_target, clinic)  # of an audit
+    refused(
+        r"inference\.yaml:\d+: the target .* is a path of tofgan_monai 0\.1\.0", pack, clinic, clinic.parent / "a.zip"
+    )

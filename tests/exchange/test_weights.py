@@ -90,6 +90,8 @@ def test_what_a_clinic_saves_is_plain():
     assert not channels_last["0.weight"].is_contiguous() and problems(to_safetensors(channels_last)) == ""
     assert problems(header(lambda entries: None)) == ""  # so the tests below test their changes
     assert check_weights("a", to_safetensors({}), None) == []
+    (problem,) = check_weights("a", to_safetensors({"mask": torch.ones(1, dtype=torch.bool)}), None)
+    assert problem.what == "mask is of torch.bool"  # a byte of 2 would be true, too
 
 
 def test_one_digest_names_weights_in_every_file_order_and_memory_layout(tmp_path):
@@ -113,85 +115,60 @@ def test_checkpoint_is_named_by_its_file(tmp_path):
 
 PLAIN = to_safetensors(weights())
 FIRST, SECOND, *_ = parts(PLAIN)[0]
-OTHERWISE = "gaps, overlaps, another order, blanks or notes in the header"
+REFUSED = "no safetensors file|safetensors cannot read it|not the bytes that safetensors writes"
 FORGED = {
-    "two files, one after another": (lambda path: PLAIN + PLAIN, "bytes of values, where the tensors have"),
-    "a byte before": (lambda path: b"\0" + PLAIN, "no whole safetensors file|no JSON"),
-    "a byte behind": (lambda path: PLAIN + b"\0", "bytes of values, where the tensors have"),
-    "a comment": (lambda path: header_text(lambda text: text + b"/* Hans Muster */"), "a header that is no JSON"),
-    "the padding": (lambda path: header_text(lambda text: text.rstrip() + b"\t \t\t \t  "), OTHERWISE),
-    "the name of the file": (
-        lambda path: header(lambda entries: {"__metadata__": {"file": "sub-01_Mueller"}, **entries}),
-        "metadata in the header",
+    "two files, one after another": lambda: PLAIN + PLAIN,
+    "a byte before": lambda: b"\0" + PLAIN,
+    "a byte behind": lambda: PLAIN + b"\0",
+    "a comment": lambda: header_text(lambda text: text + b"/* Hans Muster */"),
+    "the padding": lambda: header_text(lambda text: text.rstrip() + b"\t \t\t \t  "),
+    "the name of the file": lambda: header(lambda entries: {"__metadata__": {"file": "sub-01_Mueller"}, **entries}),
+    "a long storage": lambda: of_first(shape=[0]),
+    "a tensor over itself": lambda: of_first(shape=[2**40, 2**20]),
+    "an attribute": lambda: of_first(patients=["Hans"]),
+    "a note": lambda: header(lambda entries: {"__metadata__": {"format": "pt"}, **entries}),
+    "something in a note": lambda: header(lambda entries: {"__metadata__": {"format": [0.0] * 50}, **entries}),
+    "a record": lambda: to_safetensors({**weights(), "9999": torch.zeros(4)}),
+    "parameters": lambda: of_first(requires_grad=True),
+    "another device": lambda: of_first(device="cuda"),
+    "bytes behind the pickle": lambda: header_text(lambda text: text + b"Hans"),
+    "a string in no tensor": lambda: header(lambda entries: {"Hans": "Muster", **entries}),
+    "a number of memory": lambda: b"\xff" * 8 + PLAIN,
+    "a long pickle": lambda: made(b"[" * 200_000 + b"]" * 200_000, b""),
+    "a name twice": lambda: header_text(lambda text: text.replace(f'"{SECOND}":'.encode(), f'"{FIRST}":'.encode(), 1)),
+    "a key twice": lambda: header_text(lambda text: text.replace(b"{", b'{"dtype":"F64",', 2)),
+    "a gap": lambda: header(lambda entries: moved(entries, SECOND, 8)),
+    "an overlap": lambda: header(lambda entries: moved(entries, SECOND, -8)),
+    "offsets backwards": lambda: of_first(data_offsets=[8, 0]),
+    "a huge header": lambda: made(b"{}" + b" " * MAX_HEADER, b""),
+    "blanks between": lambda: header_text(lambda text: text.replace(b",", b" ,", 8)),
+    "letters by their numbers": lambda: header_text(lambda text: text.replace(b'F32"', b'F\\u00332"', 1)),
+    "another order": lambda: header(lambda entries: dict(reversed(entries.items()))),
+    "another order, whole": lambda: made(
+        {name: {"dtype": "U8", "shape": [1], "data_offsets": [i, i + 1]} for i, name in enumerate("ba")}, b"12"
     ),
-    "a long storage": (lambda path: of_first(shape=[0]), OTHERWISE),
-    "a tensor over itself": (lambda path: of_first(shape=[2**40, 2**20]), OTHERWISE),
-    "an attribute": (lambda path: of_first(patients=["Hans"]), OTHERWISE),
-    "a note": (
-        lambda path: header(lambda entries: {"__metadata__": {"format": "pt"}, **entries}),
-        "metadata in the header",
-    ),
-    "something in a note": (
-        lambda path: header(lambda entries: {"__metadata__": {"format": [0.0] * 50}, **entries}),
-        "metadata in the header",
-    ),
-    "a record": (lambda path: to_safetensors({**weights(), "9999": torch.zeros(4)}), "9999 is missing or one too many"),
-    "parameters": (lambda path: of_first(requires_grad=True), OTHERWISE),
-    "another device": (lambda path: of_first(device="cuda"), OTHERWISE),
-    "bytes behind the pickle": (lambda path: header_text(lambda text: text + b"Hans"), "a header that is no JSON"),
-    "a string in no tensor": (
-        lambda path: header(lambda entries: {"Hans": "Muster", **entries}),
-        "'Hans' is of the type None",
-    ),
-    "a number of memory": (lambda path: b"\xff" * 8 + PLAIN, "no whole safetensors file"),
-    "a long pickle": (lambda path: made(b"[" * 200_000 + b"]" * 200_000, b""), "a header that is no JSON"),
-    "a name twice": (
-        lambda path: header_text(lambda text: text.replace(f'"{SECOND}":'.encode(), f'"{FIRST}":'.encode(), 1)),
-        "a name twice",
-    ),
-    "a key twice": (lambda path: header_text(lambda text: text.replace(b"{", b'{"dtype":"F64",', 2)), "a name twice"),
-    "a gap": (lambda path: header(lambda entries: moved(entries, SECOND, 8)), OTHERWISE),
-    "an overlap": (lambda path: header(lambda entries: moved(entries, SECOND, -8)), OTHERWISE),
-    "offsets backwards": (lambda path: of_first(data_offsets=[8, 0]), OTHERWISE),
-    "a huge header": (lambda path: made(b"{}" + b" " * MAX_HEADER, b""), "a header of 4194312 bytes"),
-    "blanks between": (lambda path: header_text(lambda text: text.replace(b",", b" ,", 8)), OTHERWISE),
-    "letters by their numbers": (
-        lambda path: header_text(lambda text: text.replace(b'F32"', b'F\\u00332"', 1)),
-        OTHERWISE,
-    ),
-    "another order": (lambda path: header(lambda entries: dict(reversed(entries.items()))), OTHERWISE),
-    "another order, whole": (
-        lambda path: made(
-            {name: {"dtype": "U8", "shape": [1], "data_offsets": [i, i + 1]} for i, name in enumerate("ba")}, b"12"
-        ),
-        OTHERWISE,
-    ),
-    "an odd type": (lambda path: of_first(dtype="F8_E4M3"), "is of the type 'F8_E4M3'"),
-    "true twice over": (lambda path: of_first(dtype="BOOL"), "is of the type 'BOOL'"),
-    "no type": (lambda path: of_first(dtype=["F32"]), r"is of the type ['F32']"),
-    "a shape that is none": (lambda path: of_first(shape=[-1, -2]), "has the shape [-1, -2]"),
-    "a shape of halves": (lambda path: of_first(shape=[0.5, 2]), "has the shape [0.5, 2]"),
-    "many dimensions": (lambda path: of_first(shape=[1] * 9), "has the shape [1, 1"),
-    "offsets that are no integers": (
-        lambda path: header_text(lambda text: text.replace(b"[0,", b"[0.0,", 1).rstrip()),
-        OTHERWISE,
-    ),
-    "a list": (lambda path: made(b"[]", b""), "names no tensors"),
-    "nothing": (lambda path: b"", "no whole safetensors file"),
-    "not a number": (
-        lambda path: to_safetensors({**weights(), "0.weight": weights()["0.weight"] * float("nan")}),
-        "0.weight is not finite",
-    ),
-    "an infinite one": (
-        lambda path: to_safetensors({**weights(), "0.weight": weights()["0.weight"] / 0}),
-        "0.weight is not finite",
-    ),
+    "an odd type": lambda: of_first(dtype="F8_E4M3"),
+    "true twice over": lambda: of_first(dtype="BOOL"),
+    "no type": lambda: of_first(dtype=["F32"]),
+    "a shape that is none": lambda: of_first(shape=[-1, -2]),
+    "a shape of halves": lambda: of_first(shape=[0.5, 2]),
+    "many dimensions": lambda: of_first(shape=[1] * 9),
+    "offsets that are no integers": lambda: header_text(lambda text: text.replace(b"[0,", b"[0.0,", 1).rstrip()),
+    "a list": lambda: made(b"[]", b""),
+    "nothing": lambda: b"",
+    "not a number": lambda: to_safetensors({**weights(), "0.weight": weights()["0.weight"] * float("nan")}),
+    "an infinite one": lambda: to_safetensors({**weights(), "0.weight": weights()["0.weight"] / 0}),
+}
+TOLD = {
+    "a record": "9999 is missing or one too many",
+    "many dimensions": "is [1, 1",
+    "not a number": "0.weight is not finite",
+    "an infinite one": "0.weight is not finite",
 }
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_nothing_travels_beside_the_tensors(name, tmp_path):
-    make, told = FORGED[name]
-    begun, found = time.perf_counter(), problems(make(tmp_path))
-    assert any(text in found for text in told.split("|")), found
+def test_nothing_travels_beside_the_tensors(name):
+    begun, found = time.perf_counter(), problems(FORGED[name]())
+    assert any(text in found for text in TOLD.get(name, REFUSED).split("|")), found
     assert time.perf_counter() - begun < 5

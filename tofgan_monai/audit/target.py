@@ -12,7 +12,7 @@ from torch import nn
 
 from tofgan_monai.attacks.on_pairs import MIN_PAIRS
 from tofgan_monai.bundle_runs.paths import bundle_path
-from tofgan_monai.bundle_runs.runs import inference_config, run_bundle
+from tofgan_monai.bundle_runs.runs import inference_config, inference_network, run_bundle
 from tofgan_monai.errors import InputError
 from tofgan_monai.gan.networks import Generator
 from tofgan_monai.pairs.stack import PairDataset, open_stack
@@ -129,7 +129,7 @@ def network_with(target: Target, weights: dict[str, Any], source: Path) -> nn.Mo
 
 def bundle_network(bundle: Path, weights: dict[str, Any], source: Path) -> nn.Module:
     """The network of a bundle's inference.yaml, in evaluation mode, with the given weights; see `network_with`."""
-    network = inference_config(bundle).get_parsed_content("network_def")
+    network = inference_network(bundle)
     fit_weights(network, weights, source)
     return network.eval()
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tofgan_monai.errors import InputError
 
 _METADATA = Path("configs/metadata.json")  # MONAI, too, recognises a bundle by this file
+_TEXTS = (".yaml", ".yml", ".json", ".conf", ".md", ".txt", "LICENSE")
+_MARKS = {  # those of UTF-32 begin like those of UTF-16, so they come first
+    codecs.BOM_UTF8: "UTF-8 with a byte-order mark",
+    **dict.fromkeys((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "UTF-32"),
+    **dict.fromkeys((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "UTF-16"),
+}
 
 
 def bundles_dir() -> Path:
@@ -45,13 +53,39 @@ def bundle_path(bundle: str | os.PathLike) -> Path:
             a folder of that name in the working directory; give such a folder as `./NAME`.
 
     Raises:
-        InputError: the name is not known, and no folder of this path has a configs/metadata.json.
+        InputError: the name is not known, and no folder of this path has a configs/metadata.json; or a configuration
+            or the data card is not in UTF-8, as after an edit on Windows.
     """
     known = {folder.name: folder for folder in reversed(known_bundles())}
-    if os.fspath(bundle) in known:
-        return known[os.fspath(bundle)].absolute()
-    folder = Path(bundle).expanduser()
-    if (folder / _METADATA).is_file():
-        return folder.resolve()
-    what = f"a folder without {_METADATA}" if folder.is_dir() else "no such bundle or folder"
-    raise InputError(f"{bundle}: {what}; give a bundle's folder or one of {', '.join(sorted(known))}")
+    folder = known.get(os.fspath(bundle), Path(bundle).expanduser())
+    if not (folder / _METADATA).is_file():
+        what = f"a folder without {_METADATA}" if folder.is_dir() else "no such bundle or folder"
+        raise InputError(f"{bundle}: {what}; give a bundle's folder or one of {', '.join(sorted(known))}")
+    paths = [path for path in (*folder.glob("configs/*"), folder / "docs" / "data_card.json") if path.is_file()]
+    texts = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    if wrong := [f"{folder / name}:{line}: {what}; {remedy}" for name, line, what, remedy in misencoded(texts)]:
+        raise InputError(wrong)
+    return folder.absolute() if os.fspath(bundle) in known else folder.resolve()
+
+
+def misencoded(files: Mapping[str, bytes]) -> Iterator[tuple[str, int, str, str]]:
+    """Name, line, encoding and remedy of each text file that is not in UTF-8, or begins with a byte-order mark.
+
+    Args:
+        files: content by name; only the kinds of text files that a bundle has are looked at.
+    """
+    for name, data in files.items():
+        if not name.endswith(_TEXTS):
+            continue
+        remedy = "save the file as UTF-8 without a byte-order mark"
+        encoding = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), None)
+        if encoding or b"\0" in data[:4]:
+            yield name, 1, f"the encoding is {encoding or 'UTF-16 or UTF-32'}", remedy
+            continue
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if name.endswith((".yaml", ".yml", ".json")):
+                remedy += ", and write this letter within quotes by its number, such as \\u00fc"
+            line = data.count(b"\n", 0, error.start) + 1
+            yield name, line, "the encoding is not UTF-8, perhaps Latin-1 or Windows-1252", remedy

@@ -72,8 +72,7 @@ def _run(files: list[str], given: dict[str, Any], bundle: Path) -> None:
     except Exception as error:  # MONAI wraps whatever happens in its configurations
         cause = _root(error)
         if isinstance(cause, ImportError):
-            what = f"names something that is not installed here ({cause}); it may be made for another version"
-            raise InputError(f"{bundle}: {what} of tofgan_monai: ask for a newer bundle") from error
+            raise _not_installed(bundle, cause) from error
         if cause is error:
             raise
         raise cause from error
@@ -112,6 +111,23 @@ def _parsed(bundle: Path, configs: Sequence[str]) -> ConfigParser:
     parser = ConfigParser()
     parser.read_config(_files(bundle, configs))
     return parser
+
+
+def inference_network(bundle: Path) -> Any:
+    """The network that a bundle's inference.yaml defines, with random weights.
+
+    Raises:
+        InputError: the configuration names something that is not installed, as a bundle of another version may.
+    """
+    try:
+        return inference_config(bundle).get_parsed_content("network_def")
+    except ImportError as error:
+        raise _not_installed(bundle, error) from error
+
+
+def _not_installed(bundle: Path, error: BaseException) -> InputError:
+    what = f"names something that is not installed here ({error}); it may be made for another version"
+    return InputError(f"{bundle}: {what} of tofgan_monai: ask for a newer bundle")
 
 
 def _files(bundle: Path, configs: Sequence[str]) -> list[str]:

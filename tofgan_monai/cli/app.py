@@ -65,14 +65,10 @@ def quiet_monai(bundle: Path | None) -> Iterator[None]:
 
 def passes_inspection(bundle: Path) -> bool:
     """Whether `tofgan verify` would find nothing wrong with the files in a bundle's `configs` folder."""
-    from tofgan_monai.exchange.inspection import configs, reading
+    from tofgan_monai.exchange.inspection import inspect_bundle
 
-    files = {f"configs/{path.name}": path.read_bytes() for path in bundle.glob("configs/*") if path.suffix != ".conf"}
-    read = {name: reading.read_document(name, data) for name, data in files.items()}
-    documents = {name: document for name, (document, _) in read.items() if document is not None}
-    metadata = documents.pop("configs/metadata.json", None)
-    problems = [problem for _, found in read.values() for problem in found]
-    return not (problems or configs.check_configs(documents.values(), metadata))
+    files = {f"configs/{path.name}": path.read_bytes() for path in bundle.glob("configs/*") if path.is_file()}
+    return not inspect_bundle(files)[1]
 
 
 def absolute(path: Path | None) -> str | None:

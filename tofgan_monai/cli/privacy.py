@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tofgan_monai.cli.app import app
+from tofgan_monai.cli.app import app, quiet_monai
 from tofgan_monai.errors import InputError
 
 
@@ -48,25 +48,27 @@ def audit(
 ) -> None:
     """Measure the quality of synthetic pairs, and what they or a network give away about patients."""
     from tofgan_monai.audit import audit
+    from tofgan_monai.bundle_runs import paths
     from tofgan_monai.report import write_audit_report
 
     stacks, runs = canary or [], canary_run or []
     if len(stacks) != len(runs):
         raise InputError(f"{len(stacks)} --canary and {len(runs)} --canary-run; give one training for each stack")
-    found = audit(
-        target,
-        output,
-        members=members,
-        non_members=non_members,
-        references=references,
-        run=run,
-        canaries=list(zip(stacks, runs, strict=True)),
-        shadows=shadow or (),
-        n=n,
-        seed=seed,
-        pairs_per_patient=pairs_per_patient,
-        inception_weights=inception_weights,
-    )
+    with quiet_monai(None if Path(target).suffix == ".npy" else paths.bundle_path(target)):
+        found = audit(
+            target,
+            output,
+            members=members,
+            non_members=non_members,
+            references=references,
+            run=run,
+            canaries=list(zip(stacks, runs, strict=True)),
+            shadows=shadow or (),
+            n=n,
+            seed=seed,
+            pairs_per_patient=pairs_per_patient,
+            inception_weights=inception_weights,
+        )
     page = write_audit_report(output)
     shared = write_audit_report(output, patches=False)
     for release, verdict in found["verdicts"].items():

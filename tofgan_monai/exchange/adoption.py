@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from tofgan_monai.bundle_runs.runs import inference_config
+from tofgan_monai.bundle_runs.runs import inference_config, inference_network
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.data_card import seen_by, write_card
 from tofgan_monai.files import written_whole
@@ -46,8 +46,7 @@ def adopt(
     if last:
         weights = weights["state"].get("average") or weights["state"]["network"]
     config = bundle / "configs" / "inference.yaml"
-    parser = inference_config(bundle)
-    network = parser.get_parsed_content("network_def")
+    parser, network = inference_config(bundle), inference_network(bundle)
     fit_weights(network, weights, source)
     target = bundle / "models" / "model.pt"
     threshold, share = None, told_share(run)

@@ -121,14 +121,9 @@ def _wrong_sums(manifest: Document, files: Mapping[str, bytes]) -> list[Problem]
     said: Any = manifest.content.get("files")
     if not isinstance(said, dict):
         return [Problem(MANIFEST, 1, "no list of files", "could stand for any files")]
-    sums = _sums(files)
+    sums, could = _sums(files), "was changed after packing; ask the sender for the archive again"
+    changed = [path for path in sorted({*said, *sums}) if said.get(path) != sums.get(path)]
     return [
-        Problem(
-            MANIFEST,
-            manifest.lines.get(("files", path), 1),
-            f"{shown(path)[1:-1]} has another SHA-256",
-            "was changed after packing; ask the sender for the archive again",
-        )
-        for path in sorted({*said, *sums})
-        if said.get(path) != sums.get(path)
+        Problem(MANIFEST, manifest.lines.get(("files", path), 1), f"{shown(path)[1:-1]} has another SHA-256", could)
+        for path in changed
     ]

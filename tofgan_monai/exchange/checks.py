@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from tofgan_monai.bundle_runs.paths import misencoded
 from tofgan_monai.exchange.data_card import check_card
 from tofgan_monai.exchange.declared_network import declared_network
 from tofgan_monai.exchange.inspection import inspect_bundle
@@ -14,7 +15,12 @@ from tofgan_monai.exchange.weights import check_weights
 
 
 def check_files(files: Mapping[str, bytes]) -> list[Problem]:
-    """Everything that is wrong with the files of a bundle, given by their paths in the archive."""
+    """Everything that is wrong with the files of a bundle, given by their paths in the archive.
+
+    A text in another encoding than UTF-8 hides what else is wrong with it, so that alone is told.
+    """
+    if problems := [Problem(*found) for found in misencoded(files)]:
+        return problems
     documents, found = inspect_bundle(files)
     problems = [*check_layout(files, TENSORS), *found]
     weights = files.get(TENSORS, b"")

@@ -6,10 +6,10 @@ import getpass
 import platform
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
+from tofgan_monai.bundle_runs.paths import misencoded
 from tofgan_monai.exchange.inspection.problems import Problem, shown
-from tofgan_monai.exchange.inspection.reading import read_document
+from tofgan_monai.exchange.inspection.reading import read_document, walk
 from tofgan_monai.exchange.layout import METADATA, TENSORS
 
 _NOT_OF_ANYONE = {"root", "user", "admin", "localhost"}
@@ -33,7 +33,7 @@ _DATED = {
 
 def leaks(name: str, data: bytes) -> Iterator[Problem]:
     """Places in a file that tell where it was written, or whose data it is about."""
-    if name == TENSORS:
+    if name == TENSORS or any(misencoded({name: data})):
         return
     marks = {**_MARKS, **_whose()} | ({} if name == "LICENSE" else _DATED)
     for line, text in _texts(name, data):
@@ -53,14 +53,11 @@ def _texts(name: str, data: bytes) -> Iterator[tuple[int, str]]:
         return
     if not name.endswith(".json"):
         yield from ((number, found[1]) for number, line in lines if (found := _COMMENT.search(line)))
-    for path, number in document.lines.items():
-        value: Any = document.content
-        for key in path:
-            value = value[key]
+    for path, value in walk(document.content):
         if isinstance(value, str) and not (name == METADATA and path[0] == "changelog"):
-            yield number, value
+            yield document.lines[path], value
         if path and isinstance(path[-1], str):
-            yield number, path[-1]
+            yield document.lines[path], path[-1]
 
 
 def _whose() -> Mapping[str, re.Pattern]:

@@ -1,47 +1,26 @@
 """Weights of a bundle from elsewhere: tensors in one plain safetensors file, which fit the declared network.
 
 The reader of safetensors checks offsets and sizes. But of two tensors of one name it takes the last, and it ignores
-metadata, further keys of a tensor, and the kind of blanks behind the header: a text could hide there. So the header
-must be, byte for byte, the one that safetensors writes of these tensors.
+metadata, further keys of a tensor, and the kind of blanks behind the header: a text could hide there. So the file must
+be, byte for byte, the one that safetensors writes of the tensors that it reads.
 
 Source of the format: github.com/huggingface/safetensors, README, "Format".
 """
 
 from __future__ import annotations
 
-import json
-import math
-from typing import Any
-
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tofgan_monai.exchange.inspection.problems import Problem, shown
+from tofgan_monai.training.weights import to_safetensors
 
-MAX_HEADER, MAX_DIMENSIONS = 2**22, 8
+MAX_HEADER = 2**22
 DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8),
 }  # no bool: a byte of 2 also means true, and would hide a bit
-_METADATA = "__metadata__"
-_HIDES = "could carry texts or images beside the weights; ask the sender to make the archive with `tofgan pack`"
-
-Described = dict[str, tuple[str, list[int]]]  # by name: safetensors' word for the type, and the shape
-
-
-class _NotPlainError(Exception):
-    """The problem that ends the check of a file of weights."""
-
-    def __init__(self, what: str, could: str = _HIDES) -> None:
-        self.problem = what, could
 
 
 def check_weights(file: str, data: bytes, network: nn.Module | None) -> list[Problem]:
@@ -52,86 +31,36 @@ def check_weights(file: str, data: bytes, network: nn.Module | None) -> list[Pro
         data: the whole content.
         network: the declared network, whose names, shapes and types the tensors must have; None if it cannot be made.
     """
+    if (size := int.from_bytes(data[:8], "little")) > min(MAX_HEADER, len(data)):
+        what = f"no safetensors file: its header would have {size} bytes, and may have {MAX_HEADER}"
+        return [Problem(file, 0, what, "could be a pickle of any code, or exhaust the memory")]
     try:
-        described = _described(data)
-        if network is not None and (odd := _misfit(described, network)):
-            return [Problem(file, 0, odd, "belongs to another network, perhaps a critic, which has seen patients")]
         weights = safetensors.torch.load(data)
-    except _NotPlainError as error:
-        return [Problem(file, 0, *error.problem)]
-    except safetensors.SafetensorError as error:
-        return [Problem(file, 0, f"safetensors cannot read it ({shown(str(error))})", _HIDES)]
-    return [
-        Problem(file, 0, f"{shown(name)[1:-1]} is not finite", "would make every prediction NaN")
-        for name, value in weights.items()
-        if value.is_floating_point() and not value.isfinite().all()
-    ]
-
-
-def _described(data: bytes) -> Described:
-    """Type and shape of each tensor in a safetensors file that holds nothing else.
-
-    Raises:
-        _NotPlainError: the file holds something else, too, or is none.
-    """
-    size = int.from_bytes(data[:8], "little")
-    header, values = data[8 : 8 + size], len(data) - 8 - size
-    if values < 0:
+        is_canonical = to_safetensors(weights) == data
+    except Exception as error:  # an unknown type of values, for one, is a KeyError
         could = "could be a pickle of any code, or a part of a file; ask for the archive again"
-        raise _NotPlainError("no whole safetensors file", could)
-    if size > MAX_HEADER:
-        raise _NotPlainError(f"a header of {size} bytes, where {MAX_HEADER} are enough", "could exhaust the memory")
-    try:
-        entries = json.loads(header, object_pairs_hook=_without_repeats)
-    except (ValueError, RecursionError) as error:
-        raise _NotPlainError(f"a header that is no JSON ({shown(str(error))})", "could be any file") from error
-    if not isinstance(entries, dict) or _METADATA in entries:
-        raise _NotPlainError("metadata in the header" if _METADATA in entries else "a header that names no tensors")
-    described = {name: _tensor(name, entry) for name, entry in entries.items()}
-    expected, end = _header(described)
-    if header != expected:
-        raise _NotPlainError("gaps, overlaps, another order, blanks or notes in the header")
-    if values != end:
-        raise _NotPlainError(f"{values} bytes of values, where the tensors have {end}")
-    return described
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _NotPlainError(f"a name twice among {shown([name for name, _ in pairs])}")
-    return found
-
-
-def _tensor(name: str, entry: Any) -> tuple[str, list[int]]:
-    """Type and shape in a tensor's entry of the header."""
-    kind, shape = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
-    if not isinstance(kind, str) or kind not in DTYPES:
-        could = f"is no type of a network's weights; the types are {', '.join(DTYPES)}"
-        raise _NotPlainError(f"{shown(name)} is of the type {shown(kind)}", could)
-    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(type(n) is int and n >= 0 for n in shape):
-        raise _NotPlainError(f"{shown(name)} has the shape {shown(shape)}", "could exhaust the memory")
-    return kind, shape
-
-
-def _header(described: Described) -> tuple[bytes, int]:
-    """The header that safetensors writes of such tensors, and the number of bytes of their values."""
-    end, entries = 0, {}
-    for name, (kind, shape) in sorted(described.items(), key=lambda item: (-DTYPES[item[1][0]].itemsize, item[0])):
-        begin, end = end, end + math.prod(shape) * DTYPES[kind].itemsize
-        entries[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    return text + b" " * (-len(text) % 8), end
-
-
-def _misfit(described: Described, network: nn.Module) -> str:
-    """The first name, shape or type that differs from the network's; empty if all agree."""
-    expected = {name: (tensor.dtype, list(tensor.shape)) for name, tensor in network.state_dict().items()}
-    found = {name: (DTYPES[kind], shape) for name, (kind, shape) in described.items()}
-    odd = [f"{shown(name)[1:-1]} is missing or one too many" for name in {*expected} ^ {*found}]
-    odd += [
-        f"{name} is {shown(found[name][1])} of {found[name][0]}, not {shape} of {dtype}"
-        for name, (dtype, shape) in expected.items()
-        if name in found and found[name] != (dtype, shape)
+        return [Problem(file, 0, f"safetensors cannot read it ({shown(str(error))})", could)]
+    if not is_canonical:
+        could = "could carry texts or images beside the weights; ask the sender to make the archive with `tofgan pack`"
+        return [Problem(file, 0, "not the bytes that safetensors writes of these tensors", could)]
+    if network is not None and (odd := _misfit(weights, network.state_dict())):
+        return [Problem(file, 0, odd, "belongs to another network, perhaps a critic, which has seen patients")]
+    return [
+        Problem(file, 0, f"{shown(name)[1:-1]} is {what}", "would make every prediction NaN, or hides a bit")
+        for name, value in weights.items()
+        for what, is_so in (
+            ("not finite", not value.isfinite().all()),
+            (f"of {value.dtype}", value.dtype not in DTYPES),
+        )
+        if is_so
     ]
+
+
+def _misfit(found: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
+    """The first name, shape or type in which tensors differ from a network's; empty if all agree."""
+    odd = [f"{shown(name)[1:-1]} is missing or one too many" for name in expected.keys() ^ found.keys()]
+    for name in expected.keys() & found.keys():
+        theirs, ours = ((list(weights[name].shape), weights[name].dtype) for weights in (found, expected))
+        if theirs != ours:
+            odd.append(f"{name} is {shown(theirs[0])} of {theirs[1]}, not {ours[0]} of {ours[1]}")
     return f"does not fit network_def: {min(odd)}" if odd else ""

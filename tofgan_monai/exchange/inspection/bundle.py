@@ -52,10 +52,8 @@ def _check_documents(files: Mapping[str, bytes]) -> Iterator[Problem]:
             text = data.decode("utf-8", errors="replace").replace("\r\n", "\n")
             bad = next((char for char in text if char == "\ufffd" or not (char.isprintable() or char in "\n\t")), "")
             if bad:
-                line = text[: text.index(bad)].count("\n") + 1
-                yield Problem(
-                    name, line, f"the character {shown(bad)} is no text", "could rewrite what a terminal shows"
-                )
+                line, what = text[: text.index(bad)].count("\n") + 1, f"the character {shown(bad)} is no text"
+                yield Problem(name, line, what, "could rewrite what a terminal shows")
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any
 from tofgan_monai.exchange.inspection.allowed import allowed, harm, is_builtin
 from tofgan_monai.exchange.inspection.expressions import Found, check_constant, check_expression
 from tofgan_monai.exchange.inspection.problems import Problem, shown
-from tofgan_monai.exchange.inspection.reading import Document, Path
+from tofgan_monai.exchange.inspection.reading import Document, Path, walk
 from tofgan_monai.exchange.inspection.scope import Scope, as_written, import_of, leaves_the_settings, may_import
 
 _ID = re.compile(r"\+?[A-Za-z_]\w*((#|::)\w+)*", re.ASCII)
@@ -25,15 +25,17 @@ def check_configs(documents: Iterable[Document], metadata: Document | None) -> l
     """Everything in the configurations of a bundle that is not on the list, whichever of the files MONAI merges."""
     documents = list(documents)
     scope = Scope(documents, metadata)
-    problems = [problem for document in documents for problem in _check_imports(document, scope)]
-    for document in documents:
-        problems += _Check(document, scope).run()
-    if metadata is not None:
-        problems += _Check(metadata, scope, is_metadata=True).run()
+    problems = [Problem(document.file, *found) for document in documents for found in _check_imports(document, scope)]
+    for document in [*documents, *([metadata] if metadata else [])]:
+        for path, value in walk(document.content):
+            if path and path[0] not in ("imports", "+imports"):
+                line = document.lines.get(path, 0)
+                found = _check_item(path, value, scope, is_metadata=document is metadata)
+                problems += [Problem(document.file, line, what, could) for what, could in found]
     return list(dict.fromkeys(problems))  # an item within an argument is checked as an item and as an argument
 
 
-def _check_imports(document: Document, scope: Scope) -> Iterator[Problem]:
+def _check_imports(document: Document, scope: Scope) -> Iterator[tuple[int, str, str]]:
     """Records what each imported name means. It must mean one thing in all files, as any of them may be merged."""
     for key in ("imports", "+imports"):
         statements = document.content.get(key, [])
@@ -41,91 +43,67 @@ def _check_imports(document: Document, scope: Scope) -> Iterator[Problem]:
             line = document.lines.get((key, index), document.lines.get((key,), 0))
             found = import_of(statement) if isinstance(statement, str) and statement.startswith("$") else None
             if found is None:
-                yield Problem(document.file, line, f"{shown(statement)}, not one plain import", "could be any code")
+                yield line, f"{shown(statement)}, not one plain import", "could be any code"
                 continue
             name, origin = found
             if not may_import(origin):
-                yield Problem(document.file, line, f"imports {origin}, which is not on the list", harm(f"{origin}."))
+                yield line, f"imports {origin}, which is not on the list", harm(f"{origin}.")
             elif is_builtin(name) or name.startswith("_"):
-                yield Problem(
-                    document.file, line, f"{name}, a name of Python's own", "could give a harmless name to eval"
-                )
+                yield line, f"{name}, a name of Python's own", "could give a harmless name to eval"
             elif scope.names.setdefault(name, origin) != origin:
                 what = f"{name} means {origin} here, elsewhere {scope.names[name]}"
-                yield Problem(document.file, line, what, "could call another function than a reader sees")
+                yield line, what, "could call another function than a reader sees"
 
 
-class _Check:
-    """The check of one configuration, item by item; collects the problems."""
+def _check_item(path: Path, value: Any, scope: Scope, *, is_metadata: bool) -> Iterator[Found]:
+    """Problems of one item of a configuration: of its key, of its value under that name, and of the value itself."""
+    key, is_id = path[-1], len(path) == 1
+    if isinstance(key, str):
+        hides = not is_id and bool(_UNREADABLE_KEY.search(key))
+        if is_id and not is_metadata:
+            hides = not _ID.fullmatch(key) or key.lstrip("+").startswith("_meta_")
+        if hides:
+            yield f"the {'id' if is_id else 'key'} {shown(key)}", "could stand for another id than a reader sees"
+        if not is_id and not is_metadata:
+            yield from check_constant(key)
+        name = re.split("#|::", key)[-1].lstrip("+") if is_id else key
+        yield from _check_named(name, value, path, scope, is_metadata=is_metadata)
+    if isinstance(value, str):
+        yield from _check_text(value, scope, is_metadata=is_metadata)
+    elif not isinstance(value, dict | list):
+        yield from check_constant(value)
 
-    def __init__(self, document: Document, scope: Scope, *, is_metadata: bool = False) -> None:
-        self.document, self.scope, self.is_metadata = document, scope, is_metadata
-        self.problems: list[Problem] = []
 
-    def run(self) -> list[Problem]:
-        for key, value in self.document.content.items():
-            if key in ("imports", "+imports"):
-                continue
-            if not self.is_metadata and (not _ID.fullmatch(key) or key.lstrip("+").startswith("_meta_")):
-                self._add((key,), (f"the id {shown(key)}", "could stand for another id than a reader sees"))
-            self._check_named(re.split("#|::", key)[-1].lstrip("+"), value, (key,))
-        return self.problems
+def _check_named(name: str, value: Any, path: Path, scope: Scope, *, is_metadata: bool) -> Iterator[Found]:
+    """Problems of a value under its name: an argument of a component, or an id of the configuration."""
+    if name.startswith("_") and name.endswith("_") and name not in _RESERVED:
+        yield f"{shown(name)}, which MONAI reserves for itself", "could stop the run in a debugger"
+    elif name == "_target_":
+        yield from _target_problems(value)
+        yield from _path_problems(_owner(path), {name: value}, scope)
+    elif name == "_mode_" and value != "default":
+        yield f"the mode {shown(value)}", "could pass a function on, which is then called with other arguments"
+    elif not is_metadata:
+        yield from _argument_problems(name, value, scope)
 
-    def _add(self, path: Path, *found: Found) -> None:
-        line = self.document.lines.get(path, 0)
-        self.problems += [Problem(self.document.file, line, what, could) for what, could in found]
 
-    def _check_named(self, name: str, value: Any, path: Path) -> None:
-        """Checks a value and its name: an argument of a component, or an id of the configuration."""
-        if name.startswith("_") and name.endswith("_") and name not in _RESERVED:
-            self._add(path, (f"{shown(name)}, which MONAI reserves for itself", "could stop the run in a debugger"))
-        elif name == "_target_":
-            self._add(path, *_target_problems(value), *_path_problems(_owner(path), {name: value}, self.scope))
-        elif name == "_mode_" and value != "default":
-            self._add(
-                path,
-                (f"the mode {shown(value)}", "could pass a function on, which is then called with other arguments"),
-            )
-        elif not self.is_metadata:
-            self._add(path, *_argument_problems(name, value, self.scope))
-        self._check(name, value, path)
+def _check_text(value: str, scope: Scope, *, is_metadata: bool) -> Iterator[Found]:
+    def check_argument(name: str, node: ast.expr) -> Iterator[Found]:
+        """An argument within an expression has the rules of an argument of a component."""
+        plain = node.value if isinstance(node, ast.Constant) else "$" + as_written(node)
+        return _argument_problems(name, plain, scope, called=True)
 
-    def _check(self, name: str, value: Any, path: Path) -> None:
-        if isinstance(value, dict):
-            for key, item in value.items():
-                if _UNREADABLE_KEY.search(key):
-                    self._add((*path, key), (f"the key {shown(key)}", "could stand for another id than a reader sees"))
-                if not self.is_metadata:
-                    self._add((*path, key), *check_constant(key))
-                self._check_named(key, item, (*path, key))
-        elif isinstance(value, list):
-            for index, item in enumerate(value):
-                self._check(name, item, (*path, index))
-        elif isinstance(value, str):
-            self._add(path, *self._text_problems(value))
-        elif not isinstance(value, str):
-            self._add(path, *check_constant(value))
-
-    def _text_problems(self, value: str) -> Iterator[Found]:
-        if value.startswith("%"):
-            yield f"the macro {shown(value)}", "brings in any file that it names, unchecked"
-        elif value[:1] in ("$", "@") and (not value.isascii() or _RELATIVE.search(value)):
-            yield (
-                f"{shown(value)}: a relative id, or letters beyond ASCII",
-                "could mean another name than a reader sees",
-            )
-        elif value.startswith("$"):
-            yield from check_expression(value, self.scope, self._node_problems)
-        elif _REFERENCE.fullmatch(value):
-            if leaves_the_settings(value[1:].replace("#", "::")):
-                yield f"{value}, a module or the metadata", "could reach anything in it"
-        elif not self.is_metadata:
-            yield from check_constant(value)
-
-    def _node_problems(self, name: str, node: ast.expr) -> Iterator[Found]:
-        """Checks an argument within an expression by the rules for arguments of components."""
-        value = node.value if isinstance(node, ast.Constant) else "$" + as_written(node)
-        yield from _argument_problems(name, value, self.scope, called=True)
+    if value.startswith("%"):
+        yield f"the macro {shown(value)}", "brings in any file that it names, unchecked"
+    elif value[:1] in ("$", "@") and (not value.isascii() or _RELATIVE.search(value)):
+        yield f"{shown(value)}: a relative id, or letters beyond ASCII", "could mean another name than a reader sees"
+    elif value.startswith("$"):
+        yield from check_expression(value, scope, check_argument)
+    elif _REFERENCE.fullmatch(value):
+        if leaves_the_settings(value[1:].replace("#", "::")):
+            yield f"{value}, a module or the metadata", "could reach anything in it"
+    elif not is_metadata:
+        yield from check_constant(value)
 
 
 def _owner(path: Path) -> str:

@@ -8,24 +8,21 @@ import re
 from tofgan_monai.exchange.inspection.problems import Problem, shown
 
 _FORMAT = r"(?!.*\d{4})[ -~]*"  # a width of four digits or more could fill the memory
+_LEVEL, _NAMES = r"[A-Z]+", r"[A-Za-z0-9_, ]*"
 # `%` only in formats: elsewhere Python replaces %(key)s by the text of another key, and then evaluates the value.
 _KEYS = {
-    r"loggers|handlers|formatters": {"keys": r"[A-Za-z0-9_, ]*"},
-    r"logger_\w+": {
-        "level": r"[A-Z]+",
-        "handlers": r"[A-Za-z0-9_, ]*",
-        "propagate": r"[01]",
-        "qualname": r"[A-Za-z0-9_.]+",
-    },
+    r"loggers|handlers|formatters": {"keys": _NAMES},
+    r"logger_\w+": {"level": _LEVEL, "handlers": _NAMES, "propagate": r"[01]", "qualname": r"[A-Za-z0-9_.]+"},
     r"handler_\w+": {
         "class": r"(logging\.)?StreamHandler",
-        "level": r"[A-Z]+",
+        "level": _LEVEL,
         "formatter": r"\w+",
         "args": r"\(\s*(sys\.std(out|err)\s*,?)?\s*\)",
     },
     r"formatter_\w+": {"format": _FORMAT, "datefmt": _FORMAT},
 }
-_TWO_WAYS = "could be read in two ways"
+_TWO_WAYS, _REPLACES = "could be read in two ways", "could replace the values of the sections"
+_RUNS = "could run any code, or write any file"
 
 
 def check_logging(file: str, data: bytes) -> list[Problem]:
@@ -38,32 +35,16 @@ def check_logging(file: str, data: bytes) -> list[Problem]:
         parser.read_string(text)
     except (UnicodeDecodeError, configparser.Error) as error:
         return [Problem(file, 0, f"not readable as ASCII ({shown(str(error))})", _TWO_WAYS)]
-    problems = [
-        Problem(
-            file,
-            _line(text, "DEFAULT", key),
-            f"{shown(key)} for all sections",
-            "could replace the values of the sections",
-        )
-        for key in parser.defaults()
-    ]
+    found = [("DEFAULT", key, f"{shown(key)} for all sections", _REPLACES) for key in parser.defaults()]
     for section in parser.sections():
         known = next((keys for kind, keys in _KEYS.items() if re.fullmatch(kind, section, re.ASCII)), {})
         for key, value in parser.items(section):
             if key not in parser.defaults() and not re.fullmatch(known.get(key, r"(?!)"), value, re.ASCII):
-                what = f"[{section}] {key} = {value}"
-                problems.append(
-                    Problem(file, _line(text, section, key), shown(what)[1:-1], "could run any code, or write any file")
-                )
-    return problems
+                found.append((section, key, shown(f"[{section}] {key} = {value}")[1:-1], _RUNS))
+    return [Problem(file, _line(text, section, key), what, could) for section, key, what, could in found]
 
 
 def _line(text: str, section: str, key: str) -> int:
     """The line number of a key in a section; 0 if it is not found."""
-    inside = False
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.startswith("["):
-            inside = line.startswith(f"[{section}]")
-        elif inside and re.match(rf"\s*{re.escape(key)}\s*[=:]", line, re.IGNORECASE):
-            return number
-    return 0
+    found = re.search(rf"(?msi)^\[{re.escape(section)}\].*?^\s*{re.escape(key)}\s*[=:]", text)
+    return text.count("\n", 0, found.end()) + 1 if found else 0

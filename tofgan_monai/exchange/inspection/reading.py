@@ -44,12 +44,12 @@ def read_document(file: str, data: bytes) -> tuple[Document | None, list[Problem
     is_json = file.lower().endswith(".json")
     marked = text.replace("\t", " ") if is_json else text  # JSON allows tabs where YAML does not
     try:
-        if problems := list(_oddities(file, marked)):
-            return None, problems
+        if odd := list(_oddities(marked)):
+            return None, [Problem(file, *found) for found in odd]
         node = yaml.compose(marked, yaml.SafeLoader)
         lines: dict[Path, int] = {}
-        if problems := list(_structure(file, node, (), 1, lines)):
-            return None, problems
+        if odd := list(_structure(node, (), 1, lines)):
+            return None, [Problem(file, *found) for found in odd]
         content = json.loads(text) if is_json else yaml.load(text, CheckKeyDuplicatesYamlLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -58,58 +58,54 @@ def read_document(file: str, data: bytes) -> tuple[Document | None, list[Problem
         return refused(0, f"not readable ({shown(str(error))})")
     if not isinstance(content, dict):
         return refused(1, "not a mapping of names to values")
-    if set(_paths(content, ())) != set(lines):
+    if {path for path, _ in walk(content)} != set(lines):
         return refused(1, "read in two ways by two readers")
     return Document(file, content, lines), []
 
 
-def _oddities(file: str, text: str) -> Iterator[Problem]:
+def _oddities(text: str) -> Iterator[tuple[int, str, str]]:
     """Tags, anchors, aliases, further documents and deep nesting, found before anything is built from the text."""
     depth = documents = 0
     for count, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
         line, tag = (event.start_mark.line if event.start_mark else 0) + 1, getattr(event, "tag", None)
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            yield Problem(file, line, "a YAML anchor or alias", "could grow to fill the memory, or hide what is merged")
+            yield line, "a YAML anchor or alias", "could grow to fill the memory, or hide what is merged"
         elif tag:
-            yield Problem(file, line, f"the YAML tag {shown(tag)}", "could build any Python object")
+            yield line, f"the YAML tag {shown(tag)}", "could build any Python object"
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1 or event.version or event.tags:
-                yield Problem(file, line, "a directive or a second document", "could hide code from a reader")
+                yield line, "a directive or a second document", "could hide code from a reader"
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH or count > 2 * MAX_ITEMS:
-            yield Problem(file, line, f"nested deeper than {MAX_DEPTH} or too many items", "could exhaust the memory")
+            yield line, f"nested deeper than {MAX_DEPTH} or too many items", "could exhaust the memory"
             return
 
 
-def _structure(file: str, node: Any, path: Path, line: int, lines: dict[Path, int]) -> Iterator[Problem]:
+def _structure(node: Any, path: Path, line: int, lines: dict[Path, int]) -> Iterator[tuple[int, str, str]]:
     """Records the lines of a node and of the nodes below it in `lines`; yields keys and values with two readings."""
     if node is None:
         return
     lines[path] = line
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            yield from _structure(file, item, (*path, index), item.start_mark.line + 1, lines)
+            yield from _structure(item, (*path, index), item.start_mark.line + 1, lines)
     elif isinstance(node, yaml.MappingNode):
         for key, item in node.value:
             where = key.start_mark.line + 1
             if key.tag != "tag:yaml.org,2002:str":
-                yield Problem(
-                    file, where, f"the key {shown(key.value)}, which is no string", "could merge or replace others"
-                )
+                yield where, f"the key {shown(key.value)}, which is no string", "could merge or replace others"
             elif (*path, key.value) in lines:
-                yield Problem(file, where, f"a second {shown(key.value)}", "replaces the first one without a notice")
+                yield where, f"a second {shown(key.value)}", "replaces the first one without a notice"
             else:
-                yield from _structure(file, item, (*path, key.value), where, lines)
+                yield from _structure(item, (*path, key.value), where, lines)
     elif node.tag not in _PLAIN:
-        yield Problem(
-            file, line, f"{shown(node.value)}, which is no plain value", "could be read in two ways; put it in quotes"
-        )
+        yield line, f"{shown(node.value)}, which is no plain value", "could be read in two ways; put it in quotes"
 
 
-def _paths(value: Any, path: Path) -> Iterator[Path]:
-    """The paths of a value and of all items in it."""
-    yield path
+def walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Path and content of a value and of every item in it, in the order of the file."""
+    yield path, value
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
-        yield from _paths(item, (*path, key))
+        yield from walk(item, (*path, key))

@@ -10,15 +10,10 @@ from typing import Any
 from monai.bundle import ReferenceResolver
 
 from tofgan_monai.exchange.inspection.allowed import allowed, is_builtin
-from tofgan_monai.exchange.inspection.reading import Document
+from tofgan_monai.exchange.inspection.reading import Document, walk
 
 REFERENCES = "__local_refs"  # the name by which MONAI replaces `@` in an expression
-GLOBALS = {
-    "monai": "monai",
-    "torch": "torch",
-    "np": "numpy",
-    "numpy": "numpy",
-}  # names that MONAI defines for each expression
+GLOBALS = {"monai": "monai", "torch": "torch", "np": "numpy", "numpy": "numpy"}  # MONAI defines them for expressions
 MAX_BITS, MAX_DEPTH, MAX_LENGTH = 2**12, 50, 500
 _TAIL = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.=-]*)+/?")
 _RUNS_OR_CONFIGURES = re.compile(r"(?i)/configs(/|$)|\.(py[a-z]?|so|pth|dll|dylib|ya?ml|conf|sh|exe|bat)(/|$)")
@@ -45,7 +40,7 @@ class Scope:
         self._values: dict[str, list[Any]] = {}
         self._patches: dict[str, list[Any]] = {}  # values that overlays give to single items below an id
         self._grown: set[str] = set()  # lists that an overlay adds to
-        self._known: dict[tuple[Any, str], Any] = {}
+        self._known: dict[tuple[Any, ...], Any] = {}
         for document in documents:
             for key, value in document.content.items():
                 name = ReferenceResolver.normalize_id(key).removeprefix("+")
@@ -58,10 +53,8 @@ class Scope:
             self._define("_meta_", metadata.content)
 
     def _define(self, name: str, value: Any) -> None:
-        self._values.setdefault(name, []).append(value)
-        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        for key, item in items:
-            self._define(f"{name}::{key}", item)
+        for path, item in walk(value, (name,)):
+            self._values.setdefault("::".join(map(str, path)), []).append(item)
 
     def values(self, name: str) -> list[Any]:
         """All values that an id may have; empty if they cannot be known."""
@@ -72,12 +65,12 @@ class Scope:
             found = found + self._patches.get(name, [])
         return found
 
-    def _once(self, question: Callable[[str, int], Any], name: str, depth: int, unknown: Any) -> Any:
-        """The answer to a question about an id, computed once; `unknown` if references form a circle or go too deep."""
-        key = (question.__name__, name)
+    def _once(self, question: Callable[..., Any], name: str, depth: int, *more: Any) -> Any:
+        """The answer to a question about an id, computed once; None if references form a circle or go too deep."""
+        key = (question.__name__, name, *more)
         if key not in self._known:
-            self._known[key] = unknown
-            self._known[key] = unknown if depth > MAX_DEPTH else question(name, depth + 1)
+            self._known[key] = None
+            self._known[key] = None if depth > MAX_DEPTH else question(name, depth + 1, *more)
         return self._known[key]
 
     # ---- names
@@ -118,17 +111,11 @@ class Scope:
         return value.startswith("@") and self._refers(ReferenceResolver.normalize_id(value[1:]), depth, written)
 
     def _refers(self, name: str, depth: int, written: bool) -> bool:
-        return self._once(self._refers_beside if written else self._refers_inside, name, depth, False)
+        if name == "bundle_root" and not written:  # it is "." in every file; only the user may give another
+            return True
+        return bool(self._once(self._are_inside, name, depth, written))
 
-    def _refers_inside(self, name: str, depth: int) -> bool:
-        return name == "bundle_root" or self._are_inside(
-            name, depth, written=False
-        )  # it is "." in every file; only the user may give another
-
-    def _refers_beside(self, name: str, depth: int) -> bool:
-        return self._are_inside(name, depth, written=True)
-
-    def _are_inside(self, name: str, depth: int, *, written: bool) -> bool:
+    def _are_inside(self, name: str, depth: int, written: bool) -> bool:
         values, patched = self.values(name), self._values.get(f"{name}::_target_", [])
         return (
             bool(values)
@@ -179,7 +166,7 @@ class Scope:
     def bits(self, node: ast.AST, depth: int = 0) -> int | None:
         """Upper bound on the bit length of the number that an expression gives; None if it may be no number."""
         if (name := reference(node)) is not None:
-            return self._once(self._bits_of, name, depth, None)
+            return self._once(self._bits_of, name, depth)
         if isinstance(node, ast.Constant):
             return _bits_of_value(node.value)
         if isinstance(node, ast.BinOp):
@@ -202,7 +189,7 @@ class Scope:
             tree = parsed(value)
             return None if tree is None else self.bits(tree, depth)
         if isinstance(value, str) and value.startswith("@"):
-            return self._once(self._bits_of, ReferenceResolver.normalize_id(value[1:]), depth, None)
+            return self._once(self._bits_of, ReferenceResolver.normalize_id(value[1:]), depth)
         return _bits_of_value(value)
 
 
