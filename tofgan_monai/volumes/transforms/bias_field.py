@@ -79,13 +79,16 @@ def bias_field(
     if not (small_mask & (small > 0)).any():
         return np.ones(image.shape, np.float32)
     small = np.maximum(small, 0.001 * small[small_mask].mean())  # N4 takes logarithms
-    corrected = itk.n4_bias_field_correction_image_filter(
-        itk.GetImageFromArray(small),
-        mask_image=itk.GetImageFromArray(small_mask.astype(np.uint8)),
-        number_of_fitting_levels=n_levels,
-        maximum_number_of_iterations=[n_iterations] * n_levels,
-        number_of_work_units=1,
-    )
-    log_field = np.log(small / itk.GetArrayFromImage(corrected))
+    small /= small[small_mask].mean()
+    # ITK's function n4_bias_field_correction_image_filter returns int16 for every input (itk 5.4.7); the class does not.
+    grey, binary = itk.Image[itk.F, 3], itk.Image[itk.UC, 3]
+    n4 = itk.N4BiasFieldCorrectionImageFilter[grey, binary, grey].New()
+    n4.SetInput(itk.GetImageFromArray(small.astype(np.float32)))
+    n4.SetMaskImage(itk.GetImageFromArray(small_mask.astype(np.uint8)))
+    n4.SetNumberOfFittingLevels(n_levels)
+    n4.SetMaximumNumberOfIterations([n_iterations] * n_levels)
+    n4.SetNumberOfWorkUnits(1)
+    n4.Update()
+    log_field = np.log(small / itk.GetArrayFromImage(n4.GetOutput()))
     field = np.exp(from_blocks(log_field, factors, image.shape))
     return field * ((image[mask] / field[mask]).mean() / image[mask].mean())
