@@ -4,7 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from tofgan_monai.volumes.headers import farthest_corner_voxels, header_doubts
+from tofgan_monai.volumes.headers import farthest_corner, header_doubts
 
 AFFINE = np.array([[-0.5, 0, 0, 90], [0, 0.5, 0, -120], [0, 0, 0.7, -40], [0, 0, 0, 1.0]])
 SHAPE = (100, 100, 50)
@@ -63,9 +63,10 @@ def test_less_than_half_a_voxel_is_warned_of():
     problems, warnings = doubts(lambda image: image.set_qform(shifted(0.2), 1))
     assert not problems
     assert "0.40 voxels" in warnings[0]
+    assert "at (90.2, -120.0, -40.0) mm against (90.0, -120.0, -40.0) mm" in warnings[0]
 
 
 def test_distance_is_that_of_the_farthest_corner():
     longer = AFFINE.copy()
     longer[0, 0] = -0.51
-    assert farthest_corner_voxels(AFFINE, longer, SHAPE) == pytest.approx(99 * 0.01 / 0.5)
+    assert farthest_corner(AFFINE, longer, SHAPE)[1] == pytest.approx(99 * 0.01 / 0.5)

@@ -37,8 +37,12 @@ def header_doubts(header: Any, affine: np.ndarray, shape: tuple[int, ...]) -> tu
     problems: list[str] = []
     warnings: list[str] = []
     for name, other, remedy in _other_readings(header, affine):
-        distance = farthest_corner_voxels(affine, other, shape)
-        text = f"{name} would place a corner of the volume {distance:.2f} voxels away from where nibabel places it"
+        corner, distance = farthest_corner(affine, other, shape)
+        here, there = (apply_affine(reading, corner).round(2) + 0.0 for reading in (affine, other))
+        text = (
+            f"{name} would place a corner of the volume {distance:.2f} voxels away from where nibabel places it (voxel "
+            f"{tuple(corner.tolist())} at {tuple(there.tolist())} mm against {tuple(here.tolist())} mm)"
+        )
         if distance > REFUSE_VOXELS:
             problems.append(f"{text}; {remedy}")
         elif distance > WARN_VOXELS:
@@ -46,11 +50,11 @@ def header_doubts(header: Any, affine: np.ndarray, shape: tuple[int, ...]) -> tu
     return problems, warnings
 
 
-def farthest_corner_voxels(affine: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
-    """The largest distance between a corner voxel's places under two affines (4, 4), in units of the smallest edge."""
+def farthest_corner(affine: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, float]:
+    """The corner voxel (3,) whose places under two affines (4, 4) differ most, and by how many smallest voxel edges."""
     corners = np.array(list(product(*[(0, edge - 1) for edge in shape])))
     distances_mm = np.linalg.norm(apply_affine(affine, corners) - apply_affine(other, corners), axis=1)
-    return float(distances_mm.max() / voxel_sizes(affine).min())
+    return corners[distances_mm.argmax()], float(distances_mm.max() / voxel_sizes(affine).min())
 
 
 def _other_readings(header: Any, affine: np.ndarray) -> list[tuple[str, np.ndarray, str]]:
