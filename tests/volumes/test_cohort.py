@@ -296,8 +296,8 @@ class TestNoAngiography:
         save(cohort / "sub-01/image.nii.gz", brain("1") % 1000)
         assert check(cohort).warnings == [
             "sub-01: sub-01/label.nii.gz: the labelled vessels are not brighter than the brain: 5% of their voxels are "
-            "brighter than 95% of those around them; make sure that the image is a TOF-MRA and that the label belongs to "
-            "it"
+            "brighter than 95% of those around them; make sure that the image is a TOF-MRA and that the label belongs "
+            "to it"
         ]
 
     def test_an_unlabelled_image_without_bright_voxels(self, cohort):

@@ -135,8 +135,8 @@ def _doubts_about(image: Volume) -> Iterator[str]:
     height_mm = spacing[2] * image.voxels.shape[2]
     if height_mm > MOST_HEIGHT_MM:
         yield (
-            f"covers {height_mm:.0f} mm from foot to head, more than a TOF-MRA usually does ({MOST_HEIGHT_MM:.0f} mm at "
-            "most); make sure that this is a TOF-MRA, or crop it to the brain's arteries"
+            f"covers {height_mm:.0f} mm from foot to head, more than a TOF-MRA usually does ({MOST_HEIGHT_MM:.0f} mm "
+            "at most); make sure that this is a TOF-MRA, or crop it to the brain's arteries"
         )
 
 

@@ -129,8 +129,8 @@ def _problems_of_series(slices: Sequence[_Slice]) -> list[str]:
     if one_name and all("missing" in problem for problem in problems):  # a stack with gaps at most
         return [
             f"the slices of one stack are in {len(series)} groups that differ in SeriesInstanceUID ({described}); do "
-            "not take the stack apart: give all its files one SeriesInstanceUID, or merge them into one NIfTI file, for "
-            "example with dcm2niix -m y, and give that as the image",
+            "not take the stack apart: give all its files one SeriesInstanceUID, or merge them into one NIfTI file, "
+            "for example with dcm2niix -m y, and give that as the image",
             *problems,
         ]
     return [
