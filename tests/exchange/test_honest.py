@@ -225,9 +225,9 @@ HONEST = {
         UNET,
         edit(
             INFER,
-            "  - _target_: tofgan_monai.NameBySubjectd",
+            "  - _target_: tofgan_monai.WriteLabeld",
             "  - _target_: RemoveSmallObjectsd\n    keys: pred\n    min_size: 20\n"
-            "  - _target_: tofgan_monai.NameBySubjectd",
+            "  - _target_: tofgan_monai.WriteLabeld",
         ),
     ),
     "resampled input": (
@@ -242,8 +242,8 @@ HONEST = {
     "a reader and a writer": (
         UNET,
         edit(
-            *(INFER, "LoadImaged\n    keys: image", "LoadImaged\n    keys: image\n    reader: ITKReader"),
-            *("output_postfix: vessels", "output_postfix: seg\n    output_ext: .nii\n    writer: NibabelWriter"),
+            *(INFER, "tofgan_monai.ReadScand\n", "LoadImaged\n    ensure_channel_first: true\n    reader: ITKReader\n"),
+            *("tofgan_monai.WriteLabeld", "SaveImaged\n    output_ext: .nii\n    writer: NibabelWriter"),
         ),
     ),
     "another threshold": (UNET, edit(INFER, "threshold: 0.5  ", "threshold: 0.35 ")),

@@ -5,9 +5,10 @@ from itertools import permutations, product
 import nibabel
 import numpy as np
 import pytest
+from monai.transforms import LoadImage, Orientationd
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.volumes.reading import BLACK, ReadScand, onto_grid, read_scan
+from tofgan_monai.volumes.reading import ReadScand, onto_grid, read_scan
 from tofgan_monai.volumes.volume import Volume
 
 AFFINE = np.array([[0.5, 0, 0, -10], [0, 0.6, 0, -20], [0, 0, 0.7, 5], [0, 0, 0, 1.0]])
@@ -51,10 +52,13 @@ def test_label_values_are_mapped_and_the_mask_is_binary(tmp_path, voxels):
     assert np.array_equal(out["mask"][0], voxels % 3 > 0)
 
 
-def test_black_is_the_smallest_intensity(tmp_path, voxels):
-    out = ReadScand("image")({"image": write(tmp_path / "i.nii.gz", voxels - 1024)})
-    assert out["image"].meta[BLACK] == voxels.min() - 1024
-    assert out["image"].shape == (1, *SHAPE)
+def test_metadata_is_what_monai_label_restores_by(tmp_path, voxels):
+    path = write(tmp_path / "i.nii.gz", voxels)
+    image = Orientationd("image", axcodes="LPS", labels=None)(ReadScand("image")({"image": path}))["image"]
+    expected = LoadImage(ensure_channel_first=True)(path)
+    assert image.shape == (1, *SHAPE)
+    for key in ("filename_or_obj", "original_affine", "spatial_shape", "space"):
+        assert np.array_equal(image.meta[key], expected.meta[key]), key
 
 
 def test_sform_with_rounded_pixdim_is_kept(tmp_path, voxels):

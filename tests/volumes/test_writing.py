@@ -7,6 +7,7 @@ import torch
 from monai.data import MetaTensor
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.volumes.reading import ReadScand
 from tofgan_monai.volumes.writing import WriteLabeld, write_label
 
 SHEARED = np.array([[0.5, 0.1, 0, -10], [0, 0.6, 0, -20], [0, 0, 0.7, 5], [0, 0, 0, 1.0]])
@@ -51,12 +52,14 @@ def test_other_shape_is_refused(tmp_path):
 
 def test_prediction_is_named_after_its_subject_or_its_file(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 1, 1)), SHEARED), tmp_path / "scan.nii.gz")
-    image = MetaTensor(torch.zeros(1, 4, 1, 1), meta={"filename_or_obj": str(tmp_path / "scan.nii.gz")})
+    image = ReadScand("image")({"image": str(tmp_path / "scan.nii.gz")})["image"]
     pred = MetaTensor(torch.ones(1, 4, 1, 1))
     writer = WriteLabeld("pred", tmp_path / "out")
     writer({"image": image, "pred": pred, "subject": "sub-01"})
     writer({"image": image, "pred": pred})
+    writer({"image": image, "pred": pred, "subject": "../../sub-02"})
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".._.._sub-02_vessels.nii.gz",
         "scan_vessels.nii.gz",
         "sub-01_vessels.nii.gz",
     ]

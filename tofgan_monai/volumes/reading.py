@@ -12,14 +12,12 @@ import torch
 from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms import MapTransform
-from monai.utils import CommonKeys, ImageMetaKey
+from monai.utils import CommonKeys, ImageMetaKey, MetaKeys, SpaceKeys
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.volumes.volume import Volume, binary_label, geometry_differences, load_volume
 
 IMAGE, LABEL, MASK = CommonKeys.IMAGE.value, CommonKeys.LABEL.value, "mask"
-BLACK = "black"
-"""The key of a volume's metadata that holds its smallest intensity, which stands for nothing at all."""
 
 
 class ReadScand(MapTransform):
@@ -27,7 +25,8 @@ class ReadScand(MapTransform):
 
     The image keeps its stored intensities (DICOM slopes applied slice by slice, in float32) and the axis order of its
     file. The label is mapped by the item's `label_values` and the mask is made binary; both are {0, 1}. A label or a
-    mask whose axes are flipped or swapped against the image's is turned to them; one on another grid is refused.
+    mask whose axes are flipped or swapped against the image's is turned to them; one on another grid is refused. The
+    metadata has the keys of MONAI's LoadImaged, which MONAI Label reads.
 
     Args:
         keys: which of `image`, `label` and `mask` are read; the item holds their paths.
@@ -40,7 +39,7 @@ class ReadScand(MapTransform):
     def __init__(self, keys: KeysCollection = (IMAGE, LABEL, MASK), allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Hashable, Any]:
         """The dictionary with its paths replaced by volumes."""
         keys = [str(key) for key in self.key_iterator(dict(data)) if data[key] is not None]
         read = read_scan({str(key): value for key, value in data.items()}, keys)
@@ -55,10 +54,11 @@ def read_scan(item: Mapping[str, Any], keys: Sequence[str] = (IMAGE, LABEL, MASK
         keys: what to read; the first one's grid is everyone's.
 
     Raises:
-        InputError: see `ReadScand`; each line names the file.
+        InputError: see `ReadScand`; each line names the subject and the file.
     """
     read: dict[str, Volume] = {}
     problems: list[str] = []
+    subject = f"{item['subject']}: " if item.get("subject") else ""
     for key in keys:
         try:
             volume = load_volume(item[key])
@@ -68,7 +68,7 @@ def read_scan(item: Mapping[str, Any], keys: Sequence[str] = (IMAGE, LABEL, MASK
                 volume = volume._replace(voxels=volume.voxels > 0)
             read[key] = onto_grid(volume, read[keys[0]]) if read else volume
         except InputError as error:
-            problems += [f"{item[key]}: {problem}" for problem in error.problems]
+            problems += [f"{subject}{item[key]}: {problem}" for problem in error.problems]
         if problems and key == keys[0]:
             break  # without the first one's grid the others cannot be judged
     if problems:
@@ -95,5 +95,10 @@ def onto_grid(volume: Volume, grid: Volume) -> Volume:
 
 def _as_tensor(volume: Volume, path: str | os.PathLike) -> MetaTensor:
     voxels = torch.from_numpy(np.ascontiguousarray(volume.voxels, np.float32)[None])
-    meta = {ImageMetaKey.FILENAME_OR_OBJ: os.fspath(path), BLACK: float(volume.voxels.min())}
+    meta = {
+        ImageMetaKey.FILENAME_OR_OBJ: os.fspath(path),
+        MetaKeys.ORIGINAL_AFFINE: volume.affine.copy(),
+        MetaKeys.SPATIAL_SHAPE: np.array(volume.voxels.shape),
+        MetaKeys.SPACE: SpaceKeys.RAS,
+    }
     return MetaTensor(voxels, affine=torch.from_numpy(volume.affine), meta=meta)

@@ -156,8 +156,7 @@ def load_volume(path: str | os.PathLike) -> Volume:
     """The volume in a NIfTI file, a file for ITK, or the folder of a DICOM series; last dimensions of 1 are dropped.
 
     Raises:
-        InputError: unreadable, truncated, not 3D, or without a usable affine. The error does not name the path; see
-            `load_named_volume`.
+        InputError: unreadable, truncated, not 3D, or without a usable affine. The error does not name the path.
     """
     if os.path.isdir(path):
         return Volume(*read_series(path))
@@ -183,14 +182,6 @@ def load_volume(path: str | os.PathLike) -> Volume:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise InputError("the header's affine cannot be inverted; correct its qform or sform")
     return Volume(voxels, affine, *header_doubts(image.header, affine, voxels.shape))
-
-
-def load_named_volume(path: str | os.PathLike) -> Volume:
-    """The same as `load_volume`, but an error names the path."""
-    try:
-        return load_volume(path)
-    except InputError as error:
-        raise InputError([f"{path}: {problem}" for problem in error.problems]) from error
 
 
 def is_simulated(path: str | os.PathLike) -> bool:

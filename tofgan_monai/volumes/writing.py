@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
-from monai.utils import ImageMetaKey
+from monai.utils import CommonKeys, ImageMetaKey, MetaKeys
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
@@ -59,24 +59,31 @@ class WriteLabeld(MapTransform):
     """Writes predictions (1, X, Y, Z) as labels named after their subjects, each with its scan's own geometry.
 
     Args:
-        keys: of the predictions, MetaTensors in the voxel order of their scans' files.
+        keys: of the predictions, in the voxel order of their scans' files.
         output_dir: the folder for `SUBJECT_POSTFIX.nii.gz`; without a subject the scan's file name is taken.
-        postfix: what a file's name ends with.
-        image_key: the scan, whose metadata names its file.
+        output_postfix: what a file's name ends with.
+        image_key: the scan as ReadScand gives it; its metadata names its file.
     """
 
     def __init__(
-        self, keys: KeysCollection, output_dir: str | os.PathLike, *, postfix: str = "vessels", image_key: str = "image"
+        self,
+        keys: KeysCollection,
+        output_dir: str | os.PathLike,
+        *,
+        output_postfix: str = "vessels",
+        image_key: str = CommonKeys.IMAGE,
     ) -> None:
         super().__init__(keys)
-        self.output_dir, self.postfix, self.image_key = Path(output_dir), postfix, image_key
+        self.output_dir, self.output_postfix, self.image_key = Path(output_dir), output_postfix, image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The dictionary as it is; the files are written."""
-        source = Path(data[self.image_key].meta[ImageMetaKey.FILENAME_OR_OBJ])
-        name = data.get("subject") or source.name.split(".nii")[0]
+        meta = data[self.image_key].meta
+        source = Path(meta[ImageMetaKey.FILENAME_OR_OBJ])
+        name = str(data.get("subject") or source.name.split(".nii")[0]).replace(os.sep, "_")  # stays in the folder
+        like = source if source.name.lower().endswith((".nii", ".nii.gz")) and source.is_file() else None
         for key in self.key_iterator(dict(data)):
-            affine = np.asarray(data[key].affine, float)
-            path = self.output_dir / f"{name}_{self.postfix}.nii.gz"
-            write_label(data[key][0].cpu().numpy(), path, affine=affine, like=None if source.is_dir() else source)
+            path = self.output_dir / f"{name}_{self.output_postfix}.nii.gz"
+            affine = np.asarray(meta[MetaKeys.ORIGINAL_AFFINE], float)
+            write_label(data[key][0].cpu().numpy(), path, affine=affine, like=like)
         return dict(data)
