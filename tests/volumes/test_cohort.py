@@ -83,6 +83,7 @@ class TestGood:
         content = json.loads(report.path.read_text())
         assert content["format"] == 1 and set(content) == {"format", "training", "validation", "test"}
         items = read_cohort(cohort.parent / "out", "all")
+        assert {item["black"] for item in items} == {0.0}
         assert sorted(item["subject"] for item in items) == ["sub-01", "sub-02", "sub-03", "sub-04"]
         loaded = LoadImaged(["image", "label", "mask"])(items[0])
         assert loaded["image"].shape == SHAPE
@@ -227,7 +228,7 @@ ONE_WRONG_FILE = {  # what replaces which file, its affine, and words of the ref
         "label", vessels(), np.diag([0.5, 0.5, 0.8, 1]),
         ["spacing (0.5, 0.5, 0.8) mm differs from the image's (0.5, 0.5, 0.7) mm", "tolerance", "one grid"],
     ),
-    "flipped": ("label", vessels(), np.diag([-0.5, 0.5, 0.7, 1]), ["orientation LAS differs from the image's RAS"]),
+    "flipped": ("label", vessels(), np.diag([-0.5, 0.5, 0.7, 1]), ["origin (-49.5, 0, 0) mm differs"]),
     "moved": (
         "label", vessels(), AFFINE + np.eye(4, k=3) * 0.1,
         ["origin (0.1, 0, 0) mm differs from the image's (0, 0, 0) mm"],
@@ -318,6 +319,11 @@ class TestNoAngiography:
 
 
 class TestGeometry:
+    def test_a_label_with_its_axes_in_another_order(self, cohort):
+        turned = nibabel.Nifti1Image(vessels(), AFFINE).as_reoriented([[1, -1], [0, 1], [2, -1]])
+        save(cohort / "sub-02/label.nii.gz", np.asarray(turned.dataobj), turned.affine)
+        assert check(cohort).warnings == []
+
     def test_within_the_tolerance(self, cohort):
         save(cohort / "sub-02/label.nii.gz", vessels(), AFFINE + np.eye(4, k=3) * 0.01)
         check(cohort)

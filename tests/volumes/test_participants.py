@@ -50,11 +50,11 @@ def test_every_spreadsheets_table_gives_two_patients(tmp_path, text, encoding):
 
 
 def test_other_names_of_the_table(tmp_path):
-    (tmp_path / "participants.json").write_text("{}")
+    (tmp_path / "participants.json").write_text("{}", encoding="utf-8")
     assert read_participants(tmp_path) is None
-    (tmp_path / "Participants.csv").write_text(table(","))
+    (tmp_path / "Participants.csv").write_text(table(","), encoding="utf-8")
     assert read_participants(tmp_path).patients == PATIENTS
-    (tmp_path / "participants.tsv").write_text(table())
+    (tmp_path / "participants.tsv").write_text(table(), encoding="utf-8")
     with pytest.raises(InputError, match=r"2 tables of participants \(Participants.csv, participants.tsv\); keep"):
         read_participants(tmp_path)
 

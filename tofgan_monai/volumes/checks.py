@@ -42,6 +42,7 @@ class Findings:
         problems: a line each.
         warnings: a line each.
         digest: of the image's voxels; it recognises duplicates.
+        black: the image's smallest intensity, which is that of air.
         unmapped: a line about the label if it holds classes that are not mapped; the remedy depends on all scans.
         classes: these classes, or 1 for a binary label that needs no mapping.
     """
@@ -49,6 +50,7 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     digest: str | None = None
+    black: float | None = None
     unmapped: str | None = None
     classes: Sequence[float] = ()
 
@@ -66,7 +68,6 @@ def check_scan(
     """
     findings = Findings()
     image = mask = None
-    is_series = scan.image.is_dir()
     for name in ("image", "mask", "label"):
         path = getattr(scan, name)
         if path is None:
@@ -77,6 +78,7 @@ def check_scan(
             pass
         elif name == "image":
             image = volume
+            findings.black = float(volume.voxels.min())
             if volume.voxels.min() == volume.voxels.max():
                 problems.append(f"constant image, every voxel is {volume.voxels.min():g}; export it again")
             else:
@@ -86,11 +88,11 @@ def check_scan(
                 findings.digest = array_digest(turned.voxels)
         elif name == "mask":
             wrong = [] if volume.voxels.any() else ["empty mask; give a mask of the brain, or leave it out"]
-            wrong = wrong or _grid_problems(volume, image, is_series=is_series)
+            wrong = wrong or _grid_problems(volume, image)
             mask = None if wrong or image is None else volume
             problems += wrong
         else:
-            wrong = _grid_problems(volume, image, is_series=is_series)
+            wrong = _grid_problems(volume, image)
             problems += wrong
             try:
                 vessels = to_ras(volume._replace(voxels=binary_label(volume.voxels, label_values))).voxels > 0
@@ -175,12 +177,11 @@ def _vessel_doubts(voxels: np.ndarray, vessels: np.ndarray) -> list[str]:
     ]
 
 
-def _grid_problems(volume: Volume, image: Volume | None, *, is_series: bool) -> list[str]:
-    """How a label or a mask lies off the image's grid; nothing can be said without an image."""
+def _grid_problems(volume: Volume, image: Volume | None) -> list[str]:
+    """How a label or a mask lies off the image's grid, whatever the order of its axes; nothing without an image."""
     if image is None:
         return []
-    if is_series:  # converters store the rows of a DICOM series in another order: compare both in RAS order
-        volume, image = to_ras(volume), to_ras(image)
+    volume, image = to_ras(volume), to_ras(image)
     one, other = ((volume.voxels.shape, volume.affine), (image.voxels.shape, image.affine))
     return [f"{difference}; bring both onto one grid" for difference in geometry_differences(one, other, "the image's")]
 

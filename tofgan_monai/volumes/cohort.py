@@ -1,10 +1,10 @@
 """A cohort: every volume of a folder validated, split by patient, and listed in cohort.json.
 
 cohort.json is a MONAI datalist, `{"format": 1, "training": [...], "validation": [...], "test": [...]}`, or has
-`"unsplit"` alone. An item has `subject`, `patient`, `image`, `kind` (see `tofgan_monai.volumes.kinds`) and, where they
-exist, `label`, `mask` and `label_values` (a mapping for `binary_label`). The paths of files below the folder of
-cohort.json are relative to it. The file holds the names of patients as the files have them: keep it where the volumes
-are.
+`"unsplit"` alone. An item has `subject`, `patient`, `image`, `kind` (see `tofgan_monai.volumes.kinds`), `black` (the
+image's smallest intensity) and, where they exist, `label`, `mask` and `label_values` (a mapping for `binary_label`).
+The paths of files below the folder of cohort.json are relative to it. The file holds the names of patients as the files
+have them: keep it where the volumes are.
 """
 
 from __future__ import annotations
@@ -107,11 +107,13 @@ def check_cohort(
     seen: dict[str, Scan] = {}
     unmapped: list[str] = []
     classes: set[float] = set()
+    black: dict[str, float | None] = {}
     for done, (name, scan) in enumerate(sorted(used, key=lambda pair: pair[1].subject), start=1):
         n_patches = n_vessel if name in ("training", "validation") else 0
         findings = check_scan(scan, folder=folder, label_values=mapping, n_vessel=n_patches)
         problems += findings.problems
         warnings += findings.warnings
+        black[scan.subject] = findings.black
         unmapped += [findings.unmapped] if findings.unmapped else []
         classes.update(findings.classes)
         twin = seen.setdefault(findings.digest, scan) if findings.digest else scan
@@ -124,7 +126,7 @@ def check_cohort(
     if problems:
         raise InputError(problems)
     splits = split.scans.items()
-    path = write_cohort(output, {name: [_item(scan, mapping) for scan in members] for name, members in splits})
+    path = write_cohort(output, {name: [_item(scan, mapping, black) for scan in members] for name, members in splits})
     n_patients = {name: len({scan.patient for scan in members}) for name, members in splits}
     n_scans = {name: len(members) for name, members in splits}
     return Report(path, n_scans, n_patients, f"{_census([scan for _, scan in used], folder)}; {source}", warnings)
@@ -174,10 +176,11 @@ def _missing_files(scans: Sequence[Scan], folder: Path, *, needs_labels: bool) -
     return [none_found], warnings
 
 
-def _item(scan: Scan, mapping: Mapping[str, int]) -> dict[str, Any]:
+def _item(scan: Scan, mapping: Mapping[str, int], black: Mapping[str, float | None]) -> dict[str, Any]:
     item: dict[str, Any] = {"subject": scan.subject, "patient": scan.patient}
     item |= {name: os.fspath(getattr(scan, name)) for name in FILES if getattr(scan, name)}
     item["kind"] = "simulated" if is_simulated(scan.image) else "real"
+    item["black"] = black[scan.subject]
     return item | ({"label_values": dict(mapping)} if scan.label and mapping else {})
 
 
