@@ -54,9 +54,9 @@ from .ranks import with_batch_norm as with_batch_norm
 from .report.page import write_report as write_report
 from .segmentation.evaluation import ResultsWriter as ResultsWriter
 from .segmentation.inference import BrainWindowInferer as BrainWindowInferer
-from .segmentation.inference import NameBySubjectd as NameBySubjectd
 from .segmentation.inference import PooledDice as PooledDice
 from .segmentation.networks import HalfUNet as HalfUNet
+from .segmentation.progress import Progress as Progress
 from .training.handlers import History as History
 from .training.handlers import KeepBest as KeepBest
 from .training.loop import run_resumable as run_resumable
@@ -66,6 +66,8 @@ from .training.weights import weights_file_digest as weights_file_digest
 from .volumes.cohort import check_cohort as check_cohort
 from .volumes.cohort import read_cohort as read_cohort
 from .volumes.preparation import prepare as prepare
+from .volumes.reading import ReadScand as ReadScand
 from .volumes.transforms.bias_field import BiasFieldCorrectiond as BiasFieldCorrectiond
 from .volumes.transforms.denoise import RicianDenoised as RicianDenoised
 from .volumes.transforms.skull_strip import SkullStripd as SkullStripd
+from .volumes.writing import WriteLabeld as WriteLabeld

@@ -222,6 +222,9 @@ IMPORTS = {
 
 PATHS = {
     "absolute": component("SaveImaged", "output_dir '/etc'", keys="pred", output_dir="/etc"),
+    "label elsewhere": component("tofgan_monai.WriteLabeld", "output_dir '/etc'", keys="pred", output_dir="/etc"),
+    "label that climbs": component("tofgan_monai.WriteLabeld", "no plain file name", output_postfix="../../a"),
+    "record elsewhere": component("tofgan_monai.Progress", "output_dir '/etc'", items=[], output_dir="/etc"),
     "climbing": swapped("+ '/output'", "+ '/../../output'", "output_dir"),
     "home": swapped("\"$@bundle_root + '/models/model.pt'\"", "~/model.pt", "weights '~/model.pt'"),
     "URL": swapped("\"$@bundle_root + '/models/model.pt'\"", "https://a.b/c.pt", "weights 'https:"),

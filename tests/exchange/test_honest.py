@@ -165,9 +165,9 @@ ON_UNET = {
     ),
     "less specks": edit(
         INFER,
-        "  - _target_: tofgan_monai.NameBySubjectd",
+        "  - _target_: tofgan_monai.WriteLabeld",
         "  - _target_: RemoveSmallObjectsd\n    keys: pred\n    min_size: 20\n"
-        "  - _target_: tofgan_monai.NameBySubjectd",
+        "  - _target_: tofgan_monai.WriteLabeld",
     ),
     "resampled input": edit(
         INFER,
@@ -175,8 +175,8 @@ ON_UNET = {
         'spacing: [0.5, 0.5, 0.7]\nresample:\n  _target_: Spacingd\n  keys: image\n  pixdim: "@spacing"\ndataset:\n',
     ),
     "a reader and a writer": edit(
-        *(INFER, "LoadImaged\n    keys: image", "LoadImaged\n    keys: image\n    reader: ITKReader"),
-        *("output_postfix: vessels", "output_postfix: seg\n    output_ext: .nii\n    writer: NibabelWriter"),
+        *(INFER, "tofgan_monai.ReadScand\n", "LoadImaged\n    ensure_channel_first: true\n    reader: ITKReader\n"),
+        *("tofgan_monai.WriteLabeld", "SaveImaged\n    output_ext: .nii\n    writer: NibabelWriter"),
     ),
     "another threshold": edit(INFER, "threshold: 0.5  ", "threshold: 0.35 "),
     "another metric": edit(

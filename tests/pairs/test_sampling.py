@@ -7,7 +7,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
-from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
+from monai.transforms import Compose
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.pairs.extraction import extract, first_patients
@@ -16,6 +16,7 @@ from tofgan_monai.pairs.sampling import PairSource, sample_pairs
 from tofgan_monai.pairs.stack import open_stack, patients_of_pairs
 from tofgan_monai.volumes.cohort import read_cohort
 from tofgan_monai.volumes.digests import voxels_digest
+from tofgan_monai.volumes.reading import ReadScand
 
 SPLITS = {"training": ["sub-01", "sub-02", "sub-03"], "validation": ["sub-04"], "test": ["sub-05"]}
 
@@ -54,8 +55,7 @@ def edit(path, change):
 
 
 def transform(n=6, seed=0):
-    keys = ("image", "label", "mask")
-    return Compose([LoadImaged(keys), EnsureChannelFirstd(keys), VesselPatchesd(n_vessel=n, n_random=n, seed=seed)])
+    return Compose([ReadScand(), VesselPatchesd(n_vessel=n, n_random=n, seed=seed)])
 
 
 def test_stack_holds_both_halves_of_every_patient(cohort, tmp_path):
@@ -74,7 +74,7 @@ def test_stack_holds_both_halves_of_every_patient(cohort, tmp_path):
 
 def test_patches_are_those_of_the_volumes_as_they_lie_on_disk(cohort, tmp_path):
     """The bundle's pipeline turns volumes to RAS; that changes no pair, whatever the orientation on disk."""
-    pipeline = Compose([*transform(6).transforms[:2], VesselPatchesd(n_vessel=6, n_random=4, seed=3)])
+    pipeline = Compose([ReadScand(), VesselPatchesd(n_vessel=6, n_random=4, seed=3)])
     sample_pairs(read_cohort(cohort, "training"), pipeline, tmp_path / "plain.npy")
     extract(cohort, tmp_path / "real.npy", n_vessel=6, n_random=4, seed=3)
     for path in cohort.rglob("*.nii.gz"):
@@ -223,4 +223,4 @@ def test_source_never_overwrites_a_stack_from_elsewhere(cohort, tmp_path):
 def test_transforms_must_end_in_patches(cohort, tmp_path):
     item = {"subject": "sub-01", "image": str(cohort / "sub-01" / "image.nii.gz")}
     with pytest.raises(InputError, match="VesselPatchesd"):
-        sample_pairs([item], LoadImaged("image"), tmp_path / "real.npy")
+        sample_pairs([item], ReadScand("image"), tmp_path / "real.npy")

@@ -14,7 +14,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.engines import SupervisedEvaluator
-from monai.transforms import AsDiscreted, Compose, CopyItemsd, EnsureChannelFirstd, Lambdad, LoadImaged
+from monai.transforms import AsDiscreted, Compose, CopyItemsd, Lambdad
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.segmentation.calibre import dsc_by_calibre
@@ -32,8 +32,10 @@ from tofgan_monai.segmentation.error_maps import (
     save_error_map,
 )
 from tofgan_monai.segmentation.evaluation import ResultsWriter, score_threshold
+from tofgan_monai.segmentation.progress import Progress
 from tofgan_monai.segmentation.results import read_results, result_lines, write_results
 from tofgan_monai.volumes.cohort import read_cohort
+from tofgan_monai.volumes.reading import ReadScand
 
 SHAPE = (12, 14, 10)
 SPACING_MM = (0.5, 0.6, 0.7)
@@ -74,7 +76,7 @@ def cohort(tmp_path: Path) -> Path:
 def volumes(cohort: Path) -> DataLoader:
     """The test patients' volumes, channel-first, one a batch."""
     items = [{key: item[key] for key in KEYS} for item in read_cohort(cohort, "test")]
-    return DataLoader(Dataset(items, Compose([LoadImaged(KEYS), EnsureChannelFirstd(KEYS)])), batch_size=1)
+    return DataLoader(Dataset(items, ReadScand(KEYS)), batch_size=1)
 
 
 def test_a_repeated_evaluation_replaces_its_lines_and_keeps_the_others(tmp_path: Path) -> None:
@@ -328,6 +330,39 @@ def test_a_kept_probability_says_how_the_dsc_depends_on_the_threshold(
     with caplog.at_level(logging.WARNING):
         assert not any("dsc_at" in line for line in run([keep, binarise, shifted]))
     assert "test-02: no dsc_at" in caplog.text
+
+
+class Failing(Thresholding):
+    """Stops at the third volume, as a machine may."""
+
+    n_volumes = 0
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.n_volumes += 1
+        if self.n_volumes == 3:
+            raise KeyboardInterrupt
+        return super().forward(image)
+
+
+def test_a_stopped_evaluation_goes_on_and_ends_with_the_same_results(cohort: Path, tmp_path: Path) -> None:
+    def run(network: torch.nn.Module, output_dir: Path) -> str:
+        progress = Progress(read_cohort(cohort, "test"), output_dir, settings={"threshold": 130})
+        evaluator = SupervisedEvaluator(
+            device=torch.device("cpu"),
+            val_data_loader=DataLoader(Dataset(progress, ReadScand(KEYS)), batch_size=1),
+            network=network,
+            val_handlers=[ResultsWriter(output_dir / "results.jsonl", model="threshold 130", progress=progress)],
+        )
+        evaluator.run()
+        return (output_dir / "results.jsonl").read_text()
+
+    expected = run(Thresholding(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(Failing(), tmp_path / "stopped")
+    assert "secret" not in (tmp_path / "stopped" / "unfinished.jsonl").read_text()
+    rest = Failing()
+    assert run(rest, tmp_path / "stopped") == expected and rest.n_volumes == 1
+    assert [path.name for path in sorted((tmp_path / "stopped").iterdir())] == ["results.csv", "results.jsonl"]
 
 
 def test_patients_without_labels_are_refused_by_name(cohort: Path, tmp_path: Path) -> None:

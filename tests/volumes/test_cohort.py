@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 
+import itk
 import nibabel
 import numpy as np
 import pytest
@@ -27,7 +28,9 @@ def save(path: Path, voxels: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
 
 
 def brain(name: str) -> np.ndarray:
-    return np.random.default_rng(list(name.encode())).integers(0, 1000, SHAPE).astype(np.int16)
+    voxels = np.random.default_rng(list(name.encode())).integers(0, 1000, SHAPE).astype(np.int16)
+    voxels[VESSELS] += 3000
+    return voxels
 
 
 def vessels(value: int = 1) -> np.ndarray:
@@ -80,6 +83,7 @@ class TestGood:
         content = json.loads(report.path.read_text())
         assert content["format"] == 1 and set(content) == {"format", "training", "validation", "test"}
         items = read_cohort(cohort.parent / "out", "all")
+        assert {item["black"] for item in items} == {0.0}
         assert sorted(item["subject"] for item in items) == ["sub-01", "sub-02", "sub-03", "sub-04"]
         loaded = LoadImaged(["image", "label", "mask"])(items[0])
         assert loaded["image"].shape == SHAPE
@@ -146,6 +150,14 @@ class TestGood:
         check(cohort, n_vessel=100)
         assert "only 100 of 256" in " ".join(refusal(cohort, n_vessel=101))
 
+    def test_what_was_used_is_told(self, cohort):
+        (cohort / "sub-04").rename(cohort.parent / "sub-04")
+        (cohort / "sub-04_ses-2").symlink_to("../sub-04")
+        (cohort / "sub-03").rename(cohort / "sub-04_ses-1")
+        assert (
+            check(cohort).used == "4 scans of 3 patients in 2 sessions, 1 scans by links; patients by the scans' names"
+        )
+
     def test_progress_is_logged(self, cohort, caplog):
         with caplog.at_level(logging.INFO):
             check(cohort)
@@ -192,7 +204,11 @@ class TestFiles:
 
     def test_a_link_that_leads_back_up(self, cohort):
         (cohort / "sub-01" / "loop").symlink_to(cohort)
-        check(cohort)
+        assert "sub-01/loop: a link to a folder that it lies in; not followed" in check(cohort).warnings
+
+    def test_the_same_file_by_two_links(self, cohort):
+        (cohort / "sub-05").symlink_to("sub-04")
+        only(refusal(cohort), "sub-05/image.nii.gz: the same file as sub-04/image.nii.gz of sub-04; remove one")
 
 
 def with_value(value: float) -> np.ndarray:
@@ -212,7 +228,7 @@ ONE_WRONG_FILE = {  # what replaces which file, its affine, and words of the ref
         "label", vessels(), np.diag([0.5, 0.5, 0.8, 1]),
         ["spacing (0.5, 0.5, 0.8) mm differs from the image's (0.5, 0.5, 0.7) mm", "tolerance", "one grid"],
     ),
-    "flipped": ("label", vessels(), np.diag([-0.5, 0.5, 0.7, 1]), ["orientation LAS differs from the image's RAS"]),
+    "flipped": ("label", vessels(), np.diag([-0.5, 0.5, 0.7, 1]), ["origin (-49.5, 0, 0) mm differs"]),
     "moved": (
         "label", vessels(), AFFINE + np.eye(4, k=3) * 0.1,
         ["origin (0.1, 0, 0) mm differs from the image's (0, 0, 0) mm"],
@@ -221,7 +237,7 @@ ONE_WRONG_FILE = {  # what replaces which file, its affine, and words of the ref
     "shape": (
         "mask", np.ones((100, 100, 5), np.uint8), AFFINE, ["shape 100x100x5 differs from the image's 100x100x4"],
     ),
-    "not binary": ("label", vessels(255), AFFINE, ["not binary: 2 values (0, 255)", "--label-values 255=1"]),
+    "not binary": ("label", vessels(255), AFFINE, ["not binary: 2 values (0, 255)", "--label-values 1,255=1"]),
     "empty": ("label", np.zeros(SHAPE, np.uint8), AFFINE, ["empty label", "leave the subject out"]),
 }  # fmt: skip
 
@@ -253,7 +269,7 @@ class TestVolumes:
     def test_a_broken_link(self, cohort):
         (cohort / "sub-01/image.nii.gz").unlink()
         (cohort / "sub-01/image.nii.gz").symlink_to("nowhere")
-        only(refusal(cohort), "sub-01: sub-01/image.nii.gz: unreadable", "copy")
+        only(refusal(cohort), "sub-01: sub-01/image.nii.gz: unreadable: a link to nowhere", "copy or fetch")
 
     def test_the_same_scan_under_two_names(self, cohort):
         flip = np.diag([-0.5, 0.5, 0.7, 1])
@@ -276,7 +292,38 @@ class TestVolumes:
         assert "sub-01" in test_split or "only 20 of" in " ".join(refusal(cohort, n_vessel=21))
 
 
+class TestNoAngiography:
+    def test_vessels_no_brighter_than_the_brain(self, cohort):
+        save(cohort / "sub-01/image.nii.gz", brain("1") % 1000)
+        assert check(cohort).warnings == [
+            "sub-01: sub-01/label.nii.gz: the labelled vessels are not brighter than the brain: 5% of their voxels are "
+            "brighter than 95% of those around them; make sure that the image is a TOF-MRA and that the label belongs "
+            "to it"
+        ]
+
+    def test_an_unlabelled_image_without_bright_voxels(self, cohort):
+        for path in cohort.glob("*/label.nii.gz"):
+            path.unlink()
+        assert check(cohort, no_split=True).warnings == []
+        save(cohort / "sub-01/image.nii.gz", brain("1") % 1000)
+        (warning,) = check(cohort, no_split=True).warnings
+        assert "sub-01/image.nii.gz: no vessels brighter than the brain" in warning and "1.0 interquartile" in warning
+
+    def test_a_whole_head(self, cohort):
+        tall = np.tile(brain("1"), (1, 1, 55))
+        save(cohort / "sub-01/image.nii.gz", tall)
+        for name in ("label", "mask"):
+            save(cohort / f"sub-01/{name}.nii.gz", np.tile(vessels(), (1, 1, 55)))
+        (warning,) = check(cohort).warnings
+        assert "covers 154 mm from foot to head" in warning
+
+
 class TestGeometry:
+    def test_a_label_with_its_axes_in_another_order(self, cohort):
+        turned = nibabel.Nifti1Image(vessels(), AFFINE).as_reoriented([[1, -1], [0, 1], [2, -1]])
+        save(cohort / "sub-02/label.nii.gz", np.asarray(turned.dataobj), turned.affine)
+        assert check(cohort).warnings == []
+
     def test_within_the_tolerance(self, cohort):
         save(cohort / "sub-02/label.nii.gz", vessels(), AFFINE + np.eye(4, k=3) * 0.01)
         check(cohort)
@@ -287,9 +334,9 @@ class TestGeometry:
         image.set_sform(AFFINE, code=1)
         image.set_qform(AFFINE + np.eye(4, k=3) * 5, code=1)
         nibabel.save(image, path)
-        only(refusal(cohort), "sub-02: sub-02/image.nii.gz: qform against sform", "origin (5, 0, 0) mm", "make both")
+        only(refusal(cohort), "sub-02: sub-02/image.nii.gz: the qform differs", "10.00 voxels", "set both")
 
-    def test_neither_form_is_warned_of(self, cohort):
+    def test_neither_form_is_refused(self, cohort):
         path = cohort / "sub-02/image.nii.gz"
         image = nibabel.Nifti1Image(brain("sub-02"), None)
         image.header.set_zooms((0.5, 0.5, 0.7))
@@ -297,7 +344,7 @@ class TestGeometry:
         for name in ("label", "mask"):
             other = nibabel.Nifti1Image(vessels(), nibabel.load(path).affine)
             nibabel.save(other, cohort / f"sub-02/{name}.nii.gz")
-        assert any("sub-02/image.nii.gz: neither qform nor sform" in warning for warning in check(cohort).warnings)
+        only(refusal(cohort), "sub-02: sub-02/image.nii.gz: neither qform nor sform is set", "set the sform")
 
     def test_a_flat_affine(self, cohort):
         image = nibabel.Nifti1Image(brain("sub-02"), AFFINE)
@@ -321,13 +368,40 @@ class TestLabels:
         assert item["label_values"] == {"3": 1, "255": 1}
         loaded = load_volume(item["label"]).voxels
         assert np.array_equal(binary_label(loaded, item["label_values"]), vessels())
-        only(refusal(cohort, label_values="256=1")[:1], "label values 0, 3, 255", "256=1")
+        only(refusal(cohort, label_values="256=1")[:1], "values (0, 3, 255), of which 3,255", "3,255,256=1")
         only(refusal(cohort, label_values="3,255=0")[:1], "empty label")
+
+    @pytest.mark.parametrize("kinds", [[(1, 2), (1, 2, 4, 15)], [(1,), (2,)]])
+    @pytest.mark.parametrize("given", [(), ("1=1",)])
+    def test_the_remedy_for_classes_works_for_every_subject(self, cohort, kinds, given):
+        for i in range(1, 5):
+            classes = np.array(kinds[i % 2])
+            label = vessels() * classes[np.arange(SHAPE[0]) % len(classes)][:, None, None].astype(np.uint8)
+            save(cohort / f"sub-0{i}/label.nii.gz", label)
+        problem = refusal(cohort, label_values=given)[-1]
+        option = problem.split("--label-values ")[-1]
+        assert option == ("1,2,4,15=1" if len(kinds[0]) > 1 else "1,2=1")
+        check(cohort, label_values=option)
+
+    def test_probabilities_are_called_that(self, cohort):
+        save(cohort / "sub-02/label.nii.gz", np.linspace(0, 1, vessels().size, dtype=np.float32).reshape(SHAPE))
+        only(refusal(cohort), "values between 0 and 1 are probabilities; binarise them")
+
+    @pytest.mark.parametrize("ending", ["seg.nrrd", "mha"])
+    def test_a_label_that_itk_reads(self, cohort, ending):
+        for i in range(1, 5):
+            label = itk.image_from_array(vessels().transpose(2, 1, 0).copy())
+            label.SetSpacing([0.5, 0.5, 0.7])
+            label.SetDirection(itk.matrix_from_array(np.diag([-1.0, -1.0, 1.0])))  # ITK's axes are LPS
+            itk.imwrite(label, str(cohort / f"sub-0{i}/label.{ending}"))
+        report = check(cohort, label=f"{{subject}}/label.{ending}")
+        assert {item["label"].split(".", 1)[1] for item in read_cohort(report.path, "all")} == {ending}
 
     def test_mappings(self):
         assert parse_label_values("255=1") == {"255": 1}
         assert parse_label_values(["1, 2=1", "3=0"]) == {"1": 1, "2": 1, "3": 0}
-        for text in ("255", "a=1", "1=2", ""):
+        assert parse_label_values("1-3,15=1,4=0") == {"1": 1, "2": 1, "3": 1, "15": 1, "4": 0}
+        for text in ("255", "a=1", "1=2", "", "3-1=1", "1-=1", "0-9999=1"):
             with pytest.raises(InputError, match="--label-values"):
                 parse_label_values(text)
 
@@ -336,7 +410,7 @@ class TestLabels:
         assert binary_label(values).tolist() == [0, 1, 1] and binary_label(values).dtype == np.uint8
         assert binary_label(np.array([0, 1, 2]), {"2": 1, "1": 0}).tolist() == [0, 0, 1]
         assert binary_label(np.array([0, 1]), {"0": 1, "1": 0}).tolist() == [1, 0]
-        with pytest.raises(InputError, match=r"3 values \(0, 0.5, 1\)"):
+        with pytest.raises(InputError, match="3 values between 0 and 1"):
             binary_label(np.array([0, 0.5, 1]))
 
     def test_empty_mask_and_label_outside_the_mask(self, cohort):

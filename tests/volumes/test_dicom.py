@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import itk
 import nibabel
@@ -18,11 +19,11 @@ MR = "1.2.840.10008.5.1.4.1.1.4"
 N = 6
 
 
-def write_slice(path: Path, voxels: np.ndarray, position: tuple[float, ...], **tags: str) -> None:
+def write_slice(path: Path, voxels: np.ndarray, position: tuple[float, ...], **tags: Any) -> None:
     """One DICOM slice (rows, columns), or several frames of one file (frames, rows, columns)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = itk.image_from_array(voxels.astype(np.int16)[None] if voxels.ndim == 2 else voxels.astype(np.int16))
-    image.SetSpacing([0.5, 0.6, 0.7])
+    image.SetSpacing([*tags.get("spacing", (0.5, 0.6)), 0.7])
     image.SetOrigin([float(place) for place in position])
     known = {
         "0008|0008": tags.get("image_type", "ORIGINAL\\PRIMARY\\M\\ND"),
@@ -30,7 +31,7 @@ def write_slice(path: Path, voxels: np.ndarray, position: tuple[float, ...], **t
         "0008|0060": "MR",
         "0008|103e": tags.get("description", "TOF"),
         "0010|0010": "Muster^Anna",
-        "0018|0050": "0.7",
+        "0018|0050": tags.get("thickness", "0.7"),
         "0020|000d": "1.2.3",
         "0020|000e": tags.get("series", "1.2.3.4"),
         "0020|0032": "\\".join(str(place) for place in position),
@@ -110,12 +111,65 @@ def test_several_series(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "image_type", ["DERIVED\\PRIMARY\\M", "ORIGINAL\\PRIMARY\\PROJECTION IMAGE", "ORIGINAL\\PRIMARY\\MIP"]
+    "image_type", ["DERIVED\\PRIMARY\\MPR\\ND", "ORIGINAL\\PRIMARY\\PROJECTION IMAGE", "ORIGINAL\\PRIMARY\\MIP"]
 )
-def test_derived_series(tmp_path, image_type):
+def test_a_projection_is_refused(tmp_path, image_type):
     problem = refusal(write_series(tmp_path, image_type=image_type))
-    assert "a MIP or another derived series" in problem and image_type.replace("\\", "/") in problem
+    assert "a MIP or another projection" in problem and image_type.replace("\\", "/") in problem
     assert "source slices" in problem
+
+
+@pytest.mark.parametrize(
+    "image_type", ["DERIVED\\PRIMARY\\M", "DERIVED\\SECONDARY\\M\\DIS3D\\NORM", "ORIGINAL\\PRIMARY\\M\\NORM\\DIS2D"]
+)
+def test_an_anonymised_or_corrected_series_is_no_projection(tmp_path, image_type):
+    read_series(write_series(tmp_path, image_type=image_type))
+
+
+def test_derived_slabs_are_refused(tmp_path):
+    problem = refusal(write_series(tmp_path, image_type="DERIVED\\SECONDARY", thickness="10"))
+    assert "derived slabs, 10 mm thick in steps of 0.70 mm" in problem
+
+
+TILTED = (1, 0, 0, 0, float(np.cos(0.1)), float(np.sin(0.1)))
+ODD_SLICES = {  # what is changed of which slices, by their number from the bottom, and words of the refusal
+    "oblique": (lambda i: {"directions": TILTED} if i == 2 else {}, ["1 slices oblique", "IM4.dcm", "0.100", "0.001"]),
+    "jump": (lambda i: {"beside": 3.0 * (i > 3)}, ["3.00 mm beside", "IM3.dcm and IM2.dcm (3.00 mm)", "0.1 mm"]),
+    "sheared": (lambda i: {"beside": 0.2 * i}, ["sheared stack: each slice lies 0.20 mm", "1.00 mm from IM6.dcm to"]),
+    "spacing": (
+        lambda i: {"spacing": (0.5, 0.7)} if i == 2 else {},
+        ["several pixel spacings (0.6x0.5 mm in 5 files from IM1.dcm, 0.7x0.5 mm in 1 files from IM4.dcm)", "0.001 mm"],
+    ),
+    "size": (
+        lambda i: {"crop": 90} if i == 2 else {},
+        ["several sizes (100x110", "100x90 rows and columns in 1 files"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), ODD_SLICES.values(), ids=ODD_SLICES)
+def test_slices_off_the_stack_are_refused(tmp_path, change, words):
+    for i, one in enumerate(voxels()):
+        tags = {"beside": 0.0, "crop": 110, **change(i)}
+        write_slice(
+            tmp_path / f"IM{N - i}.dcm", one[:, : tags.pop("crop")], (-30.0 + tags.pop("beside"), -25, 0.7 * i), **tags
+        )
+    problem = refusal(tmp_path)
+    assert all(word in problem for word in words)
+
+
+def test_one_stack_under_two_series_uids_is_not_taken_apart(tmp_path):
+    for i, one in enumerate(voxels()):
+        write_slice(tmp_path / f"IM{i}.dcm", one, (-30.0, -25.0, 0.7 * i), series=f"1.2.3.{4 + i // 3}")
+    problem = refusal(tmp_path)
+    assert "differ in SeriesInstanceUID" in problem and "1.2.3.4" in problem and "1.2.3.5" in problem
+    assert "do not take the stack apart" in problem and "folder of its own" not in problem
+
+
+def test_a_thickness_written_in_two_ways_is_one_series(tmp_path):
+    for i, one in enumerate(voxels()):
+        write_slice(tmp_path / f"IM{i}.dcm", one, (-30.0, -25.0, 0.7 * i), thickness=("0.7", "0.69999")[i % 2])
+    assert np.array_equal(read_series(tmp_path)[0], voxels().transpose(2, 1, 0))
 
 
 def test_multi_frame(tmp_path):

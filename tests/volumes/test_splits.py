@@ -66,7 +66,7 @@ def test_bad_fractions_and_counts():
 
 
 def test_lists(tmp_path):
-    (tmp_path / "test.txt").write_text("c\nd\n")
+    (tmp_path / "test.txt").write_bytes("c\r\nd\r\n".encode("utf-16"))  # as Windows' editors save it
     lists = {"training": "a", "validation": ["b"], "test": str(tmp_path / "test.txt")}
     split = split_by_lists(scans("a_1", "a_2", "b", "c", "d", "e"), lists)
     names = {name: [scan.subject for scan in part] for name, part in split.scans.items()}
@@ -88,9 +88,9 @@ def test_a_name_that_nobody_has():
 
 
 def test_patient_pattern(tmp_path):
-    named = with_patients(scans("P1_base", "P1_follow", "P2_base"), tmp_path, patient_pattern="^(P[0-9]+)")
-    assert [scan.patient for scan in named] == ["P1", "P1", "P2"]
-    whole = with_patients(scans("x-P1"), tmp_path, patient_pattern="P[0-9]+")
+    named, source = with_patients(scans("P1_base", "P1_follow", "P2_base"), tmp_path, patient_pattern="^(P[0-9]+)")
+    assert [scan.patient for scan in named] == ["P1", "P1", "P2"] and source == "patients by --patient-pattern"
+    whole, _ = with_patients(scans("x-P1"), tmp_path, patient_pattern="P[0-9]+")
     assert whole[0].patient == "P1"
     with pytest.raises(InputError, match="not a regular expression"):
         with_patients(scans("a"), tmp_path, patient_pattern="(")
@@ -101,11 +101,14 @@ def test_patient_pattern(tmp_path):
 def test_participants(tmp_path):
     table = tmp_path / "participants.tsv"
     table.write_text("participant_id\tage\tpatient\nsub-01\t50\tX\nsub-02\t52\tX\nsub-03\t40\tn/a\n")
-    named = with_patients(scans("sub-01_ses-1", "sub-02"), tmp_path)
+    named, source = with_patients(scans("sub-01_ses-1", "sub-02"), tmp_path)
     assert [scan.patient for scan in named] == ["X", "X"]
+    assert source == "patients by participants.tsv, 2 of 3 rows used"
     with pytest.raises(InputError, match=r"sub-04: has no patient in .*participants\.tsv"):
         with_patients(scans("sub-01", "sub-04"), tmp_path)
     with pytest.raises(InputError, match="sub-03: has no patient"):
         with_patients(scans("sub-03"), tmp_path)
     table.write_text("participant_id\tage\nsub-01\t50\n")
-    assert [scan.patient for scan in with_patients(scans("sub-09"), tmp_path)] == ["sub-09"]
+    named, source = with_patients(scans("sub-09"), tmp_path)
+    assert named[0].patient == "sub-09"
+    assert source == "patients by the scans' names: participants.tsv has no column patient, only participant_id, age"

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 SEGMENTATION = "tof_mra_vessel_segmentation"
 
 SegmentationOption = Annotated[str, Option(help="name or folder of a segmentation bundle")]
+RestartOption = Annotated[bool, Option("--restart", help="begin anew where an earlier run was stopped")]
 ThresholdPairsOption = Annotated[Path | None, Option(help="real pairs on which a GAN's label threshold is chosen")]
 
 
@@ -147,10 +148,11 @@ def segment(
     output_dir: Annotated[Path, Argument(help="folder for the segmentations")],
     bundle: SegmentationOption = SEGMENTATION,
     weights: WeightsOption = None,
+    restart: RestartOption = False,
 ) -> None:
     """Segment the vessels of whole volumes; further options --ID VALUE override the bundle's inference.yaml."""
     given = {"dataset_dir": absolute(dataset_dir), "output_dir": absolute(output_dir), "weights": absolute(weights)}
-    run_bundle(bundle, ["inference.yaml"], given, context)
+    run_bundle(bundle, ["inference.yaml"], {**given, "restart": restart or None}, context)
     echo(f"segmentations in {output_dir}")
 
 
@@ -164,6 +166,7 @@ def evaluate(
     model: Annotated[str, Option(help="name of the model, shown in the tables")] = "U-Net",
     cohort: Annotated[str, Option(help="name of the cohort, shown in the tables")] = "",
     baseline: Annotated[bool, Option(help="also score the best single threshold")] = False,
+    restart: RestartOption = False,
 ) -> None:
     """Score segmentations of whole volumes: DSC and 95HD in mm for each patient."""
     from tofgan_monai.bundle_runs import runs
@@ -174,6 +177,7 @@ def evaluate(
         "weights": absolute(weights),
         "model": runs.as_text(model),
         "cohort": runs.as_text(cohort),
+        "restart": restart or None,
     }
     overrides = run_bundle(bundle, ["inference.yaml", "evaluate.yaml"], given, context)
     results = Path(overrides.get("results", output_dir / "results.jsonl"))

@@ -43,7 +43,7 @@ def check(
     label: Annotated[str | None, Option(help="pattern of the vessel labels")] = None,
     mask: Annotated[str | None, Option(help="pattern of the brain masks")] = None,
     label_values: Annotated[
-        list[str] | None, Option(help='meaning of a label value, such as "255=1"; repeatable')
+        list[str] | None, Option(help='meaning of label values, such as "255=1" or "1-12,15=1"; repeatable')
     ] = None,
     patient_pattern: Annotated[str | None, Option(help="regular expression; group 1 is the patient")] = None,
     n_vessel: Annotated[int, Option(help="vessel-centred patches that each patient must have room for")] = 500,
@@ -77,6 +77,9 @@ def check(
     )
     for warning in report.warnings:
         echo(f"warning: {warning}", err=True)
+    echo(report.used)
+    patients = ", ".join(f"{split} {n}" for split, n in report.n_patients.items())
+    echo(f"patients: {patients}")
     echo(f"{report.path}: " + ", ".join(f"{split} {n}" for split, n in report.n_scans.items()))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from fastapi import HTTPException
-from monai.transforms import AsDiscreted, Invertd, SaveImaged
+from monai.transforms import AsDiscreted, Invertd
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import MONAILabelException
@@ -25,6 +25,7 @@ from tofgan_monai.errors import InputError, unwrapped
 from tofgan_monai.label_app.working_copy import BUNDLE, place_app, require_no_hash, split_by_patient
 from tofgan_monai.training.weights import fit_weights, load_weights
 from tofgan_monai.volumes.scans import default_patient
+from tofgan_monai.volumes.writing import WriteLabeld
 
 EPISTEMIC_DROPOUT = 0.2
 
@@ -33,7 +34,8 @@ class VesselInfer(BundleInferTask):
     """MONAI Label's inference task with our network: it segments a study, and refuses weights of another network."""
 
     def __init__(self, path: str, conf: dict[str, str], **options: Any) -> None:
-        super().__init__(path, conf, load_strict=True, **options)
+        given = {"post_filter": [WriteLabeld], **options}  # MONAI Label writes the label itself
+        super().__init__(path, conf, load_strict=True, **given)
         self.labels = {"vessel": 1}  # the network's channel 0 becomes the value 1 of the label
         self.dimension = 3  # of what the client sees; the network itself sees 2D windows
 
@@ -114,7 +116,7 @@ class VesselApp(MONAILabelApp):
             train_mode=True,
             skip_writer=True,
             dropout=EPISTEMIC_DROPOUT,
-            post_filter=[SaveImaged, Invertd, AsDiscreted],
+            post_filter=[WriteLabeld, Invertd, AsDiscreted],
         )
         return {"epistemic": EpistemicScoring(uncertain, simulation_size=3)}
 

@@ -23,7 +23,6 @@ from tofgan_monai.ranks import first_goes_ahead
 from tofgan_monai.volumes.cohort import FILES, read_cohort
 from tofgan_monai.volumes.digests import content_digest, voxels_digest
 from tofgan_monai.volumes.kinds import kind_of
-from tofgan_monai.volumes.volume import load_named_volume
 
 Item = Mapping[str, Any]
 Patches = list[dict[str, Any]]
@@ -125,6 +124,7 @@ def fingerprint(items: Sequence[Item], transform: Any) -> str:
         for key in FILES:
             if item.get(key):
                 digest.update(f"{key}{content_digest(item[key])}".encode())
+        digest.update(json.dumps(item.get("label_values")).encode())
     return digest.hexdigest()
 
 
@@ -136,27 +136,14 @@ def _sampled(
         try:
             patches = transform(item)
         except (RuntimeError, InputError) as error:
-            problems += _input_problems(error, item)
+            cause = unwrapped(error)
+            if not isinstance(cause, InputError):
+                raise
+            problems += cause.problems
             continue
         if not isinstance(patches, list) or not patches:
             raise InputError("the transforms of a PairSource must end in a list of patches: add VesselPatchesd")
         yield item, patches
-
-
-def _input_problems(error: BaseException, item: Item) -> list[str]:
-    """The problems of an item that the user can correct; any other error is raised again."""
-    cause = unwrapped(error)
-    if isinstance(cause, InputError):
-        return cause.problems
-    problems: list[str] = []
-    for path in (item[key] for key in FILES if item.get(key)):
-        try:
-            load_named_volume(path)
-        except InputError as unreadable:
-            problems += [f"{item.get('subject', '')}: {problem}" for problem in unreadable.problems]
-    if not problems:
-        raise error
-    return problems
 
 
 def _as_pairs(patches: Patches) -> np.ndarray:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import asdict
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from tofgan_monai.metrics.segmentation.overlap import Overlap, Volume, overlap, 
 from tofgan_monai.metrics.segmentation.threshold_baseline import ThresholdBaseline, best_threshold, dice_at
 from tofgan_monai.metrics.segmentation.topology import betti_errors, cl_dice
 from tofgan_monai.segmentation.error_maps import save_error_map
+from tofgan_monai.segmentation.progress import Progress
 from tofgan_monai.segmentation.results import BASELINE_MODEL, result_lines, summaries, write_results
 from tofgan_monai.volumes.cohort import read_cohort
-from tofgan_monai.volumes.volume import load_named_volume
+from tofgan_monai.volumes.reading import IMAGE, LABEL, read_scan
 
 logger = logging.getLogger(__name__)
 TOLERANCE_MM = 1e-2
@@ -59,12 +61,13 @@ def score_threshold(
     result_lines([], model=model, cohort=cohort, split=split)
     items = read_cohort(dataset_dir, split, labelled=True)
     choosing = read_cohort(dataset_dir, chosen_on, labelled=True) if chosen_on else items
-    loaders: list[list[Callable]] = [[partial(_voxels, item[key]) for item in choosing] for key in ("image", "label")]
+    read = lru_cache(maxsize=1)(lambda index: read_scan(choosing[index], (IMAGE, LABEL)))
+    loaders = ([partial(_voxels, read, index, key) for index in range(len(choosing))] for key in (IMAGE, LABEL))
     baseline = best_threshold(*loaders)
     scores, more = [], []
     for item in items:
-        label = load_named_volume(item["label"])
-        prediction, truth = _voxels(item["image"]) >= baseline.threshold, label.voxels > 0
+        image, label = read_scan(item, (IMAGE, LABEL)).values()
+        prediction, truth = image.voxels >= baseline.threshold, label.voxels > 0
         spacing_mm = voxel_sizes(label.affine).tolist()
         scores.append(overlap(prediction, truth, spacing_mm=spacing_mm))
         more.append(_further_scores(prediction, truth, spacing_mm))
@@ -72,8 +75,8 @@ def score_threshold(
     return baseline
 
 
-def _voxels(path: str) -> np.ndarray:
-    return load_named_volume(path).voxels
+def _voxels(read: Callable, index: int, key: str) -> np.ndarray:
+    return read(index)[key].voxels
 
 
 class ResultsWriter:
@@ -92,6 +95,7 @@ class ResultsWriter:
         error_maps: a folder for PNG error maps of the first `n_error_maps` patients; they need `image` on the label's
             grid.
         n_error_maps: the number of error maps.
+        progress: what the evaluator's data are taken from, if the evaluation can be stopped and continued.
 
     Raises:
         InputError: a name that looks like a path; see `overlap`.
@@ -106,12 +110,14 @@ class ResultsWriter:
         split: str = "test",
         error_maps: str | os.PathLike | None = None,
         n_error_maps: int = 2,
+        progress: Progress | None = None,
     ) -> None:
         self.path = Path(path)
         self.described: dict[str, Any] = {"model": model, "cohort": cohort, "split": split}
         result_lines([], **self.described)  # refuses a wrong name now, not after hours of inference
         self.error_maps = Path(error_maps) if error_maps else None
         self.n_error_maps = n_error_maps
+        self.progress = progress
         self.scores: list[Overlap] = []
         self.more: list[dict[str, Any]] = []
 
@@ -122,8 +128,13 @@ class ResultsWriter:
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     def start(self, engine: Engine) -> None:
-        """Forgets the patients of an earlier run."""
-        self.scores, self.more = [], []
+        """Forgets the patients of an earlier run, except for those that are done of a run that was stopped."""
+        done = []
+        if self.progress:
+            self.progress.start()
+            done = [line["figures"] for line in self.progress.done]
+        self.scores = [Overlap(**figures["overlap"]) for figures in done]
+        self.more = [figures["more"] for figures in done]
 
     def score(self, engine: Engine) -> None:
         """Scores the patients of one iteration."""
@@ -131,17 +142,21 @@ class ResultsWriter:
             prediction, truth = output["pred"], output["label"]
             spacing_mm = spacing_of(truth)
             if spacing_mm is None:
-                raise InputError("the evaluator's label has no spacing: load it with LoadImaged, as a MetaTensor")
+                raise InputError("the evaluator's label has no spacing: load it with ReadScand, as a MetaTensor")
             if self.error_maps and len(self.scores) < self.n_error_maps:
                 self._draw(output, self.error_maps)
             fields = {**_further_scores(prediction[0], truth[0], spacing_mm), **self._by_threshold(output)}
             self.scores.append(overlap(prediction[0], truth[0], spacing_mm=spacing_mm))
             self.more.append(fields)
+            if self.progress:
+                self.progress.add({"overlap": asdict(self.scores[-1]), "more": fields})
 
     def write(self, engine: Engine) -> None:
         """Writes results.jsonl and the CSV, and logs the means."""
         lines = result_lines(self.scores, **self.described, more=self.more)
         write_results(self.path, lines)
+        if self.progress:
+            self.progress.finish()
         for (model, cohort, split), (dsc, distance) in summaries(lines).items():
             figures = (dsc.mean, distance.mean, dsc.n, dsc.n_empty)
             logger.info("%s, %s %s: DSC %.3f, 95HD %.2f mm, n %d, empty %d", model, cohort, split, *figures)

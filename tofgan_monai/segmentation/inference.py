@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from monai.inferers import SliceInferer
-from monai.transforms import MapTransform, generate_spatial_bounding_box
+from monai.transforms import generate_spatial_bounding_box
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -56,22 +56,6 @@ def _on_varied(network: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
     if varied.any():
         logits[varied] = network(windows[varied].contiguous(memory_format=torch.channels_last))
     return logits
-
-
-class NameBySubjectd(MapTransform):
-    """Makes SaveImaged name predictions after their `subject`, if there is one, as a cohort's files may share a name.
-
-    Args:
-        keys: the keys of the predictions, which are MetaTensors.
-    """
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The dictionary with the new file names in its predictions' metadata."""
-        out = dict(data)
-        if "subject" in out:
-            for key in self.key_iterator(out):
-                out[key].meta["filename_or_obj"] = f"{out['subject']}.nii.gz"
-        return out
 
 
 class PooledDice:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.transforms import AsDiscrete, Compose, EnsureChannelFirstd, LoadImaged, Orientationd
+from monai.transforms import AsDiscrete, Compose, Orientationd
 from scipy import ndimage
 
 from tofgan_monai.bundle_runs.paths import bundle_path
@@ -19,6 +19,7 @@ from tofgan_monai.metrics.segmentation.overlap import dice, spacing_of
 from tofgan_monai.segmentation.error_maps import COLOURS, error_map, radiological
 from tofgan_monai.training.weights import start_from
 from tofgan_monai.volumes.cohort import read_cohort
+from tofgan_monai.volumes.reading import ReadScand
 
 WINDOW_MM = 36.0
 NAMES = ("true positive", "false positive", "false negative")
@@ -40,7 +41,7 @@ def draw(dataset_dir: Path, networks: Mapping[str, Path], output: str | os.PathL
     from matplotlib.patches import Patch
 
     keys = ["image", "label"]
-    load = Compose([LoadImaged(keys), EnsureChannelFirstd(keys), Orientationd(keys, axcodes="RAS", labels=None)])
+    load = Compose([ReadScand(keys), Orientationd(keys, axcodes="RAS", labels=None)])
     item = load(read_cohort(dataset_dir, "test", labelled=True)[0])
     image, truth = item["image"], np.asarray(item["label"][0]) > 0
     spacing_mm = spacing_of(item["label"]) or (1.0, 1.0, 1.0)

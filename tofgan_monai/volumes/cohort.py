@@ -1,10 +1,10 @@
 """A cohort: every volume of a folder validated, split by patient, and listed in cohort.json.
 
 cohort.json is a MONAI datalist, `{"format": 1, "training": [...], "validation": [...], "test": [...]}`, or has
-`"unsplit"` alone. An item has `subject`, `patient`, `image`, `kind` (see `tofgan_monai.volumes.kinds`) and, where they
-exist, `label`, `mask` and `label_values` (a mapping for `binary_label`). The paths of files below the folder of
-cohort.json are relative to it. The file holds the names of patients as the files have them: keep it where the volumes
-are.
+`"unsplit"` alone. An item has `subject`, `patient`, `image`, `kind` (see `tofgan_monai.volumes.kinds`), `black` (the
+image's smallest intensity) and, where they exist, `label`, `mask` and `label_values` (a mapping for `binary_label`).
+The paths of files below the folder of cohort.json are relative to it. The file holds the names of patients as the files
+have them: keep it where the volumes are.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tofgan_monai.volumes.splits import (
     split_by_lists,
     with_patients,
 )
-from tofgan_monai.volumes.volume import is_simulated, parse_label_values
+from tofgan_monai.volumes.volume import classes_remedy, is_simulated, parse_label_values
 
 FRACTIONS = (0.6, 0.15, 0.25)
 UNSPLIT = "unsplit"
@@ -43,11 +43,12 @@ Names = str | os.PathLike | Sequence[str]
 
 @dataclass(frozen=True)
 class Report:
-    """What `check_cohort` wrote: the file, the numbers of scans and of patients in each split, and the warnings."""
+    """What `check_cohort` wrote: the file, the numbers of scans and patients in each split, what it used, warnings."""
 
     path: Path
     n_scans: dict[str, int]
     n_patients: dict[str, int]
+    used: str
     warnings: list[str] = field(default_factory=list)
 
 
@@ -95,7 +96,7 @@ def check_cohort(
     folder = Path(os.path.abspath(folder))
     mapping = parse_label_values(label_values)
     found = find_scans(folder, image=image, label=label, mask=mask)
-    scans = with_patients(found.scans, folder, patient_pattern=patient_pattern)
+    scans, source = with_patients(found.scans, folder, patient_pattern=patient_pattern)
     lists = {"training": training, "validation": validation, "test": test}
     given = {name: names for name, names in lists.items() if names is not None}
     split = Split({UNSPLIT: scans}, [], []) if no_split else _split(scans, seed, fractions, counts, given)
@@ -104,22 +105,41 @@ def check_cohort(
     problems = [*found.problems, *split.problems, *missing_labels]
     warnings = [*found.warnings, *split.warnings, *missing]
     seen: dict[str, Scan] = {}
+    unmapped: list[str] = []
+    classes: set[float] = set()
+    black: dict[str, float | None] = {}
     for done, (name, scan) in enumerate(sorted(used, key=lambda pair: pair[1].subject), start=1):
         n_patches = n_vessel if name in ("training", "validation") else 0
         findings = check_scan(scan, folder=folder, label_values=mapping, n_vessel=n_patches)
         problems += findings.problems
         warnings += findings.warnings
+        black[scan.subject] = findings.black
+        unmapped += [findings.unmapped] if findings.unmapped else []
+        classes.update(findings.classes)
         twin = seen.setdefault(findings.digest, scan) if findings.digest else scan
         if twin is not scan:
             one, other = (os.path.relpath(path, folder) for path in (scan.image, twin.image))
-            problems.append(f"{scan.subject}: {one}: the same scan as {other} of {twin.subject}; remove one of them")
+            same = "same file" if scan.image.samefile(twin.image) else "same scan"
+            problems.append(f"{scan.subject}: {one}: the {same} as {other} of {twin.subject}; remove one of them")
         logger.info("%d of %d scans checked", done, len(used))
+    problems += [f"{line}; {classes_remedy(classes, mapping)}" for line in unmapped]
     if problems:
         raise InputError(problems)
     splits = split.scans.items()
-    path = write_cohort(output, {name: [_item(scan, mapping) for scan in members] for name, members in splits})
+    path = write_cohort(output, {name: [_item(scan, mapping, black) for scan in members] for name, members in splits})
     n_patients = {name: len({scan.patient for scan in members}) for name, members in splits}
-    return Report(path, {name: len(members) for name, members in splits}, n_patients, warnings)
+    n_scans = {name: len(members) for name, members in splits}
+    return Report(path, n_scans, n_patients, f"{_census([scan for _, scan in used], folder)}; {source}", warnings)
+
+
+def _census(scans: Sequence[Scan], folder: Path) -> str:
+    """How many scans, patients, sessions and links a cohort has, in words."""
+    n_patients = len({scan.patient for scan in scans})
+    n_sessions = len({(scan.patient, scan.session) for scan in scans if scan.session})
+    n_links = sum(scan.image.resolve() != folder.resolve() / scan.image.relative_to(folder) for scan in scans)
+    sessions = f" in {n_sessions} sessions" if n_sessions else ""
+    links = f", {n_links} scans by links" if n_links else ""
+    return f"{len(scans)} scans of {n_patients} patients{sessions}{links}"
 
 
 def _split(
@@ -156,10 +176,11 @@ def _missing_files(scans: Sequence[Scan], folder: Path, *, needs_labels: bool) -
     return [none_found], warnings
 
 
-def _item(scan: Scan, mapping: Mapping[str, int]) -> dict[str, Any]:
+def _item(scan: Scan, mapping: Mapping[str, int], black: Mapping[str, float | None]) -> dict[str, Any]:
     item: dict[str, Any] = {"subject": scan.subject, "patient": scan.patient}
     item |= {name: os.fspath(getattr(scan, name)) for name in FILES if getattr(scan, name)}
     item["kind"] = "simulated" if is_simulated(scan.image) else "real"
+    item["black"] = black[scan.subject]
     return item | ({"label_values": dict(mapping)} if scan.label and mapping else {})
 
 

@@ -3,111 +3,106 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from nibabel.affines import from_matvec
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.volumes.itk_files import as_ras
 from tofgan_monai.volumes.scans import is_dicom
 
 STEP_TOLERANCE_MM = 0.02
 """How much the steps between slices may differ: scanners round positions, and anonymisers round them again."""
+COSINE_TOLERANCE = 0.001
+"""How much the direction cosines of two slices may differ: 0.2 mm over the width of a head."""
+SIDEWAYS_TOLERANCE_MM = 0.1
+"""How far a slice may lie beside the line through the middle of the stack, along its normal."""
+PIXEL_TOLERANCE_MM = 0.001
+_SLAB = 3.0  # a derived slice thicker than this many steps is a slab: a MIP by its geometry
 
-_DERIVED = ("DERIVED", "PROJECTION IMAGE", "MIP", "MNIP", "MAX_IP", "MIN_IP", "MPR", "REFORMATTED")
+_PROJECTED = re.compile(r"(?<![A-Z])(PROJECTION|MIP|MNIP|MINIP|MAX_IP|MIN_IP|MPR|REFORMATTED)(?![A-Z])")
 _ENHANCED = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3", "1.2.840.10008.5.1.4.1.1.4.4")
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 class _Slice(NamedTuple):
     file: str
-    image_type: list[str]
+    path: str
+    uid: str
+    description: str
+    image_type: str
     sop_class: str
     n_frames: int
+    thickness_mm: float
+    shape: tuple[int, int]  # rows, columns
+    spacing: np.ndarray | None  # (2,) mm
     position: np.ndarray | None  # (3,) mm, LPS
-    normal: np.ndarray | None  # (3,)
+    directions: np.ndarray | None  # (6,)
 
 
 def read_series(folder: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     """The voxels (X, Y, Z), float32, and the affine (4, 4) to RAS millimetres of the DICOM series in a folder.
 
-    MONAI's `LoadImage` gives the same voxels and affine for that folder.
-
     Raises:
-        InputError: files that cannot be read; several series; an enhanced multi-frame object; a MIP or another derived
-            series; missing or duplicate slices, or slices whose steps differ by more than `STEP_TOLERANCE_MM`.
+        InputError: files that cannot be read; several series; an enhanced multi-frame object; a MIP or another
+            projection; slices that differ in size, spacing or direction, that are missing, duplicate or unevenly
+            spaced, or that lie beside each other. This module's constants are the tolerances.
     """
     import itk
 
-    series = _series_in(folder)
-    members = {os.path.basename(file) for files in series for file in files}
-    lost = [
-        file.name
-        for file in sorted(Path(folder).iterdir())
-        if file.name not in members and file.is_file() and is_dicom(file)
-    ]
+    slices: list[_Slice] = []
+    lost = []
+    for path in sorted(Path(folder).iterdir()):
+        if path.is_file() and not path.name.startswith(".") and is_dicom(path):
+            try:
+                slices.append(_header(path))
+            except RuntimeError:
+                lost.append(path.name)
     problems = []
     if lost:
         problems.append(
             f"{len(lost)} DICOM files cannot be read as slices ({_some(lost)}); they are truncated or hold no image: "
             "copy them again or move them out of the folder"
         )
-    if len(series) > 1:
-        described = "; ".join(
-            f'"{_description(files[0])}", {len(files)} files from {os.path.basename(files[0])}' for files in series
-        )
-        problems.append(
-            f"{len(series)} series in one folder ({described}); put each into a folder of its own, or choose the TOF "
-            'series by --image "{subject}/FOLDER"'
-        )
-    if len(series) != 1:
+    if not slices:
         raise InputError(problems or ["no DICOM image that can be read; copy the series again"])
+    problems += _problems_of_series(slices)
+    if problems:
+        raise InputError(problems)
     try:
-        slices = [_header(file) for file in series[0]]
-        problems += _problems_of(slices)
-        if problems:
-            raise InputError(problems)
-        volume = itk.imread(_sorted_files(slices, series[0]), itk.F)
+        return as_ras(itk.imread([one.path for one in _in_order(slices)], itk.F))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        raise InputError([*problems, f"the series cannot be read ({reason}); copy it again"]) from error
-    return _as_ras(volume)
+        raise InputError(f"the series cannot be read ({reason}); copy it again") from error
 
 
-def _series_in(folder: str | os.PathLike) -> list[list[str]]:
-    """The files of each series; series are told apart in the same way as by MONAI's ITKReader."""
-    import itk
-
-    names = itk.GDCMSeriesFileNames.New()
-    names.SetUseSeriesDetails(True)
-    names.AddSeriesRestriction("0008|0021")
-    names.SetDirectory(os.fspath(folder))
-    return [list(names.GetFileNames(uid)) for uid in names.GetSeriesUIDs()]
-
-
-def _tags(file: str) -> dict[str, str]:
+def _header(path: Path) -> _Slice:
     import itk
 
     reader = itk.GDCMImageIO.New()
-    reader.SetFileName(file)
+    reader.SetFileName(os.fspath(path))
     reader.ReadImageInformation()
-    tags = reader.GetMetaDataDictionary()
-    wanted = ("0008|0008", "0008|0016", "0008|103e", "0020|0032", "0020|0037", "0028|0008")
-    return {tag: str(tags[tag]).strip(" \0") for tag in wanted if tags.HasKey(tag)}
+    dictionary = reader.GetMetaDataDictionary()
 
+    def tag(name: str, default: str = "") -> str:
+        return str(dictionary[name]).strip(" \0") if dictionary.HasKey(name) else default
 
-def _header(file: str) -> _Slice:
-    tags = _tags(file)
-    directions = _numbers(tags.get("0020|0037", ""), 6)
+    thickness = _numbers(tag("0018|0050"), 1)
     return _Slice(
-        os.path.basename(file),
-        [word.strip().upper() for word in tags.get("0008|0008", "").split("\\")],
-        tags.get("0008|0016", ""),
-        int(tags.get("0028|0008") or 1),
-        _numbers(tags.get("0020|0032", ""), 3),
-        None if directions is None else np.cross(directions[:3], directions[3:]),
+        path.name,
+        os.fspath(path),
+        tag("0020|000e"),
+        tag("0008|103e", "no description"),
+        tag("0008|0008").upper(),
+        tag("0008|0016"),
+        int(tag("0028|0008") or 1),
+        0.0 if thickness is None else float(thickness[0]),
+        (int(tag("0028|0010") or 0), int(tag("0028|0011") or 0)),
+        _numbers(tag("0028|0030"), 2),
+        _numbers(tag("0020|0032"), 3),
+        _numbers(tag("0020|0037"), 6),
     )
 
 
@@ -119,30 +114,104 @@ def _numbers(text: str, n: int) -> np.ndarray | None:
     return numbers if len(numbers) == n else None
 
 
+def _problems_of_series(slices: Sequence[_Slice]) -> list[str]:
+    """The problems of a folder's slices; slices of one stack under several UIDs are not to be taken apart."""
+    series = _by(slices, lambda one: one.uid)
+    problems = _problems_of(slices)
+    if len(series) == 1:
+        return problems
+    groups = [
+        f'"{members[0].description}", {len(members)} files from {members[0].file}, SeriesInstanceUID {uid or "none"}'
+        for uid, members in list(series.items())[:3]
+    ]
+    described = "; ".join(groups) + ("; ..." if len(series) > 3 else "")
+    one_name = len({one.description for one in slices}) == 1
+    if one_name and all("missing" in problem for problem in problems):  # a stack with gaps at most
+        return [
+            f"the slices of one stack are in {len(series)} groups that differ in SeriesInstanceUID ({described}); do "
+            "not take the stack apart: give all its files one SeriesInstanceUID, or merge them into one NIfTI file, "
+            "for example with dcm2niix -m y, and give that as the image",
+            *problems,
+        ]
+    return [
+        f"{len(series)} series in one folder ({described}); put each into a folder of its own, or choose the "
+        'TOF series by --image "{subject}/FOLDER"'
+    ]
+
+
 def _problems_of(slices: Sequence[_Slice]) -> list[str]:
     if any(one.n_frames > 1 or one.sop_class in _ENHANCED for one in slices):
         return [
             f"enhanced multi-frame DICOM ({slices[0].file}, {slices[0].n_frames} frames); convert it to NIfTI, for "
             "example with dcm2niix, and give that as the image"
         ]
+    projected = [one for one in slices if _PROJECTED.search(one.image_type)]
     problems = []
-    derived = [one for one in slices if any(word in _DERIVED for word in one.image_type)]
-    if derived:
+    if projected:
         problems.append(
-            f"a MIP or another derived series: the ImageType of {_some([one.file for one in derived])} is "
-            f"{'/'.join(derived[0].image_type)}; give the source slices of the angiography instead"
+            f"a MIP or another projection: the ImageType of {_some([one.file for one in projected])} is "
+            f"{projected[0].image_type.replace(chr(92), '/')}; give the source slices of the angiography instead"
         )
-    unplaced = [one.file for one in slices if one.position is None or one.normal is None]
+    unplaced = [one.file for one in slices if one.position is None or one.directions is None or one.spacing is None]
     if unplaced:
-        problems.append(f"no position or orientation in {_some(unplaced)}; export the series again with these tags")
-    else:
-        problems += _problems_of_steps(slices)
+        tags = "ImagePositionPatient, ImageOrientationPatient or PixelSpacing"
+        return [*problems, f"no {tags} in {_some(unplaced)}; export the series again with these tags"]
+    mixed = _problems_of_grids(slices)
+    return problems + (mixed or _problems_of_steps(slices) + _problems_of_sides(slices))
+
+
+def _problems_of_grids(slices: Sequence[_Slice]) -> list[str]:
+    """Problems with slices whose numbers of pixels, pixel spacing or direction differ from those of most slices."""
+    remedy = "move the odd files out of the folder, or export the series again"
+    problems = []
+    shapes = _by(slices, lambda one: one.shape)
+    if len(shapes) > 1:
+        problems.append(f"slices of several sizes ({_groups(shapes, 'rows and columns')}); {remedy}")
+    spacings = _by(slices, lambda one: tuple(one.spacing))  # type: ignore[arg-type]
+    if np.ptp(list(spacings), axis=0).max() > PIXEL_TOLERANCE_MM:
+        tolerance = f"(tolerance {PIXEL_TOLERANCE_MM} mm)"
+        problems.append(f"slices of several pixel spacings ({_groups(spacings, 'mm')}) {tolerance}; {remedy}")
+    directions = np.array([one.directions for one in slices])
+    differences = np.abs(directions - np.median(directions, axis=0)).max(axis=1)
+    odd = [one.file for one, difference in zip(slices, differences, strict=True) if difference > COSINE_TOLERANCE]
+    if odd:
+        problems.append(
+            f"{len(odd)} slices oblique to the others ({_some(odd)}), by up to {differences.max():.3f} in the "
+            f"direction cosines (tolerance {COSINE_TOLERANCE}); {remedy}"
+        )
     return problems
+
+
+def _problems_of_sides(slices: Sequence[_Slice]) -> list[str]:
+    """Problems with slices that lie beside each other: a stack that is sheared, or that jumps."""
+    slices = _in_order(slices)
+    normal = _normal(slices[0])
+    positions = np.array([one.position for one in slices])
+    sideways = positions - np.outer(positions @ normal, normal)
+    sideways -= np.median(sideways, axis=0)
+    farthest = np.linalg.norm(sideways, axis=1)
+    if farthest.max() <= SIDEWAYS_TOLERANCE_MM:
+        return []
+    steps = np.diff(sideways, axis=0)
+    tolerance = f"(tolerance {SIDEWAYS_TOLERANCE_MM} mm)"
+    if np.abs(steps - steps.mean(axis=0)).max() <= SIDEWAYS_TOLERANCE_MM:
+        total, each = np.linalg.norm(sideways[-1] - sideways[0]), np.linalg.norm(steps.mean(axis=0))
+        return [
+            f"a sheared stack: each slice lies {each:.2f} mm beside the one before, {total:.2f} mm from "
+            f"{slices[0].file} to {slices[-1].file} {tolerance}; resample it to a straight stack and give that as NIfTI"
+        ]
+    lengths = np.linalg.norm(steps, axis=1)
+    jumps = sorted(np.argsort(-lengths)[: max(1, min(3, int((lengths > SIDEWAYS_TOLERANCE_MM).sum())))])
+    shown = ", ".join(f"{slices[i].file} and {slices[i + 1].file} ({lengths[i]:.2f} mm)" for i in jumps)
+    return [
+        f"slices that lie up to {farthest.max():.2f} mm beside the others {tolerance}, with steps between {shown}; "
+        "export the original series again"
+    ]
 
 
 def _problems_of_steps(slices: Sequence[_Slice]) -> list[str]:
     """Problems with missing, duplicate and unevenly spaced slices, found by the positions along the normal."""
-    placed = sorted((float(one.position @ slices[0].normal), one.file) for one in slices)  # type: ignore[operator]
+    placed = sorted((float(one.position @ _normal(slices[0])), one.file) for one in slices)
     places, files = np.array([place for place, _ in placed]), [file for _, file in placed]
     steps = np.diff(places)
     problems = []
@@ -155,6 +224,12 @@ def _problems_of_steps(slices: Sequence[_Slice]) -> list[str]:
     if not len(gaps):
         return problems
     step = float(np.median(gaps))
+    slabs = [one.file for one in slices if one.image_type.startswith("DERIVED") and one.thickness_mm > _SLAB * step]
+    if slabs:
+        problems.append(
+            f"derived slabs, {slices[0].thickness_mm:g} mm thick in steps of {step:.2f} mm ({_some(slabs)}), as a MIP "
+            "has them; give the source slices of the angiography instead"
+        )
     odd = np.flatnonzero(np.abs(gaps - step) > STEP_TOLERANCE_MM)
     n_steps = np.rint(gaps / step)
     holes = [i for i in odd if n_steps[i] >= 2 and abs(gaps[i] - n_steps[i] * step) <= n_steps[i] * STEP_TOLERANCE_MM]
@@ -168,24 +243,30 @@ def _problems_of_steps(slices: Sequence[_Slice]) -> list[str]:
     return problems
 
 
-def _sorted_files(slices: Sequence[_Slice], files: Sequence[str]) -> list[str]:
-    normal = slices[0].normal
-    return [file for _, file in sorted(zip((one.position @ normal for one in slices), files, strict=True))]  # type: ignore[operator]
+def _normal(one: _Slice) -> np.ndarray:
+    return np.cross(one.directions[:3], one.directions[3:])  # type: ignore[index]
 
 
-def _as_ras(volume) -> tuple[np.ndarray, np.ndarray]:
-    import itk
-
-    axes = itk.array_from_matrix(volume.GetDirection()) * np.array(volume.GetSpacing())
-    affine = _LPS_TO_RAS @ from_matvec(axes, np.array(volume.GetOrigin()))
-    return itk.array_from_image(volume).transpose(2, 1, 0), affine
+def _in_order(slices: Sequence[_Slice]) -> list[_Slice]:
+    normal = _normal(slices[0])
+    return sorted(slices, key=lambda one: float(one.position @ normal))
 
 
-def _description(file: str) -> str:
-    try:
-        return _tags(file).get("0008|103e", "no description")
-    except RuntimeError:
-        return "unreadable"
+def _by(slices: Sequence[_Slice], key: Callable[[_Slice], Any]) -> dict[Any, list[_Slice]]:
+    """The slices by a property, those of most slices first."""
+    groups: dict[Any, list[_Slice]] = {}
+    for one in slices:
+        groups.setdefault(key(one), []).append(one)
+    return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
+
+
+def _groups(groups: Mapping[Any, Sequence[_Slice]], unit: str) -> str:
+    """Values with the number of their files and the first of these, such as `(0.5, 0.5) mm in 5 files from IM1`."""
+    shown = []
+    for value, members in list(groups.items())[:3]:
+        numbers = "x".join(f"{number:g}" for number in value)
+        shown.append(f"{numbers} {unit} in {len(members)} files from {members[0].file}")
+    return ", ".join(shown)
 
 
 def _some(names: Sequence[str]) -> str:

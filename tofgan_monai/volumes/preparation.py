@@ -1,8 +1,7 @@
-"""From a checked cohort to a prepared folder: volumes masked by the brain, on their own grid, as NIfTI.
+"""From a checked cohort to a prepared folder: volumes masked by the brain, on the image's own grid, as NIfTI.
 
-This does not read a bundle's `sampling` block, which begins with prepared files: a prepared volume keeps the grid and
-the orientation of its source, so that labels can be scored against the originals, and sources are read by
-`load_volume`, which refuses what `tofgan check` refuses. The one step that both have is `SkullStripd`.
+A prepared folder is what a bundle's `sampling` block begins with. Both read by `ReadScand` and mask by `SkullStripd`;
+the rest of `sampling` is left out here, so that a prepared volume keeps the grid and the orientation of its source.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms import Compose
 from tqdm import tqdm
@@ -28,10 +26,10 @@ from tofgan_monai.files import write_json, written_whole
 from tofgan_monai.volumes.cohort import FILES, cohort_path, read_splits, write_cohort
 from tofgan_monai.volumes.digests import content_digest
 from tofgan_monai.volumes.kinds import kind_of
+from tofgan_monai.volumes.reading import ReadScand
 from tofgan_monai.volumes.transforms.bias_field import BiasFieldCorrectiond
 from tofgan_monai.volumes.transforms.denoise import RicianDenoised
 from tofgan_monai.volumes.transforms.skull_strip import Method, SkullStripd
-from tofgan_monai.volumes.volume import binary_label, geometry_differences, load_named_volume
 
 _RECORD = "preparation.json"
 
@@ -46,11 +44,12 @@ def prepare(
     workers: int = 1,
     force: bool = False,
 ) -> Path:
-    """Writes a prepared folder and returns its cohort.json; each subject's image, label and mask keep their own grid.
+    """Writes a prepared folder and returns its cohort.json; each subject's volumes are on its image's own grid.
 
-    Image and label are 0 outside the brain, all files are NIfTI, and nothing is resampled or turned. A subject that is
-    prepared already from files of the same content stays as it is, so a run that was stopped can be continued. A
-    computed mask stays in the subject's folder; if someone has corrected it, the subject is prepared again with it.
+    Outside the brain the image is black (its smallest intensity, which the subject's preparation.json tells) and the
+    label 0; all files are NIfTI, and nothing is resampled. A subject that is prepared already from files of the same
+    content stays as it is, so a run that was stopped can be continued. A computed mask stays in the subject's folder;
+    if someone has corrected it, the subject is prepared again with it.
 
     Args:
         cohort: cohort.json or its folder, as `tofgan check` wrote it.
@@ -136,52 +135,33 @@ def _prepared(
     targets = {key: folder / f"{key}.nii.gz" for key in FILES}
     record = {} if force else _read(folder)
     whole = all(targets[key].exists() for key in [*sources, *(["mask"] if method == "computed" else [])])
-    if whole and record == made_from | _mask_digest(folder):
+    if whole and record == made_from | {"black": record.get("black")} | _mask_digest(folder):
         return {key: os.fspath(path) for key, path in targets.items() if path.exists()}
 
-    volumes = _loaded(item, sources)
+    paths = dict(sources)
     # A mask in the folder is taken unless it was given or belongs to another image.
     is_own = record.get("image", made_from["image"]) == made_from["image"]
     is_own &= record.get("skull_strip", "computed") == "computed"
     if method == "computed" and is_own and not force and targets["mask"].exists():
-        volumes |= _loaded(item, {"mask": os.fspath(targets["mask"])})
-    done = steps({"subject": item["subject"], **volumes})
+        paths["mask"] = os.fspath(targets["mask"])
+    named = {key: item[key] for key in ("subject", "label_values") if key in item}
+    done = steps(ReadScand([*paths])(named | paths))
     (folder / _RECORD).unlink(missing_ok=True)
     for key in reversed(FILES):  # the mask first, as it took longest: it is kept if the rest is interrupted
         if key in done:
             _write(done[key], targets[key], key=key)
         else:
             targets[key].unlink(missing_ok=True)
-    write_json(folder / _RECORD, made_from | _mask_digest(folder))
+    write_json(folder / _RECORD, made_from | {"black": float(done["image"].min())} | _mask_digest(folder))
     return {key: os.fspath(targets[key]) for key in FILES if key in done}
-
-
-def _loaded(item: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, MetaTensor]:
-    """Volumes (1, X, Y, Z) by key; the label and the mask are binary."""
-    loaded: dict[str, MetaTensor] = {}
-    grid = None
-    for key, path in paths.items():
-        voxels, affine, *_ = load_named_volume(path)
-        grid = grid or (voxels.shape, affine)
-        try:
-            if key == "label":
-                voxels = binary_label(voxels, item.get("label_values"))
-            problems = geometry_differences((voxels.shape, affine), grid, "the image's")
-        except InputError as error:
-            problems = error.problems
-        if problems:
-            raise InputError([f"{path}: {problem}" for problem in problems])
-        if key == "mask":
-            voxels = (voxels > 0).astype(np.uint8)
-        tensor = torch.from_numpy(np.ascontiguousarray(voxels)[None])
-        loaded[key] = MetaTensor(tensor, affine=torch.from_numpy(affine))
-    return loaded
 
 
 def _write(volume: MetaTensor, path: Path, *, key: str) -> None:
     """Writes a volume as NIfTI; an image of whole numbers as int16, which loses nothing and is half as large."""
     voxels = np.asarray(volume[0])
-    if key == "image" and np.abs(voxels).max() < 2**15 and (voxels == np.rint(voxels)).all():
+    if key != "image":
+        voxels = voxels.astype(np.uint8)
+    elif np.abs(voxels).max() < 2**15 and (voxels == np.rint(voxels)).all():
         voxels = voxels.astype(np.int16)
     image = nib.Nifti1Image(voxels, np.asarray(volume.affine, float))
     image.header.set_xyzt_units("mm")

@@ -18,6 +18,14 @@ from typing import NamedTuple
 
 from tofgan_monai.errors import InputError
 
+_NIFTI = (".nii", ".nii.gz")
+ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
+"""Names of labels and masks that are read through ITK; images in these formats are not."""
+_OTHERS = (*ITK_ENDINGS, ".hdr", ".img", ".mgz", ".mgh")
+_CONVERT = (
+    "convert images to NIfTI (.nii.gz); name a label or a mask in .nrrd, .nhdr, .mha or .mhd by a pattern such as "
+    '--label "{subject}/label.seg.nrrd"'
+)
 _TOKEN = re.compile(r"(\{[^}]*\}|/\*\*$|\*\*/|\*)")
 
 
@@ -41,13 +49,18 @@ LAYOUTS = (PLAIN, BIDS, DICOM)
 
 @dataclass(frozen=True)
 class Scan:
-    """One image with its label and mask. `subject` is the scan's name; all scans of a `patient` stay in one split."""
+    """One image with its label and mask.
+
+    `subject` is the scan's name, and all scans of a `patient` stay in one split. `session` is "" where the file names
+    tell of none.
+    """
 
     subject: str
     patient: str
     image: Path
     label: Path | None = None
     mask: Path | None = None
+    session: str = ""
 
 
 class Found(NamedTuple):
@@ -80,7 +93,7 @@ def find_scans(
     given = {"image": image, "label": label, "mask": mask}
     for kind, pattern in given.items():
         _refuse_odd_pattern(kind, pattern)
-    paths = _volumes_below(folder)
+    paths, passed_over, words = _volumes_below(folder)
     layouts = LAYOUTS if image is None else (Layout(image, PLAIN.label, PLAIN.mask),)
     layout = next((layout for layout in layouts if _matches(layout.image, paths)), None)
     if layout is None:
@@ -88,9 +101,11 @@ def find_scans(
         raise InputError(
             f"{folder}: no image found by {tried}; name the files by a pattern relative to the folder, such as "
             '--image "{subject}_tof.nii.gz" (a NIfTI file, or the folder of a DICOM series)'
+            + (f"; passed over: {_some(passed_over)}, {_CONVERT}" if passed_over else "")
         )
-    found = Found([], [], [])
+    found = Found([], [], words)
     matches = _matches(layout.image, paths)
+    paths += [path for path in passed_over if path.lower().endswith(ITK_ENDINGS)]  # labels and masks alone
     labels = _choose((label,) if label else layout.label, matches, paths)
     masks = _choose((mask,) if mask else layout.mask, matches, paths)
     for keys, images in sorted(matches.items()):
@@ -108,11 +123,16 @@ def find_scans(
                     f'name one by a narrower pattern than --{kind} "{pattern}"'
                 )
             files |= {kind: folder / fitting[0]} if fitting else {}
-        found.scans.append(Scan(subject, default_patient(parts["subject"]), **files))
+        session = parts.get("session") or _first_group(r"_(ses-[^_]+)", subject)
+        found.scans.append(Scan(subject, default_patient(parts["subject"]), **files, session=session))
     for kind, pattern in given.items():
         if pattern and all(getattr(scan, kind) is None for scan in found.scans):
             found.problems.append(f"{folder}: no {kind} found by --{kind} {pattern}; correct or omit the pattern")
     found.warnings.extend(_orphans(labels, found.scans, folder, paths))
+    used = {path.relative_to(folder).as_posix() for scan in found.scans for path in (scan.label, scan.mask) if path}
+    left = [path for path in passed_over if path not in used]
+    if left:
+        found.warnings.append(f"{len(left)} volumes passed over: {_some(left)}; {_CONVERT}")
     return found
 
 
@@ -127,23 +147,45 @@ def _refuse_odd_pattern(kind: str, pattern: str | None) -> None:
         )
 
 
-def _volumes_below(folder: Path) -> list[str]:
-    """NIfTI files and folders of DICOM series, relative to the folder; links are followed, hidden files are not."""
-    volumes = []
-    seen = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:  # a link that leads back up
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+def _volumes_below(folder: Path) -> tuple[list[str], list[str], list[str]]:
+    """The volumes below a folder, volumes in formats that are not looked for, and words about what was not followed.
+
+    The paths are relative to the folder. NIfTI files and folders of DICOM series are volumes. Links are followed,
+    unless one leads back to a folder that it lies in or to nothing. Hidden files are left out.
+    """
+    volumes: list[str] = []
+    others: list[str] = []
+    words: list[str] = []
+
+    def unreadable(error: OSError) -> None:
+        words.append(f"{error.filename}: a folder that cannot be read ({error.strerror}); left out")
+
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=unreadable):
         relative = Path(root).relative_to(folder)
+        names = sorted(name for name in folders if not name.startswith("."))
+        loops = [name for name in names if os.path.islink(os.path.join(root, name)) and _leads_up(root, name)]
+        words += [f"{(relative / name).as_posix()}: a link to a folder that it lies in; not followed" for name in loops]
+        folders[:] = [name for name in names if name not in loops]
         visible = sorted(name for name in files if not name.startswith("."))
-        volumes += [(relative / name).as_posix() for name in visible if name.endswith((".nii", ".nii.gz"))]
+        for name in visible:
+            path, lower = (relative / name).as_posix(), name.lower()
+            if lower.endswith(_NIFTI):
+                volumes.append(path)
+            elif lower.endswith(_OTHERS):
+                others.append(path)
+            elif not os.path.exists(os.path.join(root, name)):
+                target = os.readlink(os.path.join(root, name))
+                words.append(f"{path}: a link to {target}, which does not exist; not followed")
         if root != str(folder) and any(is_dicom(os.path.join(root, name)) for name in visible):
             volumes.append(relative.as_posix())
-    return volumes
+    return volumes, others, words
+
+
+def _leads_up(root: str, name: str) -> bool:
+    """Whether a link in a folder leads to that folder or to one above it, on the way that was walked or on the disk."""
+    target = os.path.realpath(os.path.join(root, name))
+    walked = [os.path.realpath(folder) for folder in (root, *map(str, Path(root).parents))]
+    return target in walked or os.path.realpath(root).startswith(target.rstrip("/") + "/")
 
 
 def is_dicom(path: str | os.PathLike) -> bool:
@@ -173,7 +215,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
             expression += {"/**": r"(?:/.*)?(?<!\.nii)(?<!\.nii\.gz)", "**/": "(?:.*/)?", "*": "[^/]*"}.get(
                 token, re.escape(token)
             )
-    return re.compile(expression + (r"\.nii(?:\.gz)?" if pattern.endswith(".nii.gz") else ""))
+    return re.compile(expression + (r"(?i:\.nii(?:\.gz)?)" if pattern.endswith(".nii.gz") else ""))
 
 
 def _matches(pattern: str, paths: list[str]) -> dict[tuple[tuple[str, str], ...], list[str]]:
@@ -214,5 +256,13 @@ def _orphans(labels: str | None, scans: list[Scan], folder: Path, paths: list[st
 
 def default_patient(subject: str) -> str:
     """The patient in a subject's name: `sub-01` of the BIDS name `sub-01_ses-02_run-1`, any other name itself."""
-    match = re.match(r"sub-[^_]+", subject)
-    return match[0] if match else subject
+    return _first_group(r"^(sub-[^_]+)", subject) or subject
+
+
+def _first_group(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    return match[1] if match else ""
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.volumes.participants import read_participants, row_key, text_of
 from tofgan_monai.volumes.scans import Scan
 
 SPLITS = ("training", "validation", "test")
@@ -27,30 +26,42 @@ class Split(NamedTuple):
 
 
 def with_patients(
-    scans: Iterable[Scan], folder: str | os.PathLike, *, patient_pattern: str | None = None
-) -> list[Scan]:
-    """The scans with the patients' names from a pattern, else from participants.tsv, else from the files' names.
+    scans: Sequence[Scan], folder: str | os.PathLike, *, patient_pattern: str | None = None
+) -> tuple[list[Scan], str]:
+    """The scans with their patients' names, and words that say where these names come from.
+
+    The names come from a pattern, else from the folder's participants.tsv, else from the files' names.
 
     Args:
         scans: as `find_scans` returns them; `sub-01_ses-01` already is a scan of the patient `sub-01`.
-        folder: may hold a participants.tsv with the columns participant_id and patient (or patient_id).
+        folder: may hold a participants.tsv; see `tofgan_monai.volumes.participants`.
         patient_pattern: regular expression to search for in the subject's name; its first group, or its whole match if
             it has no group, is the patient's name.
 
     Raises:
-        InputError: the pattern is no regular expression or does not fit every subject, or the table omits a subject.
+        InputError: the pattern is no regular expression or does not fit every subject, or the table cannot be
+            understood or omits a subject.
     """
     if patient_pattern is not None:
-        return _named(
-            scans,
-            partial(_found_by, patient_pattern),
-            f"--patient-pattern {patient_pattern} finds no patient in this name; widen it",
-        )
-    table = _patients_in(Path(folder) / "participants.tsv")
-    if not table:
-        return list(scans)
-    remedy = f"has no patient in {folder}/participants.tsv; fill in its row"
-    return _named(scans, lambda scan: table.get(scan.subject) or table.get(scan.patient), remedy)
+        remedy = f"--patient-pattern {patient_pattern} finds no patient in this name; widen it"
+        return _named(scans, partial(_found_by, patient_pattern), remedy), "patients by --patient-pattern"
+    table = read_participants(folder)
+    if table is None:
+        return list(scans), "patients by the scans' names"
+    name, patients = table.path.name, table.patients
+    if patients is None:
+        return list(
+            scans
+        ), f"patients by the scans' names: {name} has no column patient, only {', '.join(table.columns)}"
+    rows = {scan: next((key for key in _row_keys(scan) if key in patients), "") for scan in scans}
+    n_used = len(set(rows.values()) & set(patients))
+    remedy = f"has no patient in {table.path}; fill in its row"
+    named = _named(scans, lambda scan: patients.get(rows[scan]), remedy)
+    return named, f"patients by {name}, {n_used} of {len(patients)} rows used"
+
+
+def _row_keys(scan: Scan) -> tuple[str, str]:
+    return row_key(scan.subject), row_key(scan.patient)
 
 
 def _named(scans: Iterable[Scan], patient_of: Callable[[Scan], str | None], problem: str) -> list[Scan]:
@@ -67,18 +78,6 @@ def _found_by(pattern: str, scan: Scan) -> str | None:
     except re.error as error:
         raise InputError(f"--patient-pattern {pattern}: not a regular expression ({error}); try ^([^_]+)") from error
     return match and match[1 if match.re.groups else 0]
-
-
-def _patients_in(table: Path) -> dict[str, str]:
-    if not table.is_file():
-        return {}
-    with open(table, encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
-    column = next((name for name in ("patient", "patient_id") if rows and name in rows[0]), None)
-    if column is None or "participant_id" not in rows[0]:
-        return {}
-    named = {row["participant_id"]: (row[column] or "").strip() for row in rows}
-    return {name: "" if patient.lower() == "n/a" else patient for name, patient in named.items()}
 
 
 def split_by_fractions(scans: Sequence[Scan], fractions: Sequence[float], seed: int) -> Split:
@@ -162,10 +161,10 @@ def split_by_lists(scans: Sequence[Scan], lists: Mapping[str, str | os.PathLike 
 def _names(given: str | os.PathLike | Sequence[str]) -> list[str]:
     if isinstance(given, os.PathLike) or (isinstance(given, str) and os.path.isfile(given)):
         try:
-            given = Path(given).read_text(encoding="utf-8")
+            given = text_of(given)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{given}: not a readable list ({error}); give a file with a name per line") from error
-    names = re.split(r"[,\n]", given) if isinstance(given, str) else given
+    names = re.split(r"[,;\r\n]", given) if isinstance(given, str) else given
     return [name.strip() for name in names if name.strip()]
 
 

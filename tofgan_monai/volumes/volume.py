@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import nibabel
@@ -13,6 +14,9 @@ from nibabel.affines import voxel_sizes
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.volumes.dicom import read_series
+from tofgan_monai.volumes.headers import header_doubts
+from tofgan_monai.volumes.itk_files import read_itk
+from tofgan_monai.volumes.scans import ITK_ENDINGS
 
 SPACING_TOLERANCE_MM = 0.001
 COSINE_TOLERANCE = 0.001
@@ -23,6 +27,7 @@ SIMULATED = b"simulated by tofgan phantom"
 """The description in the NIfTI header of a simulated head; a patient's image does not have it."""
 
 _SHOWN = 6
+_MOST_CLASSES = 256
 _UNREADABLE = (
     OSError, EOFError, ValueError, MemoryError, zlib.error, nibabel.filebasedimages.ImageFileError,
     nibabel.spatialimages.HeaderDataError,
@@ -45,26 +50,67 @@ class Volume(NamedTuple):
     warnings: Sequence[str] = ()
 
 
+class UnmappedLabelError(InputError):
+    """A label holds classes that are neither vessel nor background yet.
+
+    Attributes:
+        what: the values that the label holds, without the remedy.
+        classes: the values that are to be mapped, in rising order.
+    """
+
+    def __init__(self, what: str, classes: Sequence[float], label_values: Mapping[str, int] | None = None) -> None:
+        super().__init__(f"{what}; {classes_remedy(classes, label_values)}")
+        self.what, self.classes = what, classes
+
+
 def parse_label_values(texts: str | Sequence[str]) -> dict[str, int]:
     """The mapping of label values, as cohort.json keeps it, from the texts of `--label-values`.
 
-    >>> parse_label_values(["1,2=1", "3=0"])
-    {'1': 1, '2': 1, '3': 0}
+    >>> parse_label_values(["1-3,15=1", "4=0,5=1"])
+    {'1': 1, '2': 1, '3': 1, '15': 1, '4': 0, '5': 1}
 
     Raises:
         InputError: a text that is not of this form.
     """
     mapping: dict[str, int] = {}
     for text in [texts] if isinstance(texts, str) else texts:
-        values, _, target = text.partition("=")
-        try:
-            numbers = [float(value) for value in values.split(",")]
-        except ValueError:
-            numbers = []
-        if not numbers or target.strip() not in ("0", "1"):
-            raise InputError(f"--label-values {text}: give values, =, and 0 or 1, such as 255=1 or 1,2,3=1")
-        mapping.update({f"{number:.10g}": int(target) for number in numbers})
+        if not re.fullmatch(r"([^=]+=\s*[01]\s*(,|$))+", text):
+            raise InputError(f"--label-values {text}: give values, =, and 0 or 1, such as 255=1, 1,2,3=1 or 1-15=1")
+        for values, target in re.findall(r"([^=]+)=\s*([01])\s*(?:,|$)", text):
+            mapping |= {f"{number:.10g}": int(target) for value in values.split(",") for number in _range(value, text)}
     return mapping
+
+
+def _range(value: str, text: str) -> Sequence[float]:
+    """The number in a text such as `255`, or the whole numbers of a range such as `1-15`."""
+    ends = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", value)
+    try:
+        numbers = range(int(ends[1]), int(ends[2]) + 1) if ends else [float(value)]
+    except ValueError:
+        numbers = []
+    if not 0 < len(numbers) <= _MOST_CLASSES:
+        raise InputError(f"--label-values {text}: {value} is no number and no range such as 1-15; correct it")
+    return numbers
+
+
+def classes_remedy(classes: Iterable[float], label_values: Mapping[str, int] | None = None) -> str:
+    """What to do about classes that are not mapped: a whole `--label-values`, with the present mapping in it."""
+    mapping = {float(value): target for value, target in (label_values or {}).items()} | dict.fromkeys(classes, 1)
+    vessels, others = (_as_ranges(value for value, to in mapping.items() if to == target) for target in (1, 0))
+    option = f"{vessels}=1" + (f",{others}=0" if others else "")
+    return f"say which values are vessels (1) and which are not (0), such as --label-values {option}"
+
+
+def _as_ranges(values: Iterable[float]) -> str:
+    """Values as `parse_label_values` reads them, such as `1-12,15`."""
+    runs: list[list[float]] = []
+    for value in sorted(values):
+        if runs and value == runs[-1][-1] + 1 and value > 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    texts = [[f"{value:.10g}" for value in run] for run in runs]
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(run) for run in texts)
 
 
 def binary_label(label: np.ndarray, label_values: Mapping[str, int] | None = None) -> np.ndarray:
@@ -77,7 +123,7 @@ def binary_label(label: np.ndarray, label_values: Mapping[str, int] | None = Non
         label_values: 0 or 1 for each value; 0 becomes 0 unless the mapping says otherwise. See `parse_label_values`.
 
     Raises:
-        InputError: the label holds other values; the error lists them.
+        InputError: the label holds other values; an UnmappedLabelError if they may be classes.
     """
     mapping = {float(value): target for value, target in (label_values or {"1": 1}).items()}
     voxels = np.asarray(label)
@@ -92,30 +138,36 @@ def binary_label(label: np.ndarray, label_values: Mapping[str, int] | None = Non
         known |= at
     if known.all():
         return binary
-    values = [f"{value:.10g}" for value in np.unique(voxels).tolist()]
-    shown = ", ".join(values[:_SHOWN]) + (" ..." if len(values) > _SHOWN else "")
+    values = np.unique(voxels)
+    if len(values) > _MOST_CLASSES or (values != np.rint(values)).any():
+        what = f"label not binary: {len(values)} values between {values[0]:.4g} and {values[-1]:.4g}"
+        if values[0] >= 0 and values[-1] <= 1:
+            raise InputError(f"{what} are probabilities; binarise them, for example to 1 where they are at least 0.5")
+        raise InputError(f"{what} are no classes; give a label of whole numbers in place of this image")
+    classes = np.unique(voxels[~known] if label_values else voxels[voxels != 0]).tolist()
+    what = f"label not binary: {len(values)} values ({', '.join(f'{value:g}' for value in values[:_SHOWN])}"
+    what += ", ...)" if len(values) > _SHOWN else ")"
     if label_values:
-        mapped = ", ".join(f"{value}={target}" for value, target in label_values.items())
-        raise InputError(f"label values {shown} are not all in the mapping {mapped}; add them to --label-values")
-    vessels = ",".join(value for value in values if value != "0") if len(values) <= _SHOWN else "255"
-    remedy = f"say which of them are vessels, such as --label-values {vessels}=1"
-    raise InputError(f"label not binary: {len(values)} values ({shown}); {remedy}")
+        what += f", of which {_as_ranges(classes)} are not in --label-values"
+    raise UnmappedLabelError(what, classes, label_values)
 
 
 def load_volume(path: str | os.PathLike) -> Volume:
-    """The volume in a NIfTI file, or in the folder of a DICOM series; trailing dimensions of 1 are dropped.
+    """The volume in a NIfTI file, a file for ITK, or the folder of a DICOM series; last dimensions of 1 are dropped.
 
     Raises:
-        InputError: unreadable, truncated, not 3D, or without a usable affine. The error does not name the path; see
-            `load_named_volume`.
+        InputError: unreadable, truncated, not 3D, or without a usable affine. The error does not name the path.
     """
     if os.path.isdir(path):
         return Volume(*read_series(path))
+    if os.fspath(path).lower().endswith(ITK_ENDINGS):
+        return Volume(*read_itk(path))
     try:
         image: Any = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Pair):
+            raise InputError(f"a file of type {type(image).__name__}; convert it to NIfTI (.nii.gz)")
         is_grey = image.get_data_dtype().kind in "biuf"
         voxels = image.get_fdata(dtype=np.float32, caching="unchanged") if is_grey else np.empty(0)
-        forms = (image.header.get_qform(coded=True)[0], image.header.get_sform(coded=True)[0])
     except _UNREADABLE as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise InputError(f"unreadable or truncated ({reason}); copy or convert it again") from error
@@ -129,15 +181,7 @@ def load_volume(path: str | os.PathLike) -> Volume:
     affine = np.asarray(image.affine, np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise InputError("the header's affine cannot be inverted; correct its qform or sform")
-    return Volume(voxels, affine, *_doubts_about(*forms, voxels.shape))
-
-
-def load_named_volume(path: str | os.PathLike) -> Volume:
-    """The same as `load_volume`, but an error names the path."""
-    try:
-        return load_volume(path)
-    except InputError as error:
-        raise InputError([f"{path}: {problem}" for problem in error.problems]) from error
+    return Volume(voxels, affine, *header_doubts(image.header, affine, voxels.shape))
 
 
 def is_simulated(path: str | os.PathLike) -> bool:
@@ -146,19 +190,6 @@ def is_simulated(path: str | os.PathLike) -> bool:
         return False
     header: Any = nibabel.load(path).header
     return bytes(header.get("descrip", b"")).rstrip(b"\0") == SIMULATED
-
-
-def _doubts_about(
-    qform: np.ndarray | None, sform: np.ndarray | None, shape: tuple[int, ...]
-) -> tuple[list[str], list[str]]:
-    """Problems and warnings about the two affines of a NIfTI header; None stands for one that is not set."""
-    if qform is None and sform is None:
-        return [], ["neither qform nor sform is set; left and right are taken from the order of the voxels"]
-    if qform is None or sform is None:
-        return [], []
-    differences = geometry_differences((shape, qform), (shape, sform), "the sform's")
-    remedy = "; a reader may choose either of them, so make both the true one"
-    return [f"qform against sform: {difference}{remedy}" for difference in differences], []
 
 
 def geometry_differences(

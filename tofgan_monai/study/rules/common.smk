@@ -64,5 +64,5 @@ def scoring(folder, site, split, results):
     """The words that score a trained U-Net, without pictures."""
     return (
         f"evaluate prepared/{site} {folder}/files --weights {folder}/best.pt {WIDTH} --split {split} "
-        f"--results {results} --model {folder.split('/')[1]} --cohort {site} --error_maps ''"
+        f"--results {results} --model {folder.split('/')[1]} --cohort {site} --error_maps '' --restart"
     )

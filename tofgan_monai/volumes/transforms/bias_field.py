@@ -20,6 +20,8 @@ _GRID_MM = 3.0
 class BiasFieldCorrectiond(MapTransform):
     """Divides the images under `keys` by their bias field, which ITK's N4 finds; the mean in the brain stays the same.
 
+    What is divided is the signal above black, the image's smallest intensity, as coils do not shade an offset.
+
     Args:
         keys: channel-first MetaTensors (1, X, Y, Z); a plain tensor is taken to have voxels of 1 mm.
         mask_key: the key of the brain mask; without a mask, the voxels above Otsu's threshold are used.
@@ -49,8 +51,9 @@ class BiasFieldCorrectiond(MapTransform):
             image = np.asarray(out[key][0], dtype=np.float32)
             inside = np.asarray(out[self.mask_key][0]) > 0 if self.mask_key in out else image > threshold_otsu(image)
             levels = {"n_levels": self.n_levels, "n_iterations": self.n_iterations}
-            field = bias_field(image, inside, spacing_mm=voxel_edges_mm(out[key]), **levels)
-            corrected = torch.from_numpy((image / field)[None])
+            black = image.min()
+            field = bias_field(image - black, inside, spacing_mm=voxel_edges_mm(out[key]), **levels)
+            corrected = torch.from_numpy(((image - black) / field + black)[None])
             out[key] = convert_to_dst_type(corrected, out[key], dtype=torch.float32)[0]
         return out
 
@@ -79,13 +82,16 @@ def bias_field(
     if not (small_mask & (small > 0)).any():
         return np.ones(image.shape, np.float32)
     small = np.maximum(small, 0.001 * small[small_mask].mean())  # N4 takes logarithms
-    corrected = itk.n4_bias_field_correction_image_filter(
-        itk.GetImageFromArray(small),
-        mask_image=itk.GetImageFromArray(small_mask.astype(np.uint8)),
-        number_of_fitting_levels=n_levels,
-        maximum_number_of_iterations=[n_iterations] * n_levels,
-        number_of_work_units=1,
-    )
-    log_field = np.log(small / itk.GetArrayFromImage(corrected))
+    small /= small[small_mask].mean()
+    # The class, as itk's function n4_bias_field_correction_image_filter returns int16 for every input (itk 5.4.7).
+    grey, binary = itk.Image[itk.F, 3], itk.Image[itk.UC, 3]
+    n4 = itk.N4BiasFieldCorrectionImageFilter[grey, binary, grey].New()
+    n4.SetInput(itk.GetImageFromArray(small.astype(np.float32)))
+    n4.SetMaskImage(itk.GetImageFromArray(small_mask.astype(np.uint8)))
+    n4.SetNumberOfFittingLevels(n_levels)
+    n4.SetMaximumNumberOfIterations([n_iterations] * n_levels)
+    n4.SetNumberOfWorkUnits(1)
+    n4.Update()
+    log_field = np.log(small / itk.GetArrayFromImage(n4.GetOutput()))
     field = np.exp(from_blocks(log_field, factors, image.shape))
     return field * ((image[mask] / field[mask]).mean() / image[mask].mean())

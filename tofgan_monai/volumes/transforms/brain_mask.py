@@ -33,12 +33,13 @@ def brain_mask(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     head works as well as a whole head.
 
     Args:
-        image: TOF-MRA, finite; T1-weighted images work, too.
+        image: TOF-MRA, finite, whatever the intensity of air; T1-weighted images work, too.
         spacing_mm: the edges of a voxel.
     """
     factors = block_factors(image.shape, spacing_mm, _GRID_MM)
     grid_mm = [edge * factor for edge, factor in zip(spacing_mm, factors, strict=True)]
-    small = ndimage.gaussian_filter(block_means(image, factors), [1 / edge for edge in grid_mm], mode="nearest")
+    signal = block_means(image - image.min(), factors)
+    small = ndimage.gaussian_filter(signal, [1 / edge for edge in grid_mm], mode="nearest")
     depth_mm = _depth_in_head(small, grid_mm)
     level = _brain_level(small, depth_mm, grid_mm)
     if level is None:

@@ -16,7 +16,9 @@ from tofgan_monai.errors import InputError
 
 
 class RicianDenoised(MapTransform):
-    """Denoises the images under `keys` by dipy's non-local means for Rician noise; outside the mask they become 0.
+    """Denoises the images under `keys` by dipy's non-local means for Rician noise; outside the mask they become black.
+
+    Black, the image's smallest intensity, counts as a signal of 0.
 
     Args:
         keys: channel-first images (1, X, Y, Z).
@@ -55,8 +57,9 @@ class RicianDenoised(MapTransform):
             mask = np.asarray(out[self.mask_key][0]) > 0 if self.mask_key in out else np.ones(image.shape, bool)
             sigma = rician_sigma(image, mask) if self.sigma is None else self.sigma
             if sigma > 0:
-                clean = nlmeans(image, sigma, mask=mask, patch_radius=1, block_radius=self.search_radius, num_threads=1)
-                clean = torch.from_numpy(np.where(mask, clean, 0).astype(np.float32)[None])
+                black, options = image.min(), {"patch_radius": 1, "block_radius": self.search_radius, "num_threads": 1}
+                clean = nlmeans(image - black, sigma, mask=mask, **options)
+                clean = torch.from_numpy((np.where(mask, clean, 0) + black).astype(np.float32)[None])
                 out[key] = convert_to_dst_type(clean, out[key], dtype=torch.float32)[0]
         return out
 

@@ -1,4 +1,4 @@
-"""Skull-stripping: image and label multiplied by a brain mask, which is given or computed."""
+"""Skull-stripping: what lies outside a brain mask, given or computed, becomes black."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ Method = Literal["given", "computed", "none"]
 
 
 class SkullStripd(MapTransform):
-    """Sets the volumes under `keys` to 0 outside the brain; a second pass changes nothing.
+    """Makes the volumes under `keys` black outside the brain; a second pass changes nothing.
+
+    An image's black is its smallest intensity, as air is not 0 in every file; a label's is 0.
 
     Args:
         keys: channel-first volumes (1, X, Y, Z) on one grid.
         mask_key: the key of the brain mask.
         method: `given` takes the mask under `mask_key`; `computed` computes a mask from the image if there is none and
             stores it under `mask_key`; `none` changes nothing.
-        image_key: the key of the image from which a mask is computed.
+        image_key: the key of the image, from which a mask is computed; other keys are labels.
         allow_missing_keys: skip keys that are missing, and change nothing if a mask that should be given is missing.
 
     Raises:
@@ -63,7 +65,8 @@ class SkullStripd(MapTransform):
             if out[key].shape != inside.shape:
                 shapes = f"{key} {tuple(out[key].shape)} and mask {tuple(inside.shape)}"
                 raise InputError(f"{_name(out)}: {shapes} differ in shape; give a mask of the volume's shape")
-            out[key] = out[key] * inside.to(out[key].dtype)
+            black = out[key].min() if key == self.image_key else 0
+            out[key] = out[key].where(inside, black)
         return out
 
     def _computed_mask(self, data: Mapping[Hashable, Any]) -> torch.Tensor:
