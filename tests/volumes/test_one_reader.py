@@ -23,7 +23,12 @@ UNET = "tof_mra_vessel_segmentation"
 KEYS = ("image", "label", "mask")
 ORIENTATIONS = ("RAS", "LAS", "LPS", "RSP", "PIR", "SAL", "ARS", "IPL")
 PIXDIM = {"exact": 6, "four digits": 4, "float32": None}
-AIR = {"0": lambda v: v, "-1024": lambda v: v - 1024, "z-scored": lambda v: (v - v.mean()) / v.std()}
+AIR = {
+    "0": lambda v: v,
+    "-1024": lambda v: v - 1024,
+    "recentred": lambda v: v - 32768,  # uint16 stored as int16
+    "z-scored": lambda v: (v - v.mean()) / v.std(),
+}
 RAS = Compose([ReadScand(KEYS), Orientationd(KEYS, axcodes="RAS", labels=None)])
 
 
@@ -122,7 +127,7 @@ def cohorts(head, tmp_path_factory):
     made = {}
     for name, orientation, air in (
         ("plain", "RAS", "0"), ("turned", "PIR", "0"), ("offset", "LPS", "-1024"), ("z-scored", "RAS", "z-scored"),
-        ("dicom", "LAS", "0"),
+        ("recentred", "SAL", "recentred"), ("dicom", "LAS", "0"),
     ):  # fmt: skip
         made[name] = tmp_path_factory.mktemp(name)
         stored = {**volumes, "image": AIR[air](volumes["image"]), "label": volumes["mask"] + volumes["label"]}
@@ -133,7 +138,7 @@ def cohorts(head, tmp_path_factory):
     return made
 
 
-OTHERS = ["turned", "offset", "z-scored", "dicom"]
+OTHERS = ["turned", "offset", "recentred", "z-scored", "dicom"]
 
 
 @pytest.mark.parametrize("prepared", [False, True])
@@ -147,6 +152,7 @@ def test_pairs_of_the_head_are_the_same(cohorts, name, prepared, tmp_path):
         stacks.append(np.load(output).astype(np.float32))
     np.testing.assert_allclose(stacks[0][:, 0], stacks[1][:, 0], atol=2e-3)  # of a range of 2
     np.testing.assert_array_equal(stacks[0][:, 1], stacks[1][:, 1])
+    np.testing.assert_array_equal(stacks[0][:, 0] > 0.5, stacks[0][:, 1] > 0)  # bright is vessel, by the mapping
 
 
 def test_black_of_a_prepared_head_is_what_stands_outside_its_mask(cohorts, tmp_path):
