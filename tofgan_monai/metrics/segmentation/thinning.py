@@ -34,8 +34,8 @@ def _bits(chosen: np.ndarray) -> np.uint32:
 ALL = _bits(OFFSETS.any(axis=1))
 BY_FACES = _bits(np.abs(OFFSETS).sum(axis=1) == 1)
 BY_EDGES = BY_FACES | _bits(np.abs(OFFSETS).sum(axis=1) == 2)
-NOT_LAST = [_bits(axis < 1) for axis in OFFSETS.T]
-NOT_FIRST = [_bits(axis > -1) for axis in OFFSETS.T]
+NOT_LAST = [_bits(OFFSETS[:, axis] < 1) for axis in range(3)]
+NOT_FIRST = [_bits(OFFSETS[:, axis] > -1) for axis in range(3)]
 
 
 def thin(label: np.ndarray, spacing_mm: Sequence[float] | None = None) -> np.ndarray:
@@ -81,7 +81,7 @@ def thin(label: np.ndarray, spacing_mm: Sequence[float] | None = None) -> np.nda
         if islands.any():  # they lie in cavities of other objects and would be joined with them
             inner = np.zeros(vessels.shape, bool)
             inner[box] = islands[1:-1, 1:-1, 1:-1]
-            return thin(vessels & ~inner, spacing) | thin(inner, spacing)
+            return thin(vessels & ~inner, spacing_mm) | thin(inner, spacing_mm)
     corner = [side.start for side in box]
     line[box] = _Voxels(padded, holes, spacing, corner).centreline()[1:-1, 1:-1, 1:-1]
     return line
