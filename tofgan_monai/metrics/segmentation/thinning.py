@@ -31,7 +31,7 @@ def _bits(chosen: np.ndarray) -> np.uint32:
     return np.uint32((1 << np.flatnonzero(chosen)).sum())
 
 
-ALL = _bits(OFFSETS.any(axis=1))
+ALL = _bits(np.abs(OFFSETS).sum(axis=1) > 0)
 BY_FACES = _bits(np.abs(OFFSETS).sum(axis=1) == 1)
 BY_EDGES = BY_FACES | _bits(np.abs(OFFSETS).sum(axis=1) == 2)
 NOT_LAST = [_bits(OFFSETS[:, axis] < 1) for axis in range(3)]
