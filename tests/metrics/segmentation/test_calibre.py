@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers.tubes import random_tree
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.segmentation.calibre import calibre_mm, dsc_by_calibre
 from tofgan_monai.metrics.segmentation.overlap import dice
@@ -63,10 +64,12 @@ def test_cylinders_anywhere_have_their_diameter_without_bias(diameter_mm: float,
     assert np.abs(errors).max() < 0.7
 
 
-def test_a_vessel_that_thinning_deletes_keeps_its_calibre() -> None:
-    beam = np.zeros((12, 12, 20), bool)
-    beam[5:7, 5:7, 4:16] = True
-    assert (calibre_mm(beam, (0.5, 0.5, 0.7)) == 1.0).all()
+@pytest.mark.parametrize("seed", range(0, 40, 2))
+def test_tubes_have_their_radius_within_half_a_voxel(seed: int) -> None:
+    tube = random_tree(seed)
+    radius_mm = float(np.median(calibre_mm(tube.label, tube.spacing_mm)[tube.label])) / 2
+    if tube.is_round:
+        assert radius_mm == pytest.approx(tube.radius_mm, abs=max(tube.spacing_mm) / 2)
 
 
 def test_every_voxel_has_the_calibre_of_the_nearest_vessel() -> None:

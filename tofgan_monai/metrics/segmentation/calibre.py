@@ -9,13 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
-from skimage.morphology import skeletonize
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.segmentation.overlap import Volume, binary_pair, bounding_box, diagonal_mm, dice
+from tofgan_monai.metrics.segmentation.thinning import thin
 
 EDGES_MM = (1.5,)
-CUBE = np.ones((3, 3, 3))
 
 
 def calibre_mm(truth: Volume, spacing_mm: Sequence[float]) -> np.ndarray:
@@ -53,7 +52,7 @@ def calibre_mm(truth: Volume, spacing_mm: Sequence[float]) -> np.ndarray:
         return np.full(vessels.shape, diagonal_mm(vessels.shape, spacing_mm), np.float32)
     depth_mm = ndimage.distance_transform_edt(vessels, sampling=spacing_mm).astype(np.float32)
     deepest_mm = ndimage.maximum_filter(depth_mm, size=3, mode="constant")  # of the 3 x 3 x 3 voxels
-    centreline = _skeleton(vessels, ridge=depth_mm == deepest_mm)
+    centreline = thin(vessels, spacing_mm)
     nearest = ndimage.distance_transform_edt(
         ~centreline, sampling=spacing_mm, return_distances=False, return_indices=True
     )
@@ -97,12 +96,3 @@ def dsc_by_calibre(
     predicted, true = prediction[vessels], truth[vessels]
     members = [classes == index for index in range(len(edges_mm) + 1)]
     return tuple(dice(predicted[those], true[those]) if true[those].any() else None for those in members)
-
-
-def _skeleton(vessels: np.ndarray, *, ridge: np.ndarray) -> np.ndarray:
-    """The skeleton, with the ridge of those pieces that skimage thins to nothing, such as a beam of 2 x 2 voxels."""
-    skeleton = skeletonize(vessels) > 0
-    pieces, n = ndimage.label(vessels, CUBE)
-    has_skeleton = np.zeros(n + 1, bool)
-    has_skeleton[pieces[skeleton]] = has_skeleton[0] = True
-    return skeleton | (ridge & ~has_skeleton[pieces])

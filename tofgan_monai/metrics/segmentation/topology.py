@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 from skimage.measure import euler_number
-from skimage.morphology import skeletonize
 
 from tofgan_monai.metrics.segmentation.overlap import Volume, binary_pair, bounding_box
+from tofgan_monai.metrics.segmentation.thinning import thin
 
 TOUCHING = np.ones((3, 3, 3), bool)  # vessel voxels are neighbours by faces, edges or corners; background's by faces
 
@@ -35,10 +35,8 @@ def cl_dice(prediction: Volume, truth: Volume) -> float:
     prediction, truth = binary_pair(prediction, truth)
     if not prediction.any() or not truth.any():
         return float(prediction.any() == truth.any())
-    box = bounding_box(prediction | truth)
-    prediction, truth = prediction[box], truth[box]
-    precision = _share_inside(skeletonize(prediction), truth)
-    sensitivity = _share_inside(skeletonize(truth), prediction)
+    precision = _share_inside(thin(prediction), truth)
+    sensitivity = _share_inside(thin(truth), prediction)
     return 2 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 0.0
 
 

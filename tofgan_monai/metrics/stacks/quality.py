@@ -41,8 +41,8 @@ def quality(
     """The quality of a synthetic stack against its training patients, as data for JSON; it holds no patient's pixel.
 
     All sets have n pairs. The distances of features and the manifold use at most 1000 of them and tell the number. For
-    3 x 2000 pairs, the features of EfficientNet-Lite0 take three to four minutes on one core, everything else less than
-    one.
+    3 x 2000 pairs, the features of EfficientNet-Lite0 take three to four minutes on one core, everything else about
+    two.
 
     Args:
         synthetic: pairs (n, 2, 96, 96), image in [-1, 1] and label in {-1, +1}; all three may be memory maps.

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage, stats
-from skimage.morphology import skeletonize
 from tqdm import tqdm
 
+from tofgan_monai.metrics.segmentation.thinning import thin
 from tofgan_monai.metrics.segmentation.topology import betti_numbers
 
 TOUCHING = np.ones((3, 3))
@@ -59,7 +59,7 @@ def vessel_statistics(pairs: np.ndarray, *, name: str = "a stack") -> dict[str, 
 
 def _of_patch(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, ...]:
     vessels = label > 0
-    line = skeletonize(vessels)
+    line = thin(vessels)
     components, loops, _ = betti_numbers(vessels[..., None])
     density = 100 * length_pixels(line) / vessels.size
     contrast = contrast_to_noise(image, vessels)
@@ -70,7 +70,8 @@ def _of_patch(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, ...]:
 def radii_pixels(vessels: np.ndarray, line: np.ndarray) -> np.ndarray:
     """The distance from each pixel of the centreline to the middle of the nearest background pixel, (n,).
 
-    It is 1 for a vessel one pixel wide and 2 for a vessel three pixels wide. Without background there is no radius.
+    It is 1 for a vessel one pixel wide, 2 for a vessel three pixels wide, and less next to a vessel's end. Without
+    background there is no radius.
 
     Args:
         vessels: (H, W), bool.

@@ -1,0 +1,103 @@
+"""Thinnings compared on 500 random tubes and trees with a known axis, and on a simulated head.
+
+    python scripts/measure_thinning.py [--n 500]
+
+Prints two tables as Markdown; docs/results/README.md holds them. In the first, "length" is the centreline's length
+relative to the axis. For recall, half of the object is left out of the prediction; for precision, the prediction has a
+false twin; 0.5 is right for both. The calibre is that of round tubes, by `calibre_mm`, as a radius, in edges of the
+longest edge of a voxel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from nibabel.affines import voxel_sizes
+from scipy import ndimage
+from skimage.morphology import skeletonize
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+from tests.helpers.tubes import TOUCHING, Tree, length_mm, n_ends, random_tree  # noqa: E402
+from tofgan_monai.metrics.segmentation.thinning import thin  # noqa: E402
+from tofgan_monai.phantom import simulate_head  # noqa: E402
+
+Thinning = Callable[[np.ndarray, tuple[float, ...]], np.ndarray]
+THINNINGS: dict[str, Thinning] = {"skeletonize": lambda label, spacing_mm: skeletonize(label), "thin": thin}
+COLUMNS = [
+    "emptied", "cut or joined", "ends lost or added", "length, lowest", "median", "highest", "recall", "precision",
+    "calibre error, largest",
+]  # fmt: skip
+VOXELS = (1, 1, 1)  # clDice thins in voxels
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--n", type=int, default=500, help="number of tubes and trees")
+    trees = [random_tree(seed) for seed in range(parser.parse_args().n)]
+    for line in table(trees):
+        print(line, flush=True)
+    print()
+    for line in head_table():
+        print(line, flush=True)
+
+
+def table(trees: list[Tree]) -> Iterator[str]:
+    """The rows of the first table: a thinning each."""
+    yield "| | " + " | ".join(COLUMNS) + " |\n|" + "---|" * (len(COLUMNS) + 1)
+    for name, thinning in THINNINGS.items():
+        rows = np.array([measured(tree, thinning) for tree in trees])
+        emptied, components, ends, length, recall, precision, calibre = rows.T
+        shares = [f"{100 * value.mean():.1f} %" for value in (emptied, components, ends)]
+        lengths = [f"{value:.3f}" for value in (length.min(), np.median(length), length.max())]
+        ranges = [f"{np.nanmin(value):.3f} to {np.nanmax(value):.3f}" for value in (recall, precision)]
+        yield f"| `{name}` | " + " | ".join([*shares, *lengths, *ranges, f"{np.nanmax(calibre):.2f}"]) + " |"
+
+
+def measured(tree: Tree, thinning: Thinning) -> tuple[float, ...]:
+    """One object's figures, in the order of the table; NaN for what an empty centreline does not have."""
+    line = thinning(tree.label, tree.spacing_mm)
+    n = [ndimage.label(volume, TOUCHING)[1] for volume in (tree.label, line)]
+    in_voxels = thinning(tree.label, VOXELS)
+    twins = thinning(np.concatenate([tree.label] * 2), VOXELS)
+    recall, precision = (
+        inside.sum() / whole.sum() if whole.any() else np.nan
+        for inside, whole in ((in_voxels & tree.half(), in_voxels), (twins[: len(tree.label)], twins))
+    )
+    length = length_mm(line, tree.spacing_mm) / tree.length_mm
+    return (
+        n[1] == 0, n[0] != n[1], n_ends(line) != tree.n_ends, length, recall, precision, calibre_error(tree, line),
+    )  # fmt: skip
+
+
+def calibre_error(tree: Tree, line: np.ndarray) -> float:
+    """The error of a round tube's radius, from the middles of the calibres as `calibre_mm` defines them."""
+    if not tree.is_round or tree.n_ends != 2 or not line.any():
+        return np.nan
+    depth = ndimage.distance_transform_edt(tree.label, sampling=tree.spacing_mm)
+    deepest = ndimage.maximum_filter(depth, size=3, mode="constant")
+    return abs(np.median(deepest[line]) - tree.radius_mm) / max(tree.spacing_mm)
+
+
+def head_table() -> Iterator[str]:
+    """The rows of the second table: a label of more and more voxels of a whole head each."""
+    head = simulate_head("A", 20000)
+    spacing_mm = tuple(voxel_sizes(head.affine).tolist())
+    yield f"| vessels of {' x '.join(map(str, head.label.shape))} voxels | processor seconds | objects | centrelines |"
+    yield "|---|---|---|---|"
+    for n in range(3):
+        label = ndimage.binary_dilation(head.label > 0, iterations=n) if n else head.label > 0
+        start = time.process_time()
+        line = thin(label, spacing_mm)
+        seconds = time.process_time() - start
+        counts = [ndimage.label(volume, TOUCHING)[1] for volume in (label, line)]
+        yield f"| {100 * label.mean():.2f} % | {seconds:.1f} | {counts[0]:,} | {counts[1]:,} |"
+
+
+if __name__ == "__main__":
+    main()
