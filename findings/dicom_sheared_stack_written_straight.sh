@@ -3,8 +3,8 @@
 #
 # Expected: slices whose positions move along y as well as along the normal (a tilted gantry) cannot be told by spacing
 #   and directions: a converter shears, resamples, warns, or refuses, as SimpleITK does with a sheared NIfTI affine.
-# Seen: both take the LENGTH of the step between two slices as spacing along the NORMAL and drop the shift. At 15 degrees
-#   the volume is 3.5% too long, and the far slice of 40 lies 10 mm from where its own header puts it. Both end with
+# Seen: both take the LENGTH of the step between two slices as spacing along the NORMAL and drop the shift. At 15
+#   degrees the volume is 3.5% too long, and the far slice of 40 lies 10 mm from where its own header puts it. Both end with
 #   success; dcm2niix names neither shear nor tilt, SimpleITK gives no warning.
 # Versions: dcm2niix 1.0.20260724, SimpleITK 2.5.7, pydicom 3.0.2, nibabel 5.4.2.
 # Who is hurt: two readers agree, so a comparison of them shows nothing; a label drawn on such a scan lies off every
@@ -14,14 +14,14 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 python3 -m venv "$work/env"
-"$work/env/bin/pip" install -q "dcm2niix==1.0.20260724" "SimpleITK==2.5.7" "pydicom==3.0.2" "nibabel==5.4.2"
+"$work/env/bin/pip" install -q "dcm2niix==1.0.20260724" "SimpleITK==2.5.7" "pydicom==3.0.2" "nibabel==5.4.2" \
+    "numpy==2.4.6"
 cd "$work"
 env/bin/python - <<'EOF'
 import os, subprocess, sys
 import nibabel as nib, numpy as np, SimpleITK as sitk
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-
 os.mkdir("scan")
 uids, positions = [generate_uid() for _ in range(3)], []
 for i in range(40):
