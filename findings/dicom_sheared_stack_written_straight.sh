@@ -4,7 +4,7 @@
 # Expected: slices whose positions move along y as well as along the normal (a tilted gantry) cannot be told by spacing
 #   and directions: a converter shears, resamples, warns, or refuses, as SimpleITK does with a sheared NIfTI affine.
 # Seen: both take the LENGTH of the step between two slices as spacing along the NORMAL and drop the shift. At 15
-#   degrees the volume is 3.5% too long, and the far slice of 40 lies 10 mm from where its own header puts it. Both end with
+#   degrees the volume is 3.5% too long, and the far slice of 40 lies 10 mm from where its header puts it. Both end with
 #   success; dcm2niix names neither shear nor tilt, SimpleITK gives no warning.
 # Versions: dcm2niix 1.0.20260724, SimpleITK 2.5.7, pydicom 3.0.2, nibabel 5.4.2.
 # Who is hurt: two readers agree, so a comparison of them shows nothing; a label drawn on such a scan lies off every
