@@ -64,3 +64,10 @@ def test_lower_rooms_know_nothing_of_higher_ones():
         text=True,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_tests_share_helpers_alone_and_use_no_private_name():
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        text = path.read_text("utf-8")
+        assert not re.findall(r"(?m)^from tests\.(?!helpers)\S+ import", text), path
+        assert not re.findall(r"(?m)^from tofgan_monai\S* import .*\b_[a-z]", text), path

@@ -20,7 +20,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests.volumes.test_dicom import write_slice
+from tests.helpers.dicom import write_slice
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.label_app.working_copy import BUNDLE, INFERENCE, WEIGHTS
 from tofgan_monai.segmentation.networks import HalfUNet

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from tofgan_monai.segmentation.networks import HalfUNet
-from tofgan_monai.study.errors_figure import WINDOW_MM, _densest, draw
+from tofgan_monai.study.errors_figure import WINDOW_MM, densest_window, draw
 from tofgan_monai.volumes.cohort import write_cohort
 
 
@@ -32,7 +32,7 @@ def prepared(tmp_path):
 
 def test_window_is_where_most_of_the_weight_is(prepared):
     label = nibabel.load(prepared / "label.nii.gz").get_fdata()
-    x, y, z = _densest(label * (np.arange(9) == 6), (0.5, 0.7, 0.7))
+    x, y, z = densest_window(label * (np.arange(9) == 6), (0.5, 0.7, 0.7))
     assert z == 6 and x.stop - x.start == round(WINDOW_MM / 0.5) and y.stop - y.start == round(WINDOW_MM / 0.7)
     assert label[x, y, z].sum() == label[..., 6].sum()
 

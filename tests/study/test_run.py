@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tofgan_monai.study.run import _failure
+from tofgan_monai.study.run import failure_line
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,6 @@ def test_failure_names_rule_cause_log_and_remedy(log, told, tmp_path):
     if log is not None:
         (tmp_path / "logs").mkdir()
         (tmp_path / "logs" / "a.log").write_text(log, "utf-8")
-    said = _failure("train_unet", ["logs/a.log"], tmp_path)
+    said = failure_line("train_unet", ["logs/a.log"], tmp_path)
     assert said.startswith("the rule train_unet failed: ") and told in said
     assert str(tmp_path / "logs" / "a.log") in said and "same command again" in said

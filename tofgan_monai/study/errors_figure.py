@@ -49,8 +49,8 @@ def draw(dataset_dir: Path, networks: Mapping[str, Path], output: str | os.PathL
     small = calibre_mm(truth, spacing_mm) < EDGES_MM[0]
     large, thin = truth & ~small, truth & small
     windows = {
-        "large vessels": _densest(large * 1.0, spacing_mm),
-        "small vessels": _densest(thin - 1.0 * large, spacing_mm),
+        "large vessels": densest_window(large * 1.0, spacing_mm),
+        "small vessels": densest_window(thin - 1.0 * large, spacing_mm),
     }
 
     figure = Figure(figsize=(3.4 * len(predictions), 7.2), dpi=150, layout="constrained")
@@ -79,7 +79,7 @@ def _predict(image: torch.Tensor, weights: Path, width: int) -> np.ndarray:
     return np.asarray(mask) > 0
 
 
-def _densest(weight: np.ndarray, spacing_mm: Sequence[float]) -> tuple[slice, slice, int]:
+def densest_window(weight: np.ndarray, spacing_mm: Sequence[float]) -> tuple[slice, slice, int]:
     """The square window of WINDOW_MM in an axial slice whose voxels have the largest mean weight."""
     size = [min(round(WINDOW_MM / edge), n) for edge, n in zip(spacing_mm, weight.shape[:2], strict=False)]
     mean = ndimage.uniform_filter(weight, size=(*size, 1), mode="constant")

@@ -89,7 +89,7 @@ class _Watch(logging.Filter):
         elif event == "job_info":
             self.bar.set_postfix_str(" ".join([record.rule_name, *record.wildcards.values()]))
         elif event == "job_error":
-            self.failures.append(_failure(record.rule_name, record.log, Path.cwd()))
+            self.failures.append(failure_line(record.rule_name, record.log, Path.cwd()))
         elif record.levelno >= logging.ERROR:
             self.messages.append(record.getMessage())
         return False
@@ -99,7 +99,7 @@ class _Watch(logging.Filter):
         raise KeyboardInterrupt  # Snakemake then ends its steps and reports a failure like any other
 
 
-def _failure(rule: str, logs: Sequence[str], folder: Path) -> str:
+def failure_line(rule: str, logs: Sequence[str], folder: Path) -> str:
     """A sentence with the rule that failed, the last error in its log, and what to do."""
     log = folder / logs[0] if logs else folder / ".snakemake" / "log"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
