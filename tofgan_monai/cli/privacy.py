@@ -32,7 +32,7 @@ def audit(
     output: Annotated[Path, typer.Argument(help="folder for the results; the same command continues a stopped audit")],
     members: Annotated[Path, typer.Option(help="stack (.npy) of the training patients' pairs (members)")],
     non_members: Annotated[Path, typer.Option(help="stack of held-out patients' pairs, same site (non-members)")],
-    references: Annotated[Path, typer.Option(help="stack (.npy) of pairs of further patients, who are in neither group")],
+    references: Annotated[Path, typer.Option(help="stack (.npy) of pairs of further patients, in neither group")],
     run: Annotated[
         Path | None, typer.Option(help="output folder of the audited training; the critic in it is attacked, too")
     ] = None,
