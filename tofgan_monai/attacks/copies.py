@@ -47,7 +47,7 @@ class NearCopies:
 
 
 def near_copies(to_members: Matches, to_non_members: Matches, patients: Patients, *, rate: float = RATE) -> NearCopies:
-    """Returns the near-copies: the synthetic pairs whose similarity to a member's pair exceeds a threshold.
+    """Returns the near-copies, which are the synthetic pairs whose similarity to a member's pair exceeds a threshold.
 
     A fraction `rate` of the synthetic pairs (at least one pair) reaches the threshold in its similarity to a
     non-member's pair.

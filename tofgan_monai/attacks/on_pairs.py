@@ -58,7 +58,7 @@ class MatchTable:
 def match_table(
     queries: np.ndarray, stack: np.ndarray, references: np.ndarray, known: dict[str, Matches] | None = None
 ) -> MatchTable:
-    """Searches the nearest neighbours of the queries and computes principal components; returns both in a table.
+    """Finds the nearest neighbours of the queries and computes principal components; returns both in a table.
 
     Args:
         queries: real pairs whose membership the attacks must decide, (n, 2, 96, 96).
@@ -120,7 +120,7 @@ def monte_carlo(table: MatchTable) -> np.ndarray:
 
 
 def density_ratio(table: MatchTable) -> np.ndarray:
-    """Returns the log ratio of two densities at each query, (n,): synthetic pairs over reference pairs.
+    """Returns the log density of the synthetic pairs minus the log density of the reference pairs at each query, (n,).
 
     Both densities are kernel density estimates on principal components, with Scott's bandwidth. The paper also fits
     normalising flows (BNAF), which would need a training run for each stack.

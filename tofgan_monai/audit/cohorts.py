@@ -133,10 +133,11 @@ def read_cohorts(
     *,
     pairs_per_patient: int,
 ) -> Cohorts:
-    """Reads the three cohorts of an audit from three stacks, and checks that no two stacks share a patient.
+    """Reads the three cohorts of an audit from three stacks, and checks that no two of them share a volume or a pair.
 
-    The check compares the digests of the image volumes, if both manifests name them, and the pairs that were read. It
-    cannot recognise two scans of the same patient, because the voxels of two scans differ.
+    The three cohorts must be different patients. The check compares the digests of the image volumes, if both manifests
+    name them, and the pairs that were read. It cannot recognise two scans of the same patient, because the voxels of
+    two scans differ.
 
     Args:
         members: path of the stack of the training patients' pairs.

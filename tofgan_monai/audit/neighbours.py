@@ -39,7 +39,7 @@ class Neighbours:
 
 
 def find_neighbours(stack: np.ndarray, cohorts: Cohorts, parts: Parts) -> Neighbours:
-    """Searches the nearest neighbours between a released stack and the real pairs of an audit, and stores them.
+    """Finds the nearest neighbours between a released stack and the real pairs of an audit, and stores them.
 
     Args:
         stack: released synthetic pairs, (n, 2, 96, 96).

@@ -214,7 +214,8 @@ def _power(attacks: Sequence[Attack], cohorts: Cohorts) -> dict[str, Any]:
 def _save_pictures(path: Path, closest: Sequence[dict[str, Any]], stack: np.ndarray, cohorts: Cohorts) -> None:
     """Saves the pairs for the pictures of the most similar pairs as arrays (k, 2, 96, 96) in an .npz file.
 
-    The arrays are `synthetic`, `member` (the member's pair nearest to it) and `non_member` (the nearest non-member's).
+    The arrays are `synthetic` (the synthetic pairs), `member` (the nearest member's pair of each synthetic pair) and
+    `non_member` (the nearest non-member's pair of each synthetic pair).
 
     Args:
         path: path of the .npz file.

@@ -28,7 +28,7 @@ def read_shadows(paths: Sequence[str | os.PathLike], target: Target, cohorts: Co
 
     If `checkpoint.pt` of the training lies beside the weights, the function checks that the training used neither the
     members' stack nor the non-members' stack. It cannot recognise other patches of the same patients. Without
-    `checkpoint.pt` nothing is checked.
+    `checkpoint.pt` the pairs of the training cannot be checked.
 
     Args:
         paths: for each shadow model a `.pt` file of weights, or the name or folder of a segmentation bundle.
