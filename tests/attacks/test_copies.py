@@ -122,5 +122,5 @@ def test_the_findings_are_json_and_say_what_they_do_not_prove() -> None:
 
 
 def test_another_stacks_matches_are_refused() -> None:
-    with pytest.raises(InputError, match="3 matches in members and 2"):
+    with pytest.raises(InputError, match=r"members. pairs holds 3 .* holds 2"):
         near_copies(every(1, 0, 0), every(0, 0), PATIENTS)

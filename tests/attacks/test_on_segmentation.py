@@ -168,5 +168,5 @@ def test_what_is_no_unet_is_told(tmp_path):
         load_unet(tmp_path / "none.pt")
     save_weights(Generator(width=2).state_dict(), tmp_path / "gan.pt")
     for weights in (tmp_path / "gan.pt", "tof_mra_dcgan"):
-        with pytest.raises(InputError, match="not the weights of a half U-Net"):
+        with pytest.raises(InputError, match="weights of a half U-Net"):
             load_unet(weights)

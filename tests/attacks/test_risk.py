@@ -192,7 +192,7 @@ def test_2000_and_2000_patches_take_less_than_a_second() -> None:
         (lambda: assess([1, 2], [0, 1], [True]), "shapes"),
         (lambda: assess([[1, 2]], [[0, 1]], [[True, False]]), "shapes"),
         (lambda: assess([1, math.nan], [0, 1], [True, False]), "1 of 2 scores"),
-        (lambda: assess([1, 2], [0, 1], [True, True]), "2 of 2 patches are members'"),
+        (lambda: assess([1, 2], [0, 1], [True, True]), "2 of 2 patches belong to members"),
         (lambda: assess([], [], []), "0 of 0"),
         (lambda: excess([1, 2], [1], [0, 1], [True, False]), "shapes"),
         (lambda: member_only([1, 2], [0, 1], [True, False]), "one member patient"),

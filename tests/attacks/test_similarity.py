@@ -106,7 +106,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_other_shapes_are_refused() -> None:
-    with pytest.raises(InputError, match=r"queries of shape \(2, 2, 96, 96\)"):
+    with pytest.raises(InputError, match=r"queries has shape \(2, 2, 96, 96\)"):
         nearest(np.zeros((2, 2, 96, 96)), images(1))
-    with pytest.raises(InputError, match=r"stack of shape \(0, 96, 96\)"):
+    with pytest.raises(InputError, match=r"stack has shape \(0, 96, 96\)"):
         nearest(images(1), np.zeros((0, 96, 96)))

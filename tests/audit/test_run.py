@@ -140,7 +140,7 @@ def of_patients(path, write_pairs, sizes, kind="real", **more):
 
 
 SHARED = {"voxels": "members 1"}  # other patches of a member's scan
-IN_BOTH = r"members.npy and .*given.npy: 1 volume in both; members and {} must be different patients.*--split test"
+IN_BOTH = r"members.npy and .*given.npy share 1 volume, but members and {} must be different patients.*--split test"
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ IN_BOTH = r"members.npy and .*given.npy: 1 volume in both; members and {} must b
     [
         ("non_members", [30, 30], SHARED, IN_BOTH.format("non-members")),
         ("references", [30, 30], SHARED, IN_BOTH.format("references")),
-        ("references", [15, 15], {}, "30 pairs, 15 of them in one half of the patients; give 52 or more"),
-        ("references", [50, 50, 2], {}, "102 pairs, .* of them in one half"),
-        ("members", [3, 3], {}, "6 pairs .members.; give 7 pairs or more"),
-        ("non_members", [3, 3], {}, "6 pairs .non-members.; give 7 pairs or more"),
+        ("references", [15, 15], {}, "30 pairs, of which one half of the patients has 15, .*; give 52 pairs or more"),
+        ("references", [50, 50, 2], {}, "102 pairs, .* one half of the patients"),
+        ("members", [3, 3], {}, "members has 6 pairs; give 7 pairs or more"),
+        ("non_members", [3, 3], {}, "non-members has 6 pairs; give 7 pairs or more"),
         ("members", [15, 15], {"kind": "synthetic"}, "holds synthetic pairs"),
     ],
 )
@@ -180,7 +180,7 @@ def test_collapsed_stack_has_a_verdict(clinic, write_pairs):
 
 def test_few_synthetic_pairs_are_refused_before_any_work(clinic, write_pairs):
     write_pairs(clinic / "few.npy", 25, kind="synthetic")
-    with pytest.raises(InputError, match=r"few\.npy: 25 pairs .*; make 26 or more"):
+    with pytest.raises(InputError, match=r"few\.npy: .* 25 pairs, .*; make 26 or more"):
         made(clinic, "few.npy")
 
 
@@ -212,15 +212,15 @@ def test_shadow_models_must_be_other_networks_of_other_patients(clinic):
     with pytest.raises(InputError) as refused:
         made(clinic, SEGMENTATION, shadows=given)
     b, own, c, d = refused.value.problems
-    assert "b/best.pt: has the same weights as" in b and "a/best.pt" in b and "the audited network" in own
-    assert "c/best.pt: was trained on the members' pairs" in c and "the non-members' pairs" in d
+    assert "b/best.pt: the file has the same weights as" in b and "a/best.pt" in b and "the audited network" in own
+    assert "c/best.pt" in c and "trained on the members' pairs" in c and "the non-members' pairs" in d
 
 
 def test_one_shadow_model_is_warned_of_and_one_of_a_generator_refused(clinic, caplog):
     shadows = [trained_unet(clinic / "a")]
     assert names(made(clinic, SEGMENTATION, shadows=shadows)) == ["loss", "confidence"]
     assert "LiRA is left out; give two or more" in caplog.text
-    with pytest.raises(InputError, match="only a segmentation has shadow models"):
+    with pytest.raises(InputError, match="not a segmentation network"):
         made(clinic, shadows=shadows)
 
 

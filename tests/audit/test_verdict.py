@@ -51,27 +51,27 @@ def test_quiet_audit_of_enough_patients_passes_for_what_it_tried(kind, releases)
         ((*FIRST, "member_only", "patch"), risk(0.3, 0.1), "inconclusive", "AUC 0.30 (0.20 to 0.40)"),
         ((*FIRST, "strangers", "patch"), risk(0.7, 0.1), "inconclusive", "other patients' pairs"),
         ((*FIRST, "member_only", "patient"), risk(0.9, 0.1), "passed", "no attack"),  # of patches alone
-        (("planted",), None, "inconclusive", "could not have found anything"),
-        (("planted", "attacks"), {}, "inconclusive", "could not have found anything"),
+        (("planted",), None, "inconclusive", "no attack recognised the copies"),
+        (("planted", "attacks"), {}, "inconclusive", "no attack recognised the copies"),
         (("planted", "attacks", "nearest image", "caught"), False, "passed", "no attack"),  # the other one has
         (("canary",), None, "inconclusive", "it is not known"),
         (("canary", "repeats"), [], "inconclusive", "it is not known"),
         (("canary", "repeats", 1, "above_all"), False, "inconclusive", "50 times was not recognised in 1 of 3"),
-        (("canary", "repeats"), ONE_CANARY, "inconclusive", "does so by chance with probability 0.1"),
-        (("canary", "times"), 51, "inconclusive", "was repeated 51 times, where 50 is the most"),
-        (("canary", "times"), 2, "passed", "a patient repeated 2 times was recognised"),
-        (("training_checked",), False, "inconclusive", "not checked against the training"),
+        (("canary", "repeats"), ONE_CANARY, "inconclusive", "by chance with probability 0.1"),
+        (("canary", "times"), 51, "inconclusive", "repeated 51 times, where at most 50"),
+        (("canary", "times"), 2, "passed", "repeated 2 times was recognised"),
+        (("training_checked",), False, "inconclusive", "did not check that the training used"),
         (("target", "stack", "n"), 999, "inconclusive", "999 synthetic pairs were audited, where 1000"),
         (("target", "stack"), None, "inconclusive", "0 synthetic pairs were audited"),
         ((*FIRST, "patient"), risk(0.6, 0.16), "inconclusive", "an AUC of 0.75 over patients cannot be excluded"),
         ((*FIRST, "patient"), risk(0.4, 0.16), "inconclusive", "an AUC of 0.25 over patients cannot be excluded"),
-        ((*FIRST, "patient"), risk(0.4, 0.15), "passed", "the worst is nearest image, AUC 0.40"),
+        ((*FIRST, "patient"), risk(0.4, 0.15), "passed", "the strongest attack is nearest image with AUC 0.40"),
         ((*FIRST, "patch"), risk(0.6, 0.16), "passed", "no attack"),
         ((*FIRST, "patch"), FOUND, "passed", "no attack"),  # no more than strangers explain
         ((*FIRST, "strangers"), None, "passed", "no attack"),
-        (("copies", "p"), 0.049, "failed", "2 near-copies of training pairs, where chance explains 1.5 (p 0.049)"),
+        (("copies", "p"), 0.049, "failed", "2 near-copies of training pairs, where chance explains 1.5 (p = 0.049)"),
         (("copies", "p"), 0.05, "passed", "2 near-copies"),
-        (("copies", "n_copies"), 1, "failed", "1 synthetic pair copies a training pair, both image and label"),
+        (("copies", "n_copies"), 1, "failed", "1 synthetic pair copies a training pair in both image and label"),
         (("copies",), None, "passed", "no attack"),
     ],
 )
@@ -89,7 +89,9 @@ def test_attack_beyond_its_control_fails(unit):
     content = changed(content, *FIRST, "excess", unit, to=interval(0.2))
     verdict = verdicts(content)["data"]
     assert verdict["outcome"] == "failed"
-    assert f"by {unit}: AUC 0.70 (0.60 to 0.80)" in verdict["reasons"][0] and "0.20 (0.10 to 0.30)" in told(verdict)
+    assert f"the {unit} as the unit, the AUC is 0.70 (0.60 to 0.80)" in verdict["reasons"][
+        0
+    ] and "0.20 (0.10 to 0.30)" in told(verdict)
     uncontrolled = changed(content, *FIRST, "excess", to=None)
     assert verdicts(uncontrolled)["data"]["outcome"] == "failed"  # nothing explains it away
 
@@ -100,7 +102,11 @@ def test_attack_with_its_sign_reversed_tells_as_much(unit):
     assert verdicts(content)["data"]["outcome"] != "failed"  # strangers explain it
     assert verdicts(changed(content, *FIRST, "excess", unit, to=interval(0.3)))["data"]["outcome"] != "failed"
     verdict = verdicts(changed(content, *FIRST, "excess", unit, to=interval(-0.4)))["data"]
-    assert verdict["outcome"] == "failed" and "non-members score higher; -0.40 (-0.50 to -0.30)" in told(verdict)
+    assert (
+        verdict["outcome"] == "failed"
+        and "non-members score higher" in told(verdict)
+        and "-0.40 (-0.50 to -0.30)" in told(verdict)
+    )
     assert verdicts(changed(content, *FIRST, "excess", to=None))["data"]["outcome"] == "failed"
 
 
@@ -112,7 +118,7 @@ def test_network_needs_lira_and_a_control(missing):
     for line in content["attacks"] if missing != "LiRA" else ():
         line["strangers"] = line["excess"] = None
     verdict = verdicts(content)["network"]
-    assert verdict["outcome"] == "inconclusive" and "two or more `--shadow`" in told(verdict)
+    assert verdict["outcome"] == "inconclusive" and "two or more shadow models" in told(verdict)
 
 
 def test_one_of_many_attacks_must_find_more():
@@ -213,7 +219,7 @@ def test_what_is_no_audit_is_told(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(InputError, match=r"a\.json: .*tofgan audit"):
         read_audit(tmp_path / "a.json")
-    with pytest.raises(InputError, match=r"audit\.json: no audit"):
+    with pytest.raises(InputError, match=r"audit\.json: the audit cannot be read"):
         read_audit(tmp_path)
 
 

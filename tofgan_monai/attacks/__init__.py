@@ -1,1 +1,1 @@
-"""Membership inference attacks on released pairs and networks, their figures, and the search for copies."""
+"""Membership inference attacks on released image-label pairs and networks, their risk figures, and the copy search."""

@@ -1,7 +1,8 @@
-"""Canaries: one training patient's pairs are repeated, and an attack must recognise that patient.
+"""Canaries: training patients whose pairs are repeated, so that an attack should recognise these patients.
 
-This is the positive control of an audit. If no attack recognises the repeated patient, the attacks cannot judge this
-kind of training, and finding nothing means nothing.
+A canary is the positive control of an audit. A network is trained on a stack in which one patient's pairs occur many
+times. If no attack recognises this patient, the attacks cannot judge this kind of training, and an audit without
+findings proves nothing. A stack is a `.npy` file of image-label pairs with a JSON manifest beside it.
 """
 
 from __future__ import annotations
@@ -17,36 +18,36 @@ from tofgan_monai.pairs.stack import PairDataset, StackWriter, open_stack, patie
 
 
 def plant_canary(members: Path, output: Path, *, times: int = 50, seed: int = 0) -> dict[str, Any]:
-    """Writes a stack in which one random member's pairs are repeated `times` times, and returns its manifest.
+    """Writes a stack in which each pair of one random training patient occurs `times` times; returns its manifest.
 
-    The other members' pairs occur once. The manifest names the repeated patient under `canary` and lists the patient's
-    volumes as often as their pairs occur. Only one volume's pairs are in memory at a time.
+    The other training patients' pairs occur once. The manifest names the repeated patient (the canary) under `canary`.
+    It lists this patient's volumes as often as their pairs occur. Only one volume's pairs are in memory at a time.
 
     Args:
-        members: a stack made by `tofgan extract`.
+        members: path of the training patients' stack, made by `tofgan extract`.
         output: path of the new stack, a `.npy` file.
-        times: how often each pair of the canary occurs; other patients' pairs occur once.
-        seed: of the draw of the patient.
+        times: how often each pair of the canary occurs in the new stack.
+        seed: seed of the random choice of the patient.
 
     Raises:
-        InputError: `members` does not name its patients or already has a canary, `times` is below 2, `seed` is
-            negative, or `output` is the same file.
+        InputError: `members` does not name the patient of each pair or already has a canary, `times` is below 2, `seed`
+            is negative, or `output` is the same file as `members`.
     """
     if times < 2:
-        raise InputError(f"times = {times}: repeat the canary at least 2 times")
+        raise InputError(f"times = {times} is too few; repeat the canary's pairs at least 2 times (`--times`)")
     if seed < 0:
-        raise InputError(f"seed = {seed}: give a seed of 0 or more")
+        raise InputError(f"seed = {seed} is negative; give a seed of 0 or more (`--seed`)")
     if Path(members).resolve() == Path(output).resolve():
-        raise InputError(f"{output}: this is the members' own stack; name another output")
+        raise InputError(f"{output}: the output is the same file as the members' stack; name another output")
     pairs, manifest = open_stack(members)
     if "canary" in manifest:
-        raise InputError(f"{members}: this stack already has a canary; give the stack that it was made from")
+        raise InputError(f"{members}: the stack already has a canary; give the members' stack made by `tofgan extract`")
     patients = patients_of_pairs(members, manifest)
     canary = int(np.random.default_rng(seed).choice(np.unique(patients)))
     volumes = manifest["volumes"]
     repeats = [times if volume["patient"] == canary else 1 for volume in volumes]
     sizes = [volume["n_vessel"] + volume["n_random"] for volume in volumes]
-    # The fingerprint of sampled pairs is left out: these are other pairs.
+    # The new manifest has no fingerprint, because the fingerprint belongs to the pairs of the members' stack.
     described = {
         **{name: value for name, value in manifest.items() if name not in ("fingerprint", "patient_of_pair", "n")},
         "volumes": [v for v, n in zip(volumes, repeats, strict=True) for _ in range(n)],
@@ -60,25 +61,28 @@ def plant_canary(members: Path, output: Path, *, times: int = 50, seed: int = 0)
 
 
 def canary_rank(scores: np.ndarray, patients: np.ndarray, is_member: np.ndarray, canary: int) -> dict[str, Any]:
-    """The canary's rank among held-out patients by an attack's scores, `{"above_all": bool, "rank": int, "of": int}`.
+    """Returns the rank of the canary's score among the held-out patients' scores of one attack.
 
-    A patient's score is the mean of the highest quarter of the patches' scores, of at least one patch, as for every
-    attack. Rank 1 is the highest. `of` also counts the canary. Among equal scores the canary comes last.
+    A patient's score is `patient_score` of the patient's patches. Rank 1 is the highest score. The canary ranks below
+    every held-out patient with an equal score.
 
     Args:
-        scores: (n,) of patches; a higher score means more like a member.
-        patients: (n,) patient index of each patch. A member and a non-member with the same index are two patients.
-        is_member: (n,) booleans.
-        canary: index of the member who was repeated.
+        scores: the attack's score of each patch, (n,); a higher score means more like a training patient's (member's).
+        patients: patient index of each patch, (n,). A member and a non-member with the same index are two patients.
+        is_member: whether each patch belongs to a member, (n,) booleans.
+        canary: index of the member whose pairs were repeated in the training.
+
+    Returns:
+        Dict with `above_all` (whether the rank is 1), `rank`, and `of` (number of held-out patients plus the canary).
 
     Raises:
-        InputError: there is no patch of the canary, or none of a held-out patient.
+        InputError: no patch belongs to the canary, or no patch belongs to a held-out patient.
     """
     scores, patients, is_member = np.asarray(scores), np.asarray(patients), np.asarray(is_member, bool)
     own = scores[is_member & (patients == canary)]
     held_out = [scores[~is_member & (patients == patient)] for patient in np.unique(patients[~is_member])]
     if not len(own) or not held_out:
-        found = f"patches of {len(held_out)} held-out patients and {len(own)} patches of the canary ({canary})"
-        raise InputError(f"{found}; give both")
+        found = f"{len(own)} patches of the canary (patient {canary}) and patches of {len(held_out)} held-out patients"
+        raise InputError(f"scores hold {found}; give scores of at least one patch of both groups")
     rank = 1 + sum(patient_score(one) >= patient_score(own) for one in held_out)
     return {"above_all": rank == 1, "rank": rank, "of": len(held_out) + 1}

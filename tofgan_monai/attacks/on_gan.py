@@ -1,8 +1,8 @@
 """Membership inference attacks that need a GAN's networks: latent recovery (the generator) and LOGAN (the critic).
 
-Each attack gives a score (n,) to each query pair; a higher score means more like a training patient's (member's) pair.
-Queries are pairs (n, 2, 96, 96) with the image in [-1, 1] and the label in {-1, +1}, float16 or float32, on disk or in
-memory.
+A query is a real image-label pair; the attack must decide whether the pair is a training patient's (member's) pair.
+Each attack returns one score for each of n queries, (n,). A higher score means more like a member's pair. Queries have
+shape (n, 2, 96, 96), with the image in [-1, 1] and the label in {-1, +1}, in float16 or float32, on disk or in memory.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.gan.networks import Critic, Generator
 from tofgan_monai.training.weights import fit_weights
 
-N_CANDIDATES = 4096  # random latents; the best of them are optimised
-N_STARTS = 3  # latents that are optimised for each query
+N_CANDIDATES = 4096  # number of random latents; the best of them are optimised
+N_STARTS = 3  # number of latents that are optimised for each query
 DIFFICULTY = 0.1  # quantile of the random latents' errors; a query's error is divided by it
-SAME = 1e-3  # mean squared error, of values that span 2, below which a pair counts as reproduced
+SAME = 1e-3  # a pair counts as reproduced below this mean squared error; its values span 2
 LEARNING_RATE = 0.1
 PRIOR_WEIGHT = 0.1  # weight of the squared relative error of a latent's squared length
 CHUNK = 64  # pairs in a batch
@@ -33,20 +33,21 @@ CHUNK = 64  # pairs in a batch
 def latent_recovery(
     generator: Generator, queries: np.ndarray, *, n_steps: int = 80, seed: int = 0, progress: bool = True
 ) -> np.ndarray:
-    """Scores (n,): how well the generator reproduces each query pair after its latent is optimised; a white-box attack.
+    """Returns a score (n,) of how well the generator reproduces each query after its latent vectors are optimised.
 
-    The 3 of 4096 random latents whose pairs are nearest to the query are optimised by Adam, in evaluation mode. The
-    loss is the squared error of image and label (both span [-1, 1]) plus a term that keeps the latent as long as those
-    of the prior. The score is minus the least error, divided by the lowest tenth of the random latents' errors, because
-    any generator reproduces a plain patch easily. A pair that more than a tenth of all latents reproduce stands out
-    only if the error is almost 0; the attacks on the released pairs recognise such a pair at once.
+    This is a white-box attack. For each query, 4096 random latents are tried. Adam then optimises the 3 latents whose
+    generated pairs are nearest to the query, with the generator in evaluation mode. The loss is the squared error of
+    image and label (both in [-1, 1]) plus a term that keeps the length of the latent near the lengths in the prior. The
+    score is minus the least error, divided by the 10% quantile of the random latents' errors, because any generator
+    reproduces a plain patch easily. If more than a tenth of all latents reproduce a pair, that pair gets a high score
+    only if its least error is almost 0. The attacks on the released pairs recognise such a pair easily.
 
     Args:
-        generator: any network with a `latent_dim`; it is not changed.
-        queries: (n, 2, 96, 96).
-        n_steps: steps of Adam; the learning rate falls to 0 over them.
-        seed: of the random latents. A score does not depend on the other queries.
-        progress: show a bar on a terminal.
+        generator: any network with a `latent_dim`; the function does not change it.
+        queries: pairs whose membership the attack must decide, (n, 2, 96, 96).
+        n_steps: number of Adam steps; the learning rate falls to 0 over these steps.
+        seed: seed of the random latents. A query's score does not depend on the other queries.
+        progress: whether to show a progress bar on a terminal.
 
     Source: Chen et al. 2020, arXiv:1909.03935, section 4.3 (attack) and 4.4 (calibration); Webster et al. 2019,
         arXiv:1901.03396.
@@ -70,18 +71,25 @@ def latent_recovery(
 
 @torch.no_grad()
 def _errors_of(generator: Generator, latents: Tensor, queries: np.ndarray) -> Tensor:
-    """Mean squared error between each query and the pair of each latent, (n, latents)."""
+    """Returns the mean squared error between each query and the pair generated from each latent, (n, latents)."""
     flat = _tensor(queries, generator).flatten(1)
     made = (generator(chunk.to(flat.device)).flatten(1) for chunk in latents.split(CHUNK))
     return torch.cat([(torch.cdist(flat, pairs).square() / flat.shape[1]).cpu() for pairs in made], dim=1)
 
 
 def _recover(generator: Generator, starts: Tensor, wanted: Tensor, n_steps: int) -> Tensor:
-    """The least error (b,) with which the generator reproduces each wanted pair, from latents (b, starts, dim)."""
+    """Optimises latents by Adam; returns the least mean squared error for each target pair, (b,).
+
+    Args:
+        generator: generator in evaluation mode, whose weights need no gradient.
+        starts: latents at which the optimisation starts, (b, starts, dim).
+        wanted: target pairs that the generator should reproduce, (b, 2, 96, 96).
+        n_steps: number of Adam steps.
+    """
     b, n_starts, dim = starts.shape
     latents = starts.flatten(0, 1).clone().requires_grad_()
     wanted = wanted.repeat_interleave(n_starts, dim=0)
-    optimizer = torch.optim.Adam([latents], LEARNING_RATE)  # works elementwise: latents in a batch are independent
+    optimizer = torch.optim.Adam([latents], LEARNING_RATE)  # elementwise, so latents are independent
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
     least = torch.full((len(latents),), torch.inf)
     for step in range(n_steps + 1):
@@ -103,10 +111,15 @@ def _tensor(pairs: np.ndarray, network: torch.nn.Module) -> Tensor:
 
 @torch.no_grad()
 def critic_score(critic: Critic, queries: np.ndarray) -> np.ndarray:
-    """Scores (n,): the critic's logit of each query pair, high for real ones; the white-box attack LOGAN.
+    """Returns the critic's logit of each query pair as its score, (n,); a logit is high for real pairs.
 
-    The critic runs in evaluation mode, so a score does not depend on the other queries. Batch norms (DCGAN) use the
-    running statistics of their training, over noisy real and synthetic pairs. Minibatch discrimination is left out.
+    This is the white-box attack LOGAN. The critic runs in evaluation mode, so a query's score does not depend on the
+    other queries. Batch normalisation (DCGAN) uses the running statistics that the training collected on real and
+    synthetic pairs with added noise. Minibatch discrimination is left out.
+
+    Args:
+        critic: critic of the audited GAN; the function does not change it.
+        queries: pairs whose membership the attack must decide, (n, 2, 96, 96).
 
     Source: Hayes et al. 2019, arXiv:1705.07663.
     """
@@ -117,20 +130,23 @@ def critic_score(critic: Critic, queries: np.ndarray) -> np.ndarray:
 
 
 def run_critic(path: Path, content: dict[str, Any]) -> Critic:
-    """The critic that the checkpoint of a GAN's training holds, in evaluation mode.
+    """Returns the critic that a GAN training's checkpoint holds, in evaluation mode.
 
     Args:
-        path: path of the checkpoint, for error messages.
-        content: content of the checkpoint; `read_checkpoint` returns both.
+        path: path of the checkpoint, for error messages; `read_checkpoint` returns it with the content.
+        content: content of the checkpoint.
 
     Raises:
-        InputError: the checkpoint holds no critic, or a critic that is no `tofgan_monai.Critic`.
+        InputError: the checkpoint holds no critic, or the critic is not a `tofgan_monai.Critic`, or its weights do not
+            fit this critic.
     """
     state, told = content["state"].get("critic"), content["recipe"].get("critic")
     if state is None or told is None:
-        raise InputError(f"{path}: has no critic; name the output folder of a GAN's training")
+        raise InputError(f"{path}: the checkpoint has no critic; give the output folder of a GAN training")
     if told["_target_"] != "tofgan_monai.Critic":
-        raise InputError(f"{path}: its critic is none of tofgan_monai.Critic; attack it by code of your own")
+        raise InputError(
+            f"{path}: the critic is a {told['_target_']}, not a tofgan_monai.Critic; attack it with your own code"
+        )
     critic = Critic(**{name: value for name, value in told.items() if name != "_target_"})
     fit_weights(critic, state, path)
     return critic.eval()

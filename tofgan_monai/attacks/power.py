@@ -1,4 +1,7 @@
-"""Power of an audit: the smallest attack AUC that a number of patients can show, and the patients an AUC needs."""
+"""Power of an audit: the smallest AUC that a number of patients can show, and the number of patients that an AUC needs.
+
+The AUC is the probability that an attack scores a training patient (member) above a held-out patient (non-member).
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,16 @@ from tofgan_monai.errors import InputError
 
 
 def detectable_auc(n_members: int, n_non_members: int, *, power: float = 0.8, n_intervals: int = 1) -> float:
-    """The smallest AUC over patients whose interval lies above 0.5 with this power; 1 if no AUC suffices.
+    """Returns the smallest attack AUC over patients that this many patients can show; 1 if no AUC suffices.
 
-    The interval is two-sided at 95%, corrected by Bonferroni for the number of intervals that are judged together.
+    An AUC can be shown if its interval lies above 0.5 with probability `power`. The interval is two-sided at 95%,
+    corrected by Bonferroni.
+
+    Args:
+        n_members: number of training patients.
+        n_non_members: number of held-out patients.
+        power: probability with which the interval lies above 0.5.
+        n_intervals: number of intervals that are judged together.
 
     Source: Hanley and McNeil 1982, Radiology 143(1), 29-36: the variance of the AUC, here also at an AUC of 0.5.
     """
@@ -27,13 +37,18 @@ def detectable_auc(n_members: int, n_non_members: int, *, power: float = 0.8, n_
 
 
 def required_patients(auc: float, *, power: float = 0.8, n_intervals: int = 1) -> int:
-    """The number of members, with as many non-members, for which `detectable_auc` is at most this AUC.
+    """Returns the smallest number of members, with as many non-members, whose `detectable_auc` is at most `auc`.
+
+    Args:
+        auc: the attack AUC over patients that the audit must be able to show.
+        power: probability with which the interval of the AUC lies above 0.5.
+        n_intervals: number of intervals that are judged together.
 
     Raises:
         InputError: the AUC is not between 0.5 and 1.
     """
     if not 0.5 < auc < 1:
-        raise InputError(f"auc of {auc}; give an AUC between 0.5 and 1")
+        raise InputError(f"auc of {auc} is out of range; give an AUC between 0.5 and 1")
     return next(n for n in count(2) if detectable_auc(n, n, power=power, n_intervals=n_intervals) <= auc)
 
 

@@ -1,8 +1,11 @@
-"""How well an attack tells training patients (members) from held-out patients (non-members), with intervals.
+"""Risk figures of a membership inference attack: how well its scores separate members from non-members.
 
-Members are patients on whose pairs a network was trained; non-members are other patients of the same site. Figures are
-given for patches and for patients. Patches of one patient are not independent, so every interval resamples whole
-patients, members and non-members separately. A lower bound on epsilon exists only with the patient as the unit.
+Members are the patients on whose image-label pairs a network was trained. Non-members are held-out patients of the same
+site. An attack gives each patch (pair) a score. Each figure is computed with patches as units and with patients as
+units. Patches of one patient are not independent, so every interval resamples whole patients, and it resamples members
+and non-members separately. The lower bound on epsilon exists only with the patient as the unit. TPR is the true
+positive rate, the fraction of members that an attack recognises. FPR is the false positive rate, the fraction of
+non-members that it takes for members.
 """
 
 from __future__ import annotations
@@ -22,22 +25,22 @@ from tofgan_monai.metrics.bootstrap import Interval
 FALSE_POSITIVE_RATES = (0.01, 0.1)
 N_RESAMPLES = 2000
 BLOCK = 250  # number of resampled curves that are held in memory at once
-Weights = tuple[np.ndarray, np.ndarray]  # how often each member and each non-member counts, (rows, patients) each
+Weights = tuple[np.ndarray, np.ndarray]  # times that each member and each non-member counts, (rows, patients) each
 
 
 @dataclass(frozen=True)
 class Risk:
-    """The figures of an attack with the patch or the patient as its unit; all intervals are over patients.
+    """Risk figures of one attack with the patch or the patient as the unit; all intervals resample patients.
 
     Attributes:
-        auc: the attack AUC, which is the probability that a member scores above a non-member; 0.5 is guessing.
-        advantage: the largest TPR - FPR over all thresholds. Positive even for noise; large when there are few units.
-        tpr: true positive rates at the fixed false positive rates "0.01" and "0.1"; None where there are fewer than
-            10 / rate non-members, which is too few to estimate it.
-        epsilon: a lower bound on the training's epsilon with the patient as the unit, see `epsilon_bound`.
-        epsilon_ceiling: the largest bound that this many patients could have shown.
-        n_members: number of units of members.
-        n_non_members: number of units of non-members.
+        auc: attack AUC, the probability that a member's unit scores above a non-member's unit; 0.5 means guessing.
+        advantage: largest TPR - FPR over all thresholds. It is positive even for noise, and large if units are few.
+        tpr: dict from the fixed FPR ("0.01" and "0.1") to the TPR at this FPR. The value is None if there are fewer
+            than 10 / FPR units of non-members, which are too few to estimate the TPR.
+        epsilon: lower bound on the epsilon of the training run, with the patient as the unit, see `epsilon_bound`.
+        epsilon_ceiling: largest value of this bound that the same number of patients can show.
+        n_members: number of the members' units (patches or patients).
+        n_non_members: number of the non-members' units (patches or patients).
     """
 
     auc: Interval
@@ -51,12 +54,12 @@ class Risk:
 
 @dataclass(frozen=True, eq=False)
 class _Curves:
-    """ROC curves of single patients: the number of a patient's units that score at least each threshold.
+    """Counts for the ROC curve of each patient: the number of the patient's units that score at least each threshold.
 
     Attributes:
-        members: (member patients, thresholds + 1), from the highest threshold on. The first column is 0, the last one
-            is the number of the patient's units.
-        non_members: (non-member patients, thresholds + 1), likewise.
+        members: counts of the members, (members, thresholds + 1), from the highest threshold to the lowest. The first
+            column is 0. The last column is the number of the patient's units.
+        non_members: counts of the non-members, (non-members, thresholds + 1), with the same columns.
     """
 
     members: np.ndarray
@@ -71,15 +74,15 @@ class _Curves:
         return int(self.members[:, -1].sum()), int(self.non_members[:, -1].sum())
 
     def auc(self, weights: Weights) -> np.ndarray:
-        """The area under the ROC curve of weighted patients, (rows,)."""
-        # The Mann-Whitney count of a member against a non-member is the area between their two curves.
+        """Returns the area under the ROC curve of the weighted patients, one value for each row of weights, (rows,)."""
+        # The Mann-Whitney count of one member and one non-member is the area under the ROC curve of these two patients.
         heights = (self.members[:, 1:] + self.members[:, :-1]) / 2
         counts = heights @ np.diff(self.non_members, axis=1).T  # (members, non-members)
         n_members, n_others = weights[0] @ self.members[:, -1], weights[1] @ self.non_members[:, -1]
         return np.einsum("rm,mn,rn->r", weights[0], counts, weights[1], optimize=True) / (n_members * n_others)
 
     def rates(self, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
-        """True and false positive rates of weighted patients, (rows, thresholds + 1) each."""
+        """Returns the TPR and the FPR of the weighted patients at each threshold, (rows, thresholds + 1) each."""
         true, false = weights[0] @ self.members, weights[1] @ self.non_members
         return true / true[:, -1:], false / false[:, -1:]
 
@@ -93,25 +96,27 @@ def assess(
     n_resamples: int = N_RESAMPLES,
     confidence: float = 0.95,
 ) -> dict[str, Risk]:
-    """The Risk of an attack over patches and over patients, {"patch": Risk, "patient": Risk}.
+    """Returns the risk figures of an attack as a dict with the keys "patch" and "patient" (the unit).
 
-    A patient's score is the mean of the highest quarter of the patches' scores, of at least one patch.
+    A patient's score is `patient_score` of the patient's patches.
 
     Args:
-        scores: (n,) of patches; a higher score means more like a member.
-        patients: (n,) patient index of each patch. A member and a non-member with the same index are two patients.
-        is_member: (n,) booleans.
-        seed: of the resampling.
-        n_resamples: number of times that patients are drawn anew.
-        confidence: of each interval and of the bound on epsilon; 1 - 0.05 / n for n attacks that are judged together.
+        scores: the attack's score of each patch, (n,); a higher score means more like a member's patch.
+        patients: patient index of each patch, (n,). A member and a non-member with the same index are two patients.
+        is_member: whether each patch belongs to a member, (n,) booleans.
+        seed: seed of the resampling.
+        n_resamples: number of times that the patients are resampled.
+        confidence: confidence level of each interval and of the bound on epsilon. If n attacks are judged together, use
+            1 - 0.05 / n.
 
     Raises:
-        InputError: lengths differ, scores are not finite, or there is no member or no non-member.
+        InputError: the lengths differ, a score is not finite, or there is no member or no non-member.
 
-    Source of the intervals: percentile bootstrap over patients, n - 1 drawn of n (Rao and Wu 1988, JASA 83, 231-241:
-        unbiased variance). Where the resamples reach 0 or 1, too few patients decide. The interval is then widened to
-        what this many patients could show if all agreed: (alpha/2)^(1/k) for k pairs of patients, or its mirror image
-        (Clopper and Pearson 1934). So five patients in a group, or fewer, never show anything.
+    Source of the intervals: percentile bootstrap over patients; n - 1 of n patients are drawn, which makes the variance
+        unbiased (Rao and Wu 1988, JASA 83, 231-241). If the interval reaches 0 or 1, there are too few patients for the
+        bootstrap. The interval is then widened to (alpha/2)^(1/k), or to 1 minus this value, for k patients in the
+        smaller group (Clopper and Pearson 1934). This is what k patients can show if all of them agree. Therefore five
+        or fewer patients in a group never show anything.
     """
     curves = _by_unit(scores, patients, is_member)
     of_patients = _patient_scores(*_checked(scores, patients, is_member))
@@ -141,9 +146,21 @@ def excess(
     n_resamples: int = N_RESAMPLES,
     confidence: float = 0.95,
 ) -> dict[str, Interval]:
-    """How far an attack's AUC lies above its control's AUC on the same patches, {"patch": ..., "patient": ...}.
+    """Returns an attack's AUC minus its control's AUC, with intervals, as a dict with the keys "patch" and "patient".
 
-    A paired bootstrap resamples both with the same patients. Arguments and errors are those of `assess`.
+    The attack and the control give scores to the same patches. A paired bootstrap resamples the same patients in both.
+
+    Args:
+        scores: the attack's score of each patch, (n,).
+        control_scores: the control's score of each patch, (n,).
+        patients: patient index of each patch, (n,), as for `assess`.
+        is_member: whether each patch belongs to a member, (n,) booleans.
+        seed: seed of the resampling.
+        n_resamples: number of times that the patients are resampled.
+        confidence: confidence level of each interval.
+
+    Raises:
+        InputError: the lengths differ, a score is not finite, or there is no member or no non-member.
     """
     attack, control = (_by_unit(values, patients, is_member) for values in (scores, control_scores))
     weights = _weights(attack["patient"], seed, n_resamples)
@@ -154,24 +171,40 @@ def excess(
 def member_only(
     scores: ArrayLike, patients: ArrayLike, is_member: ArrayLike, seed: int = 0, *, confidence: float = 0.95
 ) -> dict[str, Risk]:
-    """The Risk of an attack among members alone, with a random half of them called non-members.
+    """Compares members with members: returns the attack's risk figures if a random half plays the non-members.
 
-    This is a control, because between the halves there is nothing to find: the AUC interval excludes 0.5 in a share
-    1 - confidence of all splits. Arguments and result are those of `assess`.
+    This is a control. Both halves trained the network, so there is nothing to find. The AUC interval should exclude 0.5
+    in a fraction 1 - confidence of all splits. The result has the form of `assess`.
+
+    Args:
+        scores: the attack's score of each patch, (n,); scores of non-members are left out.
+        patients: patient index of each patch, (n,), as for `assess`.
+        is_member: whether each patch belongs to a member, (n,) booleans.
+        seed: seed of the split and of the resampling.
+        confidence: confidence level of each interval.
 
     Raises:
-        InputError: as `assess`; or there are fewer than two members.
+        InputError: the lengths differ, a score is not finite, there is no non-member, or there are fewer than two
+            members.
     """
     scores, patients, is_member = _checked(scores, patients, is_member)
     scores, patients = scores[is_member], patients[is_member]
     names = np.random.default_rng(seed).permutation(np.unique(patients))
     if len(names) < 2:
-        raise InputError("one member patient; the member-only control needs two or more")
+        raise InputError("the scores hold one member patient; give two or more to compare members with members")
     return assess(scores, patients, np.isin(patients, names[: len(names) // 2]), seed=seed, confidence=confidence)
 
 
 def roc(scores: ArrayLike, is_member: ArrayLike, n_points: int = 60) -> list[list[float]]:
-    """The ROC curve over patches as at most `n_points` points [fpr, tpr] from [0, 0] to [1, 1], half at low rates."""
+    """Returns the ROC curve over patches as a list of points [FPR, TPR] from [0, 0] to [1, 1].
+
+    Half of the points lie at evenly spaced FPR; the other half lie at logarithmically spaced FPR, so many are low.
+
+    Args:
+        scores: the attack's score of each patch, (n,).
+        is_member: whether each patch belongs to a member, (n,) booleans.
+        n_points: largest number of points.
+    """
     scores, patients, is_member = _checked(scores, np.zeros(np.shape(scores), int), is_member)
     true, false = (rates[0] for rates in _curves(scores, patients, is_member).rates((np.ones((1, 1)),) * 2))
     half = (n_points - 2) // 2
@@ -181,7 +214,7 @@ def roc(scores: ArrayLike, is_member: ArrayLike, n_points: int = 60) -> list[lis
 
 
 def patient_score(scores: np.ndarray) -> float:
-    """A patient's score: the mean of the highest quarter of the patches' scores (n,), of at least one patch."""
+    """Returns a patient's score: the mean of the highest quarter (at least one) of the patient's patch scores (n,)."""
     return float(np.sort(scores)[-math.ceil(len(scores) / 4) :].mean())
 
 
@@ -190,16 +223,22 @@ def _checked(scores: ArrayLike, patients: ArrayLike, is_member: ArrayLike) -> tu
     is_member = np.asarray(is_member, dtype=bool)
     shapes = scores.shape, patients.shape, is_member.shape
     if scores.ndim != 1 or len(set(shapes)) > 1:
-        raise InputError(f"scores, patients and is_member have shapes {shapes}; give one value of each for every patch")
+        raise InputError(f"scores, patients and is_member have shapes {shapes}; give each as one value for each patch")
     if wrong := int((~np.isfinite(scores)).sum()):
         raise InputError(f"{wrong} of {len(scores)} scores are NaN or infinite; give finite scores")
     if not is_member.any() or is_member.all():
-        raise InputError(f"{is_member.sum()} of {len(scores)} patches are members'; both groups are needed")
+        raise InputError(f"{is_member.sum()} of {len(scores)} patches belong to members; give both members and others")
     return scores, patients, is_member
 
 
 def _patient_scores(scores: np.ndarray, patients: np.ndarray, is_member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The score of each member patient, (m,), and of each non-member patient, (n,), from the scores of patches."""
+    """Returns the scores of the members, (m,), and of the non-members, (n,), computed from the scores of patches.
+
+    Args:
+        scores: the attack's score of each patch, (patches,).
+        patients: patient index of each patch, (patches,).
+        is_member: whether each patch belongs to a member, (patches,) booleans.
+    """
 
     def of(group: np.ndarray) -> np.ndarray:
         return np.array([patient_score(scores[group & (patients == one)]) for one in np.unique(patients[group])])
@@ -208,7 +247,7 @@ def _patient_scores(scores: np.ndarray, patients: np.ndarray, is_member: np.ndar
 
 
 def _by_unit(scores: ArrayLike, patients: ArrayLike, is_member: ArrayLike) -> dict[str, _Curves]:
-    """The patients' ROC curves with patches as units and with patients as units, as {"patch": ..., "patient": ...}."""
+    """Returns the patients' ROC curves with patches as units ("patch") and with patients as units ("patient")."""
     checked = _checked(scores, patients, is_member)
     members, non_members = _patient_scores(*checked)
     patient = np.arange(len(members) + len(non_members))
@@ -229,7 +268,11 @@ def _curves(scores: np.ndarray, patients: np.ndarray, is_member: np.ndarray) -> 
 
 
 def _weights(curves: _Curves, seed: int, n_resamples: int) -> Weights:
-    """The weights of all patients: 1 in the first row, then a row for each resample with the times it draws each."""
+    """Returns the weights of all members and of all non-members, (n_resamples + 1, patients) each.
+
+    The first row holds 1 for each patient. Each further row holds the number of times that one resample drew each
+    patient.
+    """
     first, second = (
         np.concatenate([np.ones((1, n)), rng.multinomial(max(n - 1, 1), np.full(n, 1 / n), n_resamples)])
         for rng, n in zip(np.random.default_rng(seed).spawn(2), curves.n_patients, strict=True)
@@ -238,13 +281,22 @@ def _weights(curves: _Curves, seed: int, n_resamples: int) -> Weights:
 
 
 def _interval(values: np.ndarray, curves: _Curves, alpha: float) -> Interval:
-    """The figure, which is values[0], with the percentile interval of its resamples, which are values[1:]."""
+    """Returns a figure with its percentile interval at level 1 - alpha.
+
+    Args:
+        values: the figure of all patients, followed by the figure of each resample, (n_resamples + 1,).
+        curves: ROC curves of the patients, which give the number of patients.
+        alpha: probability that the interval leaves out, both sides together.
+    """
     low, high = np.quantile(values[1:], (alpha / 2, 1 - alpha / 2))
     return Interval(float(values[0]), float(low), float(high), sum(curves.n_patients))
 
 
 def _widened(interval: Interval, curves: _Curves, alpha: float) -> Interval:
-    """The interval, widened where it reaches 0 or 1 to what this many patients could show if all agreed."""
+    """Returns the interval, widened if it reaches 0 or 1.
+
+    The other end is moved at least to the value that this many patients can show if all of them agree, see `assess`.
+    """
     all_agree = (alpha / 2) ** (1 / min(curves.n_patients))
     low = min(interval.low, all_agree) if interval.high >= 1 else interval.low
     high = max(interval.high, 1 - all_agree) if interval.low <= 0 else interval.high
@@ -252,7 +304,13 @@ def _widened(interval: Interval, curves: _Curves, alpha: float) -> Interval:
 
 
 def _rate_intervals(curves: _Curves, weights: Weights, alpha: float) -> tuple[Interval, dict[str, Interval | None]]:
-    """The advantage and the true positive rates of an attack, with their intervals."""
+    """Returns the advantage of an attack and its TPR at each of FALSE_POSITIVE_RATES, each with its interval.
+
+    Args:
+        curves: ROC curves of the patients.
+        weights: weights of all patients in each resample, see `_weights`.
+        alpha: probability that each interval leaves out, both sides together.
+    """
     figures: dict[str, Callable] = {"advantage": lambda true, false: (true - false).max(axis=1)}
     figures |= {str(rate): partial(_tpr_at, rate) for rate in FALSE_POSITIVE_RATES if curves.n_units[1] >= 10 / rate}
     rows = []
@@ -261,7 +319,7 @@ def _rate_intervals(curves: _Curves, weights: Weights, alpha: float) -> tuple[In
         rows.append([figure(*rates) for figure in figures.values()])
     values = dict(zip(figures, np.concatenate(rows, axis=1), strict=True))
     found = {name: _interval(of, curves, alpha) for name, of in values.items()}
-    # The advantage is a maximum: its resamples lie as far above the value as the value lies above the truth.
+    # The advantage is a maximum. Its resamples exceed its value by as much as the value exceeds the true advantage.
     advantage = found["advantage"]
     found["advantage"] = replace(advantage, low=max(0.0, 2 * advantage.value - advantage.high))
     found = {name: _widened(interval, curves, alpha) for name, interval in found.items()}

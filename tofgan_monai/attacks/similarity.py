@@ -1,10 +1,12 @@
-"""The most similar patches of a stack, whatever their contrast, mirroring and a shift of up to 16 pixels.
+"""Search for the patches of a stack that are most similar to a query patch (its nearest neighbours).
 
-Similarity is the normalised cross-correlation of a query's central 64 x 64 pixels with a window of a patch of the
-stack: 1 if both are equal up to a linear change of intensity, about 0 if they are unrelated. All patches, mirrorings
-and shifts are first searched at a quarter of the resolution, by one matrix product for each block. The best few are
-then compared at full resolution. Images and label maps are searched alike. Unrelated label maps with few small vessels
-also agree well, so a similarity means something only beside that of patients who cannot have been copied.
+A query is a patch that the search looks for; a stack is a file of patches. The search allows any linear change of
+intensity, mirroring, and a shift of up to 16 pixels. Similarity is the normalised cross-correlation of the central
+64 x 64 pixels of the query with a window of a patch in the stack. The similarity is 1 if both are equal up to a linear
+change of intensity, and about 0 if they are unrelated. The coarse search compares all patches, mirrorings and shifts at
+a quarter of the resolution, with one matrix product for each chunk. The best few patches are then compared at full
+resolution. Images and label maps are searched in the same way. Unrelated label maps with few small vessels are similar,
+too. Therefore compare each similarity with the similarity to patients who cannot have been copied.
 """
 
 from __future__ import annotations
@@ -22,26 +24,27 @@ from tofgan_monai.volumes.patch_grid import PATCH_SIZE
 MAX_SHIFT = 16  # pixels
 FLIPS: dict[str, tuple[int, ...]] = {"none": (), "horizontal": (-1,), "vertical": (-2,), "both": (-2, -1)}
 CHANNELS = {"image": 0, "label": 1}
-# Standard deviation of values in [-1, 1]. A flatter image, or a label map with fewer than 24 vessel pixels, matches
-# nothing: two dots are equal no matter which patients they belong to.
+# Least standard deviation of values in [-1, 1]. A flatter image, or a label map with fewer than 24 vessel pixels, gets
+# similarity 0, because two small dots are equal no matter which patients they belong to.
 LEAST_STD = {"image": 0.05, "label": 0.15}
 CENTRE = PATCH_SIZE - 2 * MAX_SHIFT
 COARSE = 4  # the coarse search averages over COARSE x COARSE pixels
-OFFSETS = (0, COARSE // 2)  # pixels down and to the right; they double the density of searched positions on a diagonal
-CANDIDATES = 8  # patches for each query that are compared at full resolution
-QUERIES, ITEMS, COMPARED = 256, 64, 512  # block sizes: queries and patches of a product, windows at full resolution
+OFFSETS = (0, COARSE // 2)  # shifts of the query down and to the right, in pixels; two shifts double the positions
+CANDIDATES = 8  # number of patches that are compared with each query at full resolution
+QUERIES, ITEMS, COMPARED = 256, 64, 512  # chunk sizes: queries and patches in a product, windows at full resolution
 
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """The k most similar patches of a stack for each of q queries, the best first.
+    """Nearest neighbours: for each of q queries the k most similar patches of a stack, the most similar first.
 
     Attributes:
-        similarity: (q, k) in [-1, 1]; 0 where the query or the window is flat or empty.
-        item: (q, k) indices into the stack.
-        flip: (q, k) indices into FLIPS: how the query was mirrored.
-        shift: (q, k, 2) pixels down and to the right, from the centre of the mirrored query to the matching window;
-            at most 16.
+        similarity: similarity of the query and the patch, (q, k), in [-1, 1]; 0 if the query or the window is flat or
+            empty.
+        item: index of the patch in the stack, (q, k).
+        flip: index into FLIPS of the mirroring of the query, (q, k).
+        shift: shift from the centre of the mirrored query to the most similar window of the patch, (q, k, 2), in pixels
+            down and to the right; at most 16 in each direction.
     """
 
     similarity: np.ndarray
@@ -50,7 +53,7 @@ class Matches:
     shift: np.ndarray
 
     def of(self, queries: np.ndarray) -> Matches:
-        """The matches of some of the queries, which are given by their indices or by a mask (q,)."""
+        """Returns the nearest neighbours of some queries, selected by their indices or by a boolean mask (q,)."""
         return Matches(*(values[queries] for values in vars(self).values()))
 
 
@@ -62,23 +65,25 @@ def nearest(
     patients: tuple[np.ndarray, np.ndarray] | None = None,
     channel: str = "image",
 ) -> Matches:
-    """The k patches of a stack that are most similar to each query.
+    """Searches a stack for the k patches that are most similar to each query.
 
     Args:
-        queries: (q, 96, 96) images or label maps, for example `pairs[:, 0]` of a memory map.
-        stack: (n, 96, 96) patches of the same channel.
-        k: number of matches for each query; all patches if the stack has fewer. They are chosen among the best eight,
-            or the best k if k is larger, of the coarse search.
-        patients: patient indices of the queries (q,) and of the stack's patches (n,). Patches of the query's own
-            patient are not compared; the similarity is -1 where fewer than k patches are left.
-        channel: "image" or "label"; sets what counts as flat, see LEAST_STD.
+        queries: images or label maps to search for, (q, 96, 96), for example `pairs[:, 0]` of a memory map.
+        stack: patches of the same channel in which the search is made, (n, 96, 96).
+        k: number of patches to find for each query. If the stack has fewer patches, all patches are found. The k
+            patches are chosen among the best max(k, 8) patches of the coarse search.
+        patients: two arrays, the patient index of each query (q,) and of each patch in the stack (n,). Patches of the
+            query's own patient are then left out. The similarity is -1 if fewer than k patches remain.
+        channel: "image" or "label"; it sets the standard deviation below which a patch counts as flat, see LEAST_STD.
 
     Raises:
-        InputError: the patches have another shape, or there are none.
+        InputError: the queries or the stack have another shape or are empty.
     """
     for name, patches in (("queries", queries), ("stack", stack)):
         if patches.ndim != 3 or patches.shape[1:] != (PATCH_SIZE, PATCH_SIZE) or not len(patches):
-            raise InputError(f"{name} of shape {patches.shape}; give (n, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0")
+            raise InputError(
+                f"argument {name} has shape {patches.shape}; give patches (n, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0"
+            )
     coarse_stack = torch.cat([_coarse(_tensor(stack[at])) for at in _blocks(len(stack), 1024)])  # (n, 24, 24)
     found = []
     with tqdm(total=len(queries), desc=f"nearest {channel}s", unit="patch", disable=None) as bar:
@@ -95,12 +100,29 @@ def nearest(
 
 
 def search(queries: np.ndarray, stack: np.ndarray) -> dict[str, Matches]:
-    """The matches of pairs (q, 2, 96, 96) in a stack of pairs (n, 2, 96, 96), for "image" and for "label"."""
+    """Searches a stack of pairs for the nearest neighbours of query pairs, for the images and for the label maps.
+
+    Args:
+        queries: image-label pairs to search for, (q, 2, 96, 96).
+        stack: image-label pairs in which the search is made, (n, 2, 96, 96).
+
+    Returns:
+        Dict from the channel ("image", "label") to the three nearest neighbours of each query.
+    """
     return {name: nearest(queries[:, at], stack[:, at], channel=name) for name, at in CHANNELS.items()}
 
 
 def joined(first: Matches, second: Matches, n_first: int) -> Matches:
-    """The best matches of the same queries in two stacks, as if these were one; the first stack has n_first patches."""
+    """Merges the nearest neighbours of the same queries in two stacks, as if the two stacks were one.
+
+    Args:
+        first: nearest neighbours of the queries in the first stack.
+        second: nearest neighbours of the same queries in the second stack.
+        n_first: number of patches in the first stack; indices into the second stack start at this number.
+
+    Returns:
+        As many nearest neighbours of each query as `first` holds.
+    """
     moved = replace(second, item=second.item + n_first)
     both = [np.concatenate(fields, axis=1) for fields in zip(vars(first).values(), vars(moved).values(), strict=True)]
     order = np.argsort(-both[0], axis=1, kind="stable")[:, : first.similarity.shape[1]]
@@ -117,19 +139,19 @@ def _tensor(patches: np.ndarray) -> torch.Tensor:
 
 
 def _coarse(patches: torch.Tensor) -> torch.Tensor:
-    # A coarse pixel is the mean over three times its width, so thin vessels between two searched positions still match.
+    # A coarse pixel averages 12 x 12 pixels, so a thin vessel between two searched positions is found, too.
     return avg_pool2d(patches[:, None], 3 * COARSE, COARSE, COARSE, count_include_pad=False)[:, 0]
 
 
 def _normalised(rows: torch.Tensor) -> torch.Tensor:
-    """The rows, shifted to zero mean and scaled to unit norm; rows that hardly vary become 0."""
+    """Shifts each row to zero mean and scales it to unit norm; a row that hardly varies becomes 0."""
     rows = rows - rows.mean(dim=-1, keepdim=True)
     norm = rows.norm(dim=-1, keepdim=True)
     return torch.where(norm > 1e-2, rows / norm.clamp_min(1e-2), 0)
 
 
 def _mirrored(patches: torch.Tensor) -> torch.Tensor:
-    """The four mirrored forms of each patch, (b, 4, H, W), in the order of FLIPS."""
+    """Mirrors each patch (b, H, W) in the four ways of FLIPS; returns (b, 4, H, W) in the order of FLIPS."""
     return torch.stack([patches.flip(dims) for dims in FLIPS.values()], dim=1)
 
 
@@ -138,7 +160,15 @@ def _centres(patches: torch.Tensor) -> torch.Tensor:
 
 
 def _search(queries: torch.Tensor, coarse_stack: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The coarse similarity (b, n) of each query to each patch at the best shift and flip, and that flip (b, n)."""
+    """Compares each query with each patch at a quarter of the resolution, at all shifts and mirrorings.
+
+    Args:
+        queries: patches at full resolution, (b, 96, 96).
+        coarse_stack: patches of the stack at a quarter of the resolution, (n, 24, 24).
+
+    Returns:
+        The similarity at the best shift and mirroring, (b, n), and the index into FLIPS of this mirroring, (b, n).
+    """
     side, margin = CENTRE // COARSE, MAX_SHIFT // COARSE
     moved = torch.cat([queries.roll((-offset, -offset), (1, 2)) for offset in OFFSETS])  # (2 b, 96, 96)
     centres = _mirrored(_coarse(moved)[:, margin:-margin, margin:-margin])  # (2 b, 4, 16, 16)
@@ -163,7 +193,16 @@ def _refined(
     allowed: torch.Tensor,
     least_std: float,
 ) -> tuple[torch.Tensor, ...]:
-    """The fields of Matches for given patches and flips (b, k), sorted by the similarity at full resolution."""
+    """Compares queries with chosen patches at full resolution; returns the fields of `Matches`, most similar first.
+
+    Args:
+        queries: patches to search for, (b, 96, 96).
+        stack: patches in which the search is made, (n, 96, 96).
+        item: indices of the chosen patches in the stack, (b, k).
+        flip: index into FLIPS of the mirroring to use for each chosen patch, (b, k).
+        allowed: whether the query may be compared with the patch, (b, k) booleans; the similarity is -1 otherwise.
+        least_std: standard deviation below which a query or a window counts as flat.
+    """
     b, k = item.shape
     rows, wanted, how = torch.arange(b).repeat_interleave(k), item.flatten(), flip.flatten()
     values, places = [], []
@@ -181,11 +220,17 @@ def _refined(
 
 
 def _correlated(templates: torch.Tensor, patches: torch.Tensor, least_std: float) -> torch.Tensor:
-    """Normalised cross-correlation (b, 33, 33) of templates (b, 64, 64) with patches (b, 96, 96) at all shifts."""
+    """Returns the normalised cross-correlation of each template with its patch at all 33 x 33 shifts, (b, 33, 33).
+
+    Args:
+        templates: centres of the mirrored queries, (b, 64, 64).
+        patches: patches of the stack, one for each template, (b, 96, 96).
+        least_std: standard deviation below which a template or a window counts as flat and gets 0.
+    """
     n, width = CENTRE**2, 2 * MAX_SHIFT + 1
     templates = templates - templates.mean(dim=(1, 2), keepdim=True)
     patches = patches - patches.mean(dim=(1, 2), keepdim=True)
-    size = patches.shape[1:]  # windows that start within the first 33 pixels do not wrap around
+    size = patches.shape[1:]  # a window that starts within the first 33 pixels does not wrap around
     spectrum = torch.fft.rfft2(templates, s=size).conj() * torch.fft.rfft2(patches)
     products = torch.fft.irfft2(spectrum, s=size)[:, :width, :width]
     variance = _window_sums(patches**2) / n - (_window_sums(patches) / n) ** 2
@@ -195,7 +240,7 @@ def _correlated(templates: torch.Tensor, patches: torch.Tensor, least_std: float
 
 
 def _window_sums(patches: torch.Tensor) -> torch.Tensor:
-    """Sums over all 64 x 64 windows, (b, 33, 33), by running sums along both axes."""
+    """Returns the sums over all 64 x 64 windows of patches (b, 96, 96), (b, 33, 33), by running sums on both axes."""
     for dim in (2, 1):
         patches = patches.cumsum(dim)
         last, width = patches.narrow(dim, CENTRE - 1, 2 * MAX_SHIFT + 1), 2 * MAX_SHIFT

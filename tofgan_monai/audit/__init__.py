@@ -1,4 +1,4 @@
-"""The audit of what a stack of synthetic pairs, its generator or a segmentation network gives away about patients."""
+"""Privacy audit: measures what synthetic pairs, their generator or a segmentation network give away about patients."""
 
 from tofgan_monai.audit.run import audit
 

@@ -1,4 +1,9 @@
-"""The figures of an audit: attacks with their controls, and the copy search."""
+"""Figures of an audit: this module runs the attacks with their controls, and the copy search.
+
+The attacks decide about queries: real pairs of training patients (members) and of held-out patients (non-members).
+References are further patients, who are neither. A control runs the same attack where there is nothing to find. Each
+attack has an entry in audit.json, a dict with its risk figures and those of its controls.
+"""
 
 from __future__ import annotations
 
@@ -19,29 +24,50 @@ from tofgan_monai.audit.neighbours import Neighbours
 from tofgan_monai.audit.parts import Parts
 from tofgan_monai.gan.networks import Generator
 
-N_RECOVERED = 320  # patches, about, that latent recovery is run on; each costs hundreds of steps of the generator
-Attack = dict[str, Any]  # an attack's entry in audit.json
+N_RECOVERED = 320  # approximate number of patches for latent recovery; each costs hundreds of generator steps
+Attack = dict[str, Any]  # entry in audit.json about an attack
 
 
 def on_data(neighbours: Neighbours, cohorts: Cohorts) -> list[Attack]:
-    """The entries in audit.json of the attacks on released pairs; the same attacks on references' pairs are a control.
+    """Runs the attacks on released pairs, with a control for each; returns their entries in audit.json, one per attack.
 
-    A generator's training cannot have put anything about members into the reference patients' pairs. If an attack finds
-    something there, members and non-members differ.
+    The control runs the same attack with reference patients' pairs in place of the released pairs. These pairs hold
+    nothing that a generator learnt from members. If the control separates members from non-members, the two groups
+    differ for another reason than the training.
+
+    Args:
+        neighbours: nearest neighbours between the released stack and the cohorts.
+        cohorts: pairs of members, non-members and references.
     """
     scores, control = pair_scores(neighbours.audited), pair_scores(neighbours.control)
     return [attack_entry(name, "data", scores[name], cohorts, control[name]) for name in scores]
 
 
 def on_generator(generator: Generator, cohorts: Cohorts, parts: Parts) -> Attack:
-    """The entry in audit.json of the attack on a generator: latent recovery, on a few patches of each patient."""
+    """Runs latent recovery, an attack on a generator, on a few pairs of each patient; returns its entry in audit.json.
+
+    Args:
+        generator: the audited generator.
+        cohorts: pairs of members, non-members and references.
+        parts: store of finished parts; scores that it already holds are not computed again.
+    """
     few = cohorts.fewer(max(1, N_RECOVERED // len(np.unique(cohorts.patients))))
     scores = parts.arrays("latent recovery", lambda: {"scores": latent_recovery(generator, few.queries)})
     return attack_entry("latent recovery", "generator", scores["scores"], few)
 
 
 def on_segmentation(network: nn.Module, shadows: Sequence[nn.Module], cohorts: Cohorts, parts: Parts) -> list[Attack]:
-    """The entries in audit.json of the attacks on a segmentation; the first shadow model serves as a control."""
+    """Runs the attacks on a segmentation network; returns their entries in audit.json, one for each attack.
+
+    The control runs the same attacks on the first shadow model, if there is one. LiRA needs two or more shadow models
+    and has no control.
+
+    Args:
+        network: the audited segmentation network.
+        shadows: networks trained in the same way on patients who are neither members nor non-members.
+        cohorts: pairs of members, non-members and references.
+        parts: store of finished parts; scores that it already holds are not computed again.
+    """
     queries = cohorts.queries
     scores = parts.arrays("attacks on the network", lambda: network_scores(network, shadows, queries))
     control = parts.arrays("control", lambda: network_scores(shadows[0], (), queries)) if shadows else {}
@@ -49,7 +75,13 @@ def on_segmentation(network: nn.Module, shadows: Sequence[nn.Module], cohorts: C
 
 
 def network_scores(network: nn.Module, shadows: Sequence[nn.Module], queries: np.ndarray) -> Scores:
-    """The scores (n,) of the queries by the attacks on a segmentation; LiRA needs two or more shadow models."""
+    """Runs the attacks on a segmentation network; returns a dict from the attack's name to its scores (n,).
+
+    Args:
+        network: the attacked network.
+        shadows: shadow models; LiRA is left out if there are fewer than two.
+        queries: pairs whose membership the attacks must decide, (n, 2, 96, 96).
+    """
     scores = {"loss": loss_score(network, queries), "confidence": confidence_score(network, queries)}
     return {**scores, "LiRA": lira_score(network, shadows, queries)} if len(shadows) > 1 else scores
 
@@ -57,7 +89,15 @@ def network_scores(network: nn.Module, shadows: Sequence[nn.Module], queries: np
 def attack_entry(
     name: str, release: str, scores: np.ndarray, cohorts: Cohorts, control: np.ndarray | None = None
 ) -> Attack:
-    """An attack's entry in audit.json, computed from its scores (n,) of all queries and from its control's scores."""
+    """Returns an attack's entry in audit.json: its risk figures, those of its controls, and its ROC curve.
+
+    Args:
+        name: name of the attack.
+        release: what the attack needs: "data", "generator", "critic" or "network".
+        scores: the attack's scores of all queries of the cohorts, (n,).
+        cohorts: pairs of members, non-members and references.
+        control: scores of the same queries by the control, (n,); None if the attack has no such control.
+    """
     patients, is_member = cohorts.patients, cohorts.is_member
     return {
         "name": name,
@@ -71,7 +111,15 @@ def attack_entry(
 
 
 def copy_search(neighbours: Neighbours, cohorts: Cohorts) -> dict[str, Any]:
-    """The copy search's entry in audit.json: the results of `copies`, the authenticity, and matching non-members."""
+    """Runs the copy search; returns its entry in audit.json.
+
+    The entry holds the results of `copies` and the authenticity (`authenticity_pct`). Each of the most similar pairs in
+    `closest` also names its nearest non-member's pair, for comparison.
+
+    Args:
+        neighbours: nearest neighbours between the released stack and the cohorts.
+        cohorts: pairs of members, non-members and references.
+    """
     to_members, to_others = neighbours.stack_in_members, neighbours.stack_in_non_members
     found = copies(to_members, to_others, (cohorts.members.patients, cohorts.non_members.patients))
     for entry in found["closest"]:

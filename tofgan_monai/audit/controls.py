@@ -1,7 +1,9 @@
-"""Positive controls: an audit that finds nothing has a meaning only if its attacks are known to find something.
+"""Positive controls of an audit: tests that show whether the attacks can recognise a training patient at all.
 
-One control puts copies of a member's pairs into the released stack (planted copies), the other repeats a patient in a
-training (canary). The attacks must then recognise that patient.
+Members are the training patients, and non-members are held-out patients. The first control puts noisy copies of one
+member's pairs into the released stack (planted copies). The second control trains the network again on a stack in which
+one member's pairs are repeated (canary). The attacks should then recognise this patient. If they do not, an audit that
+finds nothing proves nothing. Queries are the members' and non-members' pairs, to which attacks give scores.
 """
 
 from __future__ import annotations
@@ -32,22 +34,24 @@ from tofgan_monai.training.checkpoint import read_checkpoint
 from tofgan_monai.training.recipe import pairs_digest
 from tofgan_monai.training.weights import weights_digest
 
-Ranks = dict[str, dict[str, Any]]  # by attack: above_all, rank, of
-N_PLANTED, NOISE = 20, 0.1  # number of planted pairs; standard deviation of the noise on their images in [-1, 1]
-LONGER = 1.1  # a canary's training may take this many times the steps of the audited one
+Ranks = dict[str, dict[str, Any]]  # from the name of an attack to the result of `canary_rank`
+N_PLANTED, NOISE = 20, 0.1  # largest number of planted pairs; standard deviation of the noise on their images
+LONGER = 1.1  # a canary's training may take at most this many times the steps of the audited training
 
 
 def planted(stack: np.ndarray, cohorts: Cohorts, table: MatchTable, seed: int = 0) -> dict[str, Any]:
-    """Whether each attack recognises a member after noisy copies of the member's pairs are put into the stack.
+    """Plants noisy copies of a random member's pairs in the stack; returns which attacks then recognise this member.
+
+    The released stack itself is not changed.
 
     Args:
-        stack: the released pairs.
-        cohorts: the member is drawn from them at random.
-        table: of the cohorts' queries in the stack and in the references.
-        seed: of the draw and of the noise.
+        stack: released synthetic pairs, (n, 2, 96, 96).
+        cohorts: pairs of members, non-members and references; the member is drawn from them.
+        table: nearest neighbours of the queries in the released stack and among the references.
+        seed: seed of the choice of the member and of the noise.
 
     Returns:
-        `n`, the number of copies, and `attacks`: for each the `auc` with the copies, and `caught`, see `recognised`.
+        Dict with `n` (number of planted copies) and `attacks`, the result of `recognised`.
     """
     rng = np.random.default_rng(seed)
     patient = int(rng.choice(np.unique(cohorts.members.patients)))
@@ -65,16 +69,21 @@ def planted(stack: np.ndarray, cohorts: Cohorts, table: MatchTable, seed: int = 
 
 
 def recognised(before: Scores, after: Scores, cohorts: Cohorts, patient: int) -> dict[str, Any]:
-    """Each attack's AUC over patients with planted copies, and whether it `caught` the patient.
+    """Returns whether each attack recognises the member whose copies were planted, and the attack's AUC.
 
-    A patient is caught if the attack ranks the patient above all non-members with the copies and not without them. A
-    patient who already ranks first without the copies does not count.
+    An attack recognises the member if it ranks the member above all non-members after the copies were planted, and did
+    not do so before.
 
     Args:
-        before: scores of the queries of the patient and of all non-members, without the copies.
-        after: the same with the copies.
-        cohorts: of these queries.
+        before: scores by each attack before the copies were planted, for the queries of the member and of all
+            non-members.
+        after: scores of the same queries after the copies were planted.
+        cohorts: pairs of members, non-members and references.
         patient: index of the member.
+
+    Returns:
+        Dict from the name of the attack to a dict with `auc` (over patients, with its interval, after the copies were
+        planted) and `caught` (whether the attack recognises the member).
     """
     rows = cohorts.with_held_out(patient)
     ranks_before, ranks_after = (_ranks(scores, cohorts, patient) for scores in (before, after))
@@ -88,7 +97,13 @@ def recognised(before: Scores, after: Scores, cohorts: Cohorts, patient: int) ->
 
 
 def _ranks(scores: Scores, cohorts: Cohorts, patient: int) -> Ranks:
-    """A member's rank among the non-members by each attack, from the scores of their queries."""
+    """Returns one member's rank among the non-members by each attack, as a dict from the name of the attack.
+
+    Args:
+        scores: scores by each attack, for the queries of this member and of all non-members.
+        cohorts: pairs of members, non-members and references.
+        patient: index of the member.
+    """
     rows = cohorts.with_held_out(patient)
     patients, is_member = cohorts.patients[rows], cohorts.is_member[rows]
     return {name: canary_rank(of, patients, is_member, patient) for name, of in scores.items()}
@@ -96,13 +111,15 @@ def _ranks(scores: Scores, cohorts: Cohorts, patient: int) -> Ranks:
 
 @dataclass(frozen=True, eq=False)
 class Canary:
-    """A training on a stack in which one member is repeated, with the settings of the audited training.
+    """The network of a training run on a stack in which one member's pairs are repeated.
+
+    The training run has the settings of the audited training run.
 
     Attributes:
-        network: with the weights that correspond to the audited ones.
+        network: generator or segmentation network with the weights of this training run.
         weights_sha256: digest of these weights.
         patient: index of the repeated member.
-        times: how often each of that member's pairs occurs.
+        times: number of times that each pair of this member occurs in the stack.
     """
 
     network: nn.Module
@@ -111,13 +128,16 @@ class Canary:
     times: int
 
     def ranks_by_pairs(self, cohorts: Cohorts, references: Path, n: int, table: MatchTable) -> Ranks:
-        """The repeated patient's rank among the non-members by each attack on n pairs of the canary's generator.
+        """Makes pairs with the canary's generator, attacks the pairs, and returns the repeated patient's ranks.
 
         Args:
-            cohorts: of the audit.
-            references: path of the reference patients' stack, which sets the label threshold.
+            cohorts: pairs of members, non-members and references of the audit.
+            references: path of the reference patients' stack, which determines the label threshold.
             n: number of pairs to make.
-            table: of the cohorts' queries; its matches in the references are used again.
+            table: nearest neighbours of the queries; those among the references are used again.
+
+        Returns:
+            Dict from the name of the attack to the patient's rank among the non-members, see `canary_rank`.
         """
         generator = self.network
         assert isinstance(generator, Generator)
@@ -128,7 +148,15 @@ class Canary:
         return _ranks(pair_scores(found), cohorts, self.patient)
 
     def ranks_by_network(self, cohorts: Cohorts, shadows: Sequence[nn.Module]) -> Ranks:
-        """The repeated patient's rank among the non-members by each attack on the canary's segmentation network."""
+        """Attacks the canary's segmentation network and returns the repeated patient's rank among the non-members.
+
+        Args:
+            cohorts: pairs of members, non-members and references of the audit.
+            shadows: shadow models for LiRA, networks that were trained on neither members nor non-members.
+
+        Returns:
+            Dict from the name of the attack to the patient's rank, see `canary_rank`.
+        """
         queries = cohorts.queries[cohorts.with_held_out(self.patient)]
         return _ranks(network_scores(self.network, shadows, queries), cohorts, self.patient)
 
@@ -139,58 +167,83 @@ def read_canaries(
     training: Training | None,
     cohorts: Cohorts,
 ) -> list[Canary]:
-    """Reads the canaries of an audit from stacks made by `tofgan canary` and the folders of trainings on them.
+    """Reads the canaries of an audit; each is a stack made by `tofgan canary` and a training run on this stack.
 
     Args:
-        given: stack and output folder of each canary.
-        target: what is audited.
-        training: the audited training, None if it is not known.
-        cohorts: the stacks must be made from their members.
+        given: for each canary the path of its stack and the output folder of its training run.
+        target: the audited stack, generator or segmentation network.
+        training: the audited training run; None if it is not known.
+        cohorts: pairs of the audit; each canary's stack must be made from the members' stack.
 
     Raises:
-        InputError: a stack has no canary of the members; a training used other pairs or other settings, or took more
-            steps than the audited training; the target is a stack whose training is not known; or canaries repeat the
-            same patient, or differ in how often they do.
+        InputError: a stack has no canary or was made from another stack; a training run used other pairs or settings,
+            took more than 1.1 times the steps of the audited training run, or lacks the weights that were audited; the
+            target is a stack whose training run is not known; or two canaries repeat the same patient, or repeat their
+            patients a different number of times.
     """
     canaries = [_read_canary(Path(pairs), Path(run), target, training, cohorts) for pairs, run in given]
     names = ", ".join(str(pairs) for pairs, _ in given)
     if len({canary.patient for canary in canaries}) < len(canaries):
-        raise InputError(f"{names}: these repeat the same patient; make each with another `--seed`")
+        raise InputError(f"{names}: two canaries repeat the same patient; make each with another seed (`--seed`)")
     if len({canary.times for canary in canaries}) > 1:
         times = ", ".join(str(canary.times) for canary in canaries)
-        raise InputError(f"{names}: these repeat their patients {times} times; make all with the same `--times`")
+        raise InputError(
+            f"{names}: the canaries repeat their patients {times} times; make all with the same number (`--times`)"
+        )
     return canaries
 
 
 def _read_canary(pairs: Path, run: Path, target: Target, training: Training | None, cohorts: Cohorts) -> Canary:
     if isinstance(target, StackTarget) and training is None:
-        raise InputError(f"{pairs}: a canary belongs to a training; give the training of the stack's generator (--run)")
+        raise InputError(
+            f"{pairs}: the canary must be compared with the training of the audited stack's generator; give the output "
+            "folder of this training (`--run`)"
+        )
     canary = open_stack(pairs)[1].get("canary")
     if canary is None or canary["of"] != cohorts.members.digest:
-        raise InputError(f"{pairs}: holds no canary of the members' stack; make it from that stack by `tofgan canary`")
+        raise InputError(
+            f"{pairs}: the stack holds no canary of the members' stack; make it from the members' stack "
+            "(`tofgan canary`)"
+        )
     content = read_checkpoint(run)[1]
     recipe, name = content["recipe"], training.state if training else "best"
     if pairs_digest(recipe) != PairDataset(pairs).digest:
-        raise InputError(f"{run}: this training used other pairs than {pairs}; train on these pairs")
+        raise InputError(f"{run}: the training used other pairs than {pairs}; train on {pairs}")
     if training and (others := training.differing(recipe)):
         told = ", ".join(others)
-        raise InputError(f"{run}: its settings differ from the audited training's ({told}); train with the same ones")
+        raise InputError(
+            f"{run}: the settings of the canary's training differ from those of the audited training ({told}); train "
+            "with the same settings"
+        )
     if training and (n := n_steps(run, content)) > LONGER * training.n_steps:
         most = int(LONGER * training.n_steps * content["epoch"] / n)
         raise InputError(
-            f"{run}: {n} steps, where the audited training took {training.n_steps}: longer trainings memorise more; "
-            f"train for at most {most} epochs (`--max_epochs`), or repeat the patient less often (`--times`)"
+            f"{run}: the canary's training took {n} steps, but the audited training took {training.n_steps}, and a "
+            f"longer training memorises more; train for at most {most} epochs (`--max_epochs`), or repeat the patient "
+            "less often (`tofgan canary --times`)"
         )
     if (weights := states(run, content).get(name)) is None:
-        raise InputError(f"{run}: has no weights `{name}`, which were audited; give a complete output folder")
+        raise InputError(
+            f'{run}: the training has no weights "{name}", which is the part that was audited; give a complete output '
+            "folder"
+        )
     return Canary(network_with(target, weights, run), weights_digest(weights), canary["patient"], canary["times"])
 
 
 def judged(canaries: Sequence[Canary], ranks: Sequence[Ranks]) -> dict[str, Any] | None:
-    """The entry in audit.json about the canaries, from each canary's ranks; None without canaries.
+    """Returns the entry in audit.json about the canaries; None if there are no canaries.
 
-    It gives the ranks by the one attack that recognises all repeated patients best, and the other attacks' ranks beside
-    them. The verdict corrects for this choice.
+    One attack is chosen for all canaries: the attack whose worst rank over the canaries is best. The verdict corrects
+    for this choice.
+
+    Args:
+        canaries: the canaries of the audit.
+        ranks: for each canary a dict from the name of the attack to the repeated patient's rank.
+
+    Returns:
+        Dict with `times` (number of times that each pair is repeated) and `repeats`. `repeats` holds a dict for each
+        canary: the result of `canary_rank` by the chosen attack, the name of this attack (`attack`), and the rank by
+        every attack (`ranks`).
     """
     if not canaries:
         return None

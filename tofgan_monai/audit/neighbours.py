@@ -1,4 +1,8 @@
-"""All searches of an audit of pairs, made once and kept on disk, for the attacks, controls and copy search to read."""
+"""Nearest-neighbour searches of an audit, which are made once, kept on disk and used by attacks, controls, copy search.
+
+The released stack holds the audited synthetic image-label pairs. Queries are the real pairs of training patients
+(members) and of held-out patients (non-members), to which attacks give scores. References are further patients.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +19,16 @@ from tofgan_monai.audit.parts import Parts
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The nearest neighbours between a released stack and the pairs of the cohorts.
+    """Nearest neighbours between a released stack and the real pairs of an audit.
 
     Attributes:
-        audited: table of the queries (members' and non-members' pairs) in the released stack and in the references.
-        control: table of the same queries with half of the reference patients in the released stack's place and the
-            other half as references.
-        stack_in_members: matches of the released stack in the members' pairs, by channel.
-        stack_in_non_members: matches of the released stack in the non-members' pairs, by channel.
-        among_members: matches of the members' images among themselves, without the pairs of the same patient.
+        audited: table of the queries' nearest neighbours in the released stack and among the references.
+        control: table of the queries' nearest neighbours for the control: half of the reference patients take the place
+            of the released stack, and the other half are the references.
+        stack_in_members: nearest neighbours of each released pair among the members' pairs, by channel ("image",
+            "label").
+        stack_in_non_members: nearest neighbours of each released pair among the non-members' pairs, by channel.
+        among_members: nearest neighbours of each member's image among the images of the other members.
     """
 
     audited: MatchTable
@@ -34,7 +39,13 @@ class Neighbours:
 
 
 def find_neighbours(stack: np.ndarray, cohorts: Cohorts, parts: Parts) -> Neighbours:
-    """The nearest neighbours between a released stack (n, 2, 96, 96) and the cohorts, from disk or from a search."""
+    """Finds the nearest neighbours between a released stack and the real pairs of an audit, and stores them.
+
+    Args:
+        stack: released synthetic pairs, (n, 2, 96, 96).
+        cohorts: pairs of members, non-members and references.
+        parts: store of finished parts; a search that it already holds is not made again.
+    """
 
     def found(name: str, queries: np.ndarray, within: np.ndarray) -> dict[str, Matches]:
         finds = {name: partial(nearest, queries[:, at], within[:, at], channel=name) for name, at in CHANNELS.items()}

@@ -1,4 +1,4 @@
-"""The questions that a data protection officer must answer, and what an audit's figures say about them."""
+"""List of the questions that a data protection officer must answer, with what an audit's figures say about each."""
 
 from __future__ import annotations
 
@@ -6,5 +6,6 @@ from pathlib import Path
 
 import yaml
 
-# One entry for each question: `question`, `source`, the names of the `attacks` that bear on it, `says`, `cannot_say`.
+# Each question has a dict: `question`, `source`, `attacks` (names of the attacks whose figures help to answer the
+# question), `says` (what the figures say about it) and `cannot_say`.
 MAPPING: list[dict] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))

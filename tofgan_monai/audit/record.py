@@ -1,7 +1,8 @@
-"""A strict reader of audit.json, and the parts of it that leave the clinic: the figures behind its verdicts, a summary.
+"""Strict reader of audit.json, which also selects the parts that may leave the clinic.
 
-The list of which synthetic pair is closest to which training pair stays at the clinic, like the pictures, curves and
-digests: together with the stack or the generator it would point at patients.
+Two parts may leave the clinic: the figures from which the verdicts follow, and a summary. The list that names the
+closest training pair of a synthetic pair stays at the clinic, because together with the pairs or the generator it would
+point at patients. Pictures, ROC curves and the digests of stacks of real pairs stay at the clinic, too.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.volumes.kinds import KINDS
 
 Schema = dict[str, Any]
-FORMAT = 1  # of audit.json, and of the parts that leave the clinic
-MAX_REASON = 500  # characters
+FORMAT = 1  # version of the format of audit.json and of the parts that leave the clinic
+MAX_REASON = 500  # largest length of a reason, in characters
 
 
 def _closed(optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
-    """The JSON schema of an object that has these properties and no others."""
+    """Returns the JSON schema of an object that has the given properties and no others.
+
+    Args:
+        optional: names of the properties that may be missing.
+        properties: schema of each property, by its name.
+    """
     required = [name for name in properties if name not in optional]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
@@ -88,7 +94,7 @@ def _audit(target: Schema, copies: Schema) -> Schema:
 STACK = _closed(n=COUNT, seed=_or_null(COUNT), label_threshold=_or_null(NUMBER), weights_sha256=_or_null(SHA256))
 INDICES: Schema = {"type": "array", "items": COUNT}
 AUDIT = _audit({"stack": _or_null(STACK)}, {"near_copies": INDICES})  # the part of audit.json that is read
-FIGURES = _audit({"stack": _or_null(_closed(n=COUNT))}, {})  # the part of it that leaves the clinic
+FIGURES = _audit({"stack": _or_null(_closed(n=COUNT))}, {})  # the part of audit.json that may leave the clinic
 SUMMARY = _closed(
     format={"const": FORMAT},
     rule={"const": RULE},
@@ -108,7 +114,13 @@ OVERRIDDEN = _closed(
 
 
 class Audit(NamedTuple):
-    """An audit read from a file: the content that the schema knows, and the SHA-256 of the whole file."""
+    """Content of an audit.json that `read_audit` has checked.
+
+    Attributes:
+        file: path of the file.
+        sha256: SHA-256 of the whole file.
+        content: the properties that the schema AUDIT names; other properties are left out.
+    """
 
     file: Path
     sha256: str
@@ -116,19 +128,26 @@ class Audit(NamedTuple):
 
     @property
     def figures(self) -> dict[str, Any]:
-        """The part of the audit that may leave the clinic: the figures behind its verdicts."""
+        """Part of the audit that may leave the clinic: the figures from which the verdicts follow."""
         return _known(self.content, FIGURES)
 
     def summary(self, release: str) -> dict[str, Any]:
-        """The summary of this audit for a data card or a stack's manifest; see the function `summary`."""
+        """Returns the summary of this audit for a data card or a stack's manifest; see the function `summary`.
+
+        Args:
+            release: what would be released, "data", "generator" or "network".
+        """
         return summary(self.content, self.sha256, release)
 
 
 def read_audit(path: str | os.PathLike) -> Audit:
-    """Reads an audit from a file, or from the audit.json in a folder, and drops the content that no rule needs.
+    """Reads and checks an audit; leaves out the content that neither a verdict nor a release needs.
+
+    Args:
+        path: an audit.json, or the folder that holds it.
 
     Raises:
-        InputError: there is no such file, or figures are missing or have another form.
+        InputError: there is no such file, the file is not JSON, or figures are missing or have another form.
     """
     file = Path(path)
     file = file / "audit.json" if file.is_dir() else file
@@ -136,16 +155,20 @@ def read_audit(path: str | os.PathLike) -> Audit:
         data = file.read_bytes()
         content = _known(json.loads(data), AUDIT)
     except OSError as error:
-        raise InputError(f"{file}: no audit ({error.strerror}); give a folder that `tofgan audit` wrote") from error
+        raise InputError(
+            f"{file}: the audit cannot be read ({error.strerror}); give the output folder of `tofgan audit`"
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not readable as JSON; make the audit again (`tofgan audit`)") from error
+        raise InputError(f"{file}: the file is not valid JSON; make the audit again (`tofgan audit`)") from error
     if problems := [f"{file}: {'.'.join(map(str, where))}: {what}" for where, what in departures(content, AUDIT)]:
-        raise InputError([*problems[:5], f"{file}: this is no audit of this version; make it again (`tofgan audit`)"])
+        raise InputError(
+            [*problems[:5], f"{file}: the file is not an audit of this version; make it again (`tofgan audit`)"]
+        )
     return Audit(file, hashlib.sha256(data).hexdigest(), content)
 
 
 def _known(value: Any, schema: Schema) -> Any:
-    """A JSON value without the properties that the schema does not name."""
+    """Returns a JSON value without the properties that the schema does not name."""
     if isinstance(value, dict) and "properties" in schema:
         return {name: _known(value[name], known) for name, known in schema["properties"].items() if name in value}
     if isinstance(value, dict) and "additionalProperties" in schema:
@@ -156,7 +179,14 @@ def _known(value: Any, schema: Schema) -> Any:
 
 
 def departures(content: Any, schema: Schema) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yields each place where JSON content violates a schema, with the reason; NaN and infinity are violations."""
+    """Yields the path of each place where JSON content violates a schema, with the reason.
+
+    NaN and infinity violate every schema; then only one violation is yielded, with an empty path.
+
+    Args:
+        content: JSON content as Python values.
+        schema: JSON schema (draft 2020-12).
+    """
     try:
         json.dumps(content, allow_nan=False)
     except ValueError:
@@ -167,12 +197,14 @@ def departures(content: Any, schema: Schema) -> Iterator[tuple[tuple[str | int, 
 
 
 def summary(audit: dict[str, Any], sha256: str, release: str) -> dict[str, Any]:
-    """The entry about an audit in a data card or a stack's manifest; the verdict is judged anew from the figures.
+    """Returns the entry about an audit in a data card or in a stack's manifest.
+
+    The function judges the verdict again from the figures, and does not trust a verdict in the file.
 
     Args:
-        audit: the content of `audit.json`, or the figures of it that left the clinic.
-        sha256: SHA-256 of the clinic's `audit.json`.
-        release: "data", "generator" or "network".
+        audit: content of `audit.json`, or the figures that left the clinic.
+        sha256: SHA-256 of the `audit.json` at the clinic.
+        release: what would be released, "data", "generator" or "network".
     """
     strongest, guarantee = worst(audit, release), audit.get("guarantee")
     return {

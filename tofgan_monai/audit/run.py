@@ -1,4 +1,8 @@
-"""The audit from its inputs to audit.json; finished parts are kept on disk, so a stopped audit can go on."""
+"""Runs an audit, from reading its inputs to writing audit.json.
+
+Finished parts are kept on disk, so a stopped audit continues from them. A stack is a file of image-label pairs. Members
+are the training patients, non-members are held-out patients, references are further patients.
+"""
 
 from __future__ import annotations
 
@@ -57,32 +61,36 @@ def audit(
     pairs_per_patient: int = PAIRS_PER_PATIENT,
     inception_weights: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
-    """Audits what a stack, generator or segmentation gives away about patients; returns the content of audit.json.
+    """Measures what synthetic pairs, a generator or a segmentation network gives away about the training patients.
 
-    Writes audit.json into the output folder, and pictures.npz for a stack or generator; `report.write_audit_report`
-    makes pages of them. Parts of the same audit that the folder already holds are not computed again.
+    Writes audit.json into the output folder and returns its content. For a stack or a generator it also writes
+    pictures.npz. `report.write_audit_report` makes pages from both files. Parts of the same audit that the folder
+    already holds are not computed again.
 
     Args:
-        target: a synthetic stack's `.npy`, or the name or folder of a bundle.
+        target: what is audited: path of a stack of synthetic pairs (`.npy`), or name or folder of a bundle.
         output: folder for the results.
-        members: stack of the training patients' pairs (members) that the training used.
-        non_members: stack of held-out patients of the same site (non-members).
-        references: stack of further patients, who are neither members nor non-members.
-        run: output folder of the training. Its critic is attacked too, and the members are compared with its pairs.
-        canaries: for each canary the stack made by `tofgan canary` and the output folder of the same training on it.
-        shadows: weights of shadow models: segmentations trained alike on patients who are neither members nor
-            non-members.
-        n: number of pairs that a generator makes.
-        seed: of the pairs' latents.
-        pairs_per_patient: the most pairs of each patient that are used.
-        inception_weights: of the original FID; by default EfficientNet-Lite0 computes the features.
+        members: path of the stack of training patients' pairs (members) that the training used.
+        non_members: path of the stack of held-out patients' pairs of the same site (non-members).
+        references: path of the stack of further patients' pairs, who are neither members nor non-members.
+        run: output folder of the training. If given, its critic is attacked, too, and the audit checks that the
+            training used the members' stack.
+        canaries: for each canary the path of the stack made by `tofgan canary`, and the output folder of a training on
+            this stack with the audited training's settings.
+        shadows: weights of shadow models. These are segmentation networks trained like the audited one on patients who
+            are neither members nor non-members.
+        n: number of pairs to make with the generator; unused if the target is a stack or a segmentation network.
+        seed: seed of the latents of these pairs.
+        pairs_per_patient: largest number of pairs to use from each patient.
+        inception_weights: weights of the Inception network of the original FID. By default EfficientNet-Lite0 computes
+            the features.
 
     Raises:
-        InputError: stacks share scans or pairs or do not name their patients; weights or members belong to another
-            training; or shadow models or canaries do not fit the target.
+        InputError: two stacks share scans or pairs, or a stack does not name the patient of each pair; the training
+            made other weights or used other pairs; or shadow models or canaries do not fit the target.
     """
     if n < MIN_PAIRS:
-        raise InputError(f"n = {n}: ask for {MIN_PAIRS} pairs or more; verdicts hold for no more than were audited")
+        raise InputError(f"n = {n} is too few; ask for {MIN_PAIRS} pairs or more (`-n`)")
     folder = Path(output)
     cohorts = read_cohorts(members, non_members, references, pairs_per_patient=pairs_per_patient)
     require_writable(folder)
@@ -94,7 +102,7 @@ def audit(
     if isinstance(aim, SegmentationTarget):
         released, measure = None, partial(_of_network, aim, list(unets.values()))
     else:
-        load_prdc()  # a missing package or file is reported here, before an hour of attacks
+        load_prdc()  # reports a missing package before the attacks, which take an hour
         extractor = load_extractor(inception_weights)
         released = released_pairs(aim, folder, n=n, seed=seed)
         measure = partial(_of_pairs, aim, released.pairs, training, extractor, Path(references))
@@ -112,7 +120,7 @@ def audit(
     found["power"] = _power(found["attacks"], cohorts)
     found["verdicts"] = verdicts(found)
     pictures = folder / "pictures.npz"
-    pictures.unlink(missing_ok=True)  # of another audit
+    pictures.unlink(missing_ok=True)  # the file may belong to another audit
     if released:
         _save_pictures(pictures, found["copies"]["closest"], released.pairs, cohorts)
     write_json(folder / "audit.json", found)
@@ -122,7 +130,15 @@ def audit(
 def _of_network(
     target: SegmentationTarget, shadows: Sequence[nn.Module], canaries: Sequence[Canary], cohorts: Cohorts, parts: Parts
 ) -> dict[str, Any]:
-    """The entries of audit.json about a segmentation network: its attacks and its canaries."""
+    """Runs the attacks on a segmentation network and on its canaries; returns the entries `attacks` and `canary`.
+
+    Args:
+        target: the audited segmentation network.
+        shadows: shadow models for LiRA and for the control.
+        canaries: networks from training runs in which one member's pairs were repeated.
+        cohorts: pairs of members, non-members and references.
+        parts: store of finished parts.
+    """
     ranks = [canary.ranks_by_network(cohorts, shadows) for canary in canaries]
     attacks = on_segmentation(target.network, shadows, cohorts, parts)
     return {"attacks": attacks, "canary": judged(canaries, ranks)}
@@ -138,7 +154,21 @@ def _of_pairs(
     cohorts: Cohorts,
     parts: Parts,
 ) -> dict[str, Any]:
-    """The entries of audit.json about a stack, its generator if that is the target, and its critic if it is known."""
+    """Runs all measurements on released pairs; returns the entries of audit.json about them.
+
+    The entries are `attacks`, `planted`, `canary`, `copies` and `quality`. The generator is attacked if it is the
+    target. The critic is attacked if the training is known.
+
+    Args:
+        target: the audited stack or generator.
+        stack: released synthetic pairs, (n, 2, 96, 96).
+        training: the training run that made the audited weights; None if it is not known.
+        extractor: network that computes the features for the quality figures.
+        references: path of the reference patients' stack.
+        canaries: generators from training runs in which one member's pairs were repeated.
+        cohorts: pairs of members, non-members and references.
+        parts: store of finished parts.
+    """
     neighbours = find_neighbours(stack, cohorts, parts)
     table = neighbours.audited
     attacks = on_data(neighbours, cohorts)
@@ -163,7 +193,15 @@ def _of_pairs(
 
 
 def _power(attacks: Sequence[Attack], cohorts: Cohorts) -> dict[str, Any]:
-    """The smallest AUC that this many patients can show, and the number of patients that the release gate requires."""
+    """Returns the entry of audit.json about power: the smallest AUC that this many patients can show.
+
+    The entry also holds the number of attacks that a verdict corrects for, and the number of patients that the release
+    gate requires.
+
+    Args:
+        attacks: entries of the attacks in audit.json.
+        cohorts: pairs of members, non-members and references.
+    """
     n_attacks = len([attack for attack in attacks if attack["release"] != "critic"])
     groups = cohorts.members.n_patients, cohorts.non_members.n_patients
     return {
@@ -174,7 +212,17 @@ def _power(attacks: Sequence[Attack], cohorts: Cohorts) -> dict[str, Any]:
 
 
 def _save_pictures(path: Path, closest: Sequence[dict[str, Any]], stack: np.ndarray, cohorts: Cohorts) -> None:
-    """Saves the synthetic, the member's and the non-member's pair of each closest pair, (k, 2, 96, 96) each."""
+    """Saves the pairs for the pictures of the most similar pairs as arrays (k, 2, 96, 96) in an .npz file.
+
+    The arrays are `synthetic` (the synthetic pairs), `member` (the nearest member's pair of each synthetic pair) and
+    `non_member` (the nearest non-member's pair of each synthetic pair).
+
+    Args:
+        path: path of the .npz file.
+        closest: records of k synthetic pairs with the indices of their neighbours, from the entry `copies`.
+        stack: released synthetic pairs, (n, 2, 96, 96).
+        cohorts: pairs of members, non-members and references.
+    """
     sources = {"synthetic": stack, "member": cohorts.members.pairs, "non_member": cohorts.non_members.pairs}
     pictures = {name: np.stack([pairs[entry[name]] for entry in closest]) for name, pairs in sources.items()}
     with written_whole(path) as temporary, open(temporary, "wb") as stream:

@@ -1,4 +1,8 @@
-"""Shadow models: segmentations trained as the audited one was, on patients who are neither members nor non-members."""
+"""Reader of shadow models, which the attack LiRA and a control need.
+
+A shadow model is a segmentation network that was trained like the audited one, but on patients who are neither members
+(training patients) nor non-members (held-out patients).
+"""
 
 from __future__ import annotations
 
@@ -20,49 +24,69 @@ _logger = logging.getLogger(__name__)
 
 
 def read_shadows(paths: Sequence[str | os.PathLike], target: Target, cohorts: Cohorts) -> dict[str, HalfUNet]:
-    """Reads shadow models; returns them by the digests of their weights, in the given order.
+    """Reads shadow models; returns a dict from the digest of the weights to the network, in the given order.
 
-    The pairs that a shadow model was trained on are known only if its training's `checkpoint.pt` lies beside its
-    weights. They are compared with the members' and non-members' stacks; other patches of the same patients are not
-    recognised.
+    If `checkpoint.pt` of the training lies beside the weights, the function checks that the training used neither the
+    members' stack nor the non-members' stack. It cannot recognise other patches of the same patients. Without
+    `checkpoint.pt` the pairs of the training cannot be checked.
 
     Args:
-        paths: weights, or segmentation bundles.
-        target: what is audited.
-        cohorts: no shadow model may have been trained on their members or non-members.
+        paths: for each shadow model a `.pt` file of weights, or the name or folder of a segmentation bundle.
+        target: the audited stack, generator or segmentation network.
+        cohorts: pairs of members, non-members and references.
 
     Raises:
-        InputError: the target is not a segmentation; or weights are the target's own, are given twice, or come from a
-            training on members or non-members.
+        InputError: the target is not a segmentation network; or weights are equal to the target's weights, are given
+            twice, or come from a training on the members' or the non-members' stack.
     """
     if not paths:
         return {}
     if not isinstance(target, SegmentationTarget):
-        raise InputError(f"{paths[0]}: only a segmentation has shadow models; leave --shadow out for any other target")
+        raise InputError(
+            f"{paths[0]}: the target is not a segmentation network, and only this kind has shadow models; leave out "
+            "`--shadow`"
+        )
     files = [weights_file(path) for path in paths]
     networks = [load_unet(file) for file in files]
     digests = [weights_digest(network.state_dict()) for network in networks]
     if problems := [*_repeated(files, digests, target), *_members(files, cohorts)]:
         raise InputError(problems)
     if len(files) == 1:
-        _logger.warning(f"{files[0]}: this is the only shadow model, so LiRA is left out; give two or more")
+        _logger.warning(
+            f"{files[0]}: this is the only shadow model, so the attack LiRA is left out; give two or more (`--shadow`)"
+        )
     return dict(zip(digests, networks, strict=True))
 
 
 def _repeated(files: Sequence[Path], digests: Sequence[str], target: SegmentationTarget) -> Iterator[str]:
-    """Yields a problem for each file that holds the target's weights or those of an earlier file."""
+    """Yields an error message for each file that holds the same weights as the target or as an earlier file.
+
+    Args:
+        files: weights files of the shadow models.
+        digests: digest of the weights in each file.
+        target: the audited segmentation network.
+    """
     known = {target.weights_sha256: "the audited network"}
     for file, digest in zip(files, digests, strict=True):
         if digest in known:
-            yield f"{file}: has the same weights as {known[digest]}; give a training of its own on other patients"
+            yield (
+                f"{file}: the file has the same weights as {known[digest]}; give weights of a separate training on "
+                "other patients"
+            )
         known.setdefault(digest, str(file))
 
 
 def _members(files: Sequence[Path], cohorts: Cohorts) -> Iterator[str]:
-    """Yields a problem for each weights file whose training used the members' or the non-members' pairs."""
+    """Yields an error message for each weights file whose training used the members' or the non-members' stack.
+
+    A file without `checkpoint.pt` beside it is not checked.
+    """
     seen = {cohorts.members.digest: "members", cohorts.non_members.digest: "non-members"}
     for file in files:
         if (file.parent / "checkpoint.pt").exists():
             pairs = pairs_digest(read_checkpoint(file.parent)[1]["recipe"])
             if pairs in seen:
-                yield f"{file}: was trained on the {seen[pairs]}' pairs; give a training on other patients"
+                yield (
+                    f"{file}: the shadow model was trained on the {seen[pairs]}' pairs; give weights of a training on "
+                    "other patients"
+                )

@@ -1,4 +1,4 @@
-"""The three kinds of target of an audit: a stack of synthetic pairs, a generator, a segmentation network."""
+"""Target of an audit: a stack (file) of synthetic image-label pairs, a generator, or a segmentation network."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from tofgan_monai.training.weights import fit_weights, load_weights, weights_dig
 
 @dataclass(frozen=True, eq=False)
 class StackTarget:
-    """Target of an audit: a stack of synthetic pairs, without its generator's network.
+    """Stack of synthetic pairs as the target of an audit; the network of its generator is not known.
 
     Attributes:
-        pairs: (n, 2, 96, 96), a memory map.
-        facts: what identifies the stack: its digest and n, and the seed, label threshold and weights' digest that its
-            manifest names, None if it does not.
+        pairs: synthetic image-label pairs, (n, 2, 96, 96), a memory map.
+        facts: entry about the stack in audit.json: its `digest` and `n`, and from its manifest `seed`,
+            `label_threshold` and `weights_sha256` (digest of the generator's weights). A value is None if the manifest
+            does not name it.
     """
 
     kind: ClassVar[str] = "stack"
@@ -35,13 +36,19 @@ class StackTarget:
 
     @property
     def weights_sha256(self) -> str | None:
-        """Digest of the generator's weights; None if the manifest does not name it."""
+        """Digest of the weights of the stack's generator; None if the stack's manifest does not name it."""
         return self.facts["weights_sha256"]
 
 
 @dataclass(frozen=True, eq=False)
 class GeneratorTarget:
-    """Target of an audit: the generator of a bundle, with its weights."""
+    """Generator of a bundle as the target of an audit.
+
+    Attributes:
+        bundle: folder of the bundle.
+        network: generator with the bundle's weights, in evaluation mode.
+        weights_sha256: digest of these weights.
+    """
 
     kind: ClassVar[str] = "generator"
     bundle: Path
@@ -51,7 +58,13 @@ class GeneratorTarget:
 
 @dataclass(frozen=True, eq=False)
 class SegmentationTarget:
-    """Target of an audit: the segmentation network of a bundle, with its weights."""
+    """Segmentation network of a bundle as the target of an audit.
+
+    Attributes:
+        bundle: folder of the bundle.
+        network: segmentation network with the bundle's weights, in evaluation mode.
+        weights_sha256: digest of these weights.
+    """
 
     kind: ClassVar[str] = "segmentation"
     bundle: Path
@@ -63,7 +76,10 @@ Target = StackTarget | GeneratorTarget | SegmentationTarget
 
 
 def read_target(target: str | os.PathLike) -> Target:
-    """Reads the target of an audit, which a user names by a stack's `.npy` or by a bundle's name or folder.
+    """Reads the target of an audit; returns a stack of synthetic pairs, a generator or a segmentation network.
+
+    Args:
+        target: path of a stack of synthetic pairs (`.npy`), or name or folder of a bundle.
 
     Raises:
         InputError: there is no such stack or bundle, or the stack holds real pairs or too few pairs for the attacks.
@@ -79,15 +95,16 @@ def read_target(target: str | os.PathLike) -> Target:
 
 
 def released_pairs(target: StackTarget | GeneratorTarget, folder: Path, *, n: int, seed: int) -> StackTarget:
-    """The stack of pairs that an audit attacks: the target itself, or `synthetic.npy`, which its generator makes.
+    """Returns the stack of pairs that an audit attacks.
 
-    A stack in the folder that was made with the same weights, n, seed and label threshold is used again.
+    If the target is a stack, it is returned. If the target is a generator, the generator makes `synthetic.npy` in the
+    folder, unless the folder already holds a stack made with the same weights, n, seed and label threshold.
 
     Args:
-        target: what is audited.
-        folder: the audit's output folder.
-        n: number of pairs that a generator makes.
-        seed: of the pairs' latents.
+        target: the audited stack or generator.
+        folder: output folder of the audit.
+        n: number of pairs to make with the generator.
+        seed: seed of the latents of these pairs.
     """
     if isinstance(target, StackTarget):
         return target
@@ -100,24 +117,30 @@ def released_pairs(target: StackTarget | GeneratorTarget, folder: Path, *, n: in
 
 
 def describe(target: Target, stack: StackTarget | None) -> dict[str, Any]:
-    """The entry of audit.json about a target and the stack that was audited; a segmentation network has no stack."""
+    """Returns the entry of audit.json about the target and about the stack whose pairs were attacked.
+
+    Args:
+        target: the audited stack, generator or segmentation network.
+        stack: the attacked stack of synthetic pairs; None if the target is a segmentation network.
+    """
     bundle = None if isinstance(target, StackTarget) else target.bundle.name
     facts = stack and stack.facts
     return {"kind": target.kind, "bundle": bundle, "weights_sha256": target.weights_sha256, "stack": facts}
 
 
 def network_with(target: Target, weights: dict[str, Any], source: Path) -> nn.Module:
-    """A network with the architecture of the audited one and other weights, in evaluation mode.
+    """Returns a network with the architecture of the audited network and other weights, in evaluation mode.
 
-    A stack does not describe its generator, so the shapes of the weights determine the generator's size.
+    If the target is a stack, the architecture of its generator is not described anywhere. Then the shapes of the
+    weights determine the size of the generator.
 
     Args:
-        target: what is audited.
-        weights: the state dict to load.
-        source: the file or folder of the weights, for error messages.
+        target: the audited stack, generator or segmentation network.
+        weights: state dict to load into the network.
+        source: file or folder from which the weights were read, for error messages.
 
     Raises:
-        InputError: the weights belong to another network.
+        InputError: the weights do not fit the network.
     """
     if not isinstance(target, StackTarget):
         return bundle_network(target.bundle, weights, source)
@@ -128,7 +151,16 @@ def network_with(target: Target, weights: dict[str, Any], source: Path) -> nn.Mo
 
 
 def bundle_network(bundle: Path, weights: dict[str, Any], source: Path) -> nn.Module:
-    """The network of a bundle's inference.yaml, in evaluation mode, with the given weights; see `network_with`."""
+    """Returns the network that a bundle's inference.yaml describes, with the given weights, in evaluation mode.
+
+    Args:
+        bundle: folder of the bundle.
+        weights: state dict to load into the network.
+        source: file or folder from which the weights were read, for error messages.
+
+    Raises:
+        InputError: the weights do not fit the network.
+    """
     network = inference_network(bundle)
     fit_weights(network, weights, source)
     return network.eval()
@@ -145,8 +177,10 @@ def _is_made(path: Path, wanted: dict[str, Any]) -> bool:
 def _read_stack(path: Path) -> StackTarget:
     pairs, manifest = open_stack(path)
     if manifest.get("kind") != "synthetic":
-        raise InputError(f"{path}: holds no synthetic pairs; give a stack made by `tofgan generate`, or a bundle")
+        raise InputError(
+            f"{path}: the stack does not hold synthetic pairs; give a stack made by `tofgan generate`, or a bundle"
+        )
     if len(pairs) < MIN_PAIRS:
-        raise InputError(f"{path}: {len(pairs)} pairs are too few to estimate a density; make {MIN_PAIRS} or more")
+        raise InputError(f"{path}: the stack has {len(pairs)} pairs, too few for the attacks; make {MIN_PAIRS} or more")
     facts = {key: manifest.get(key) for key in ("seed", "label_threshold", "weights_sha256")}
     return StackTarget(pairs, {"digest": PairDataset(path).digest, "n": len(pairs), **facts})
