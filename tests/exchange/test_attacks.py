@@ -616,9 +616,9 @@ def test_files_that_are_no_part_of_a_bundle_are_refused_by_what_they_are(bundle_
     files = {**bundle_files(BUNDLE), **{name: b"" for name in STRANGERS}}
     problems = problems_of(archived(here, files))
     assert [
-        f"{name}: {what}"
+        f"{name}: is {what}"
         for name, what in STRANGERS.items()
-        if not any(p.startswith(f"{name}: {what}") for p in problems)
+        if not any(p.startswith(f"{name}: is {what}") for p in problems)
     ] == []
     assert {problem.split(":")[0] for problem in problems} == {*STRANGERS}
 

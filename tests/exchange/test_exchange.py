@@ -215,7 +215,7 @@ def test_honest_texts_are_no_leaks(clinic, tmp_path):
 @pytest.mark.parametrize("name", ["CON", "nul", "Aux", "COM1"])
 def test_names_of_devices_are_refused(clinic, tmp_path, name):
     (clinic / "docs" / f"{name}.md").write_text("x")
-    refused(f"docs/{name}.md: a device of Windows", pack, clinic, tmp_path / "a.zip")
+    refused(f"docs/{name}.md: is a device of Windows", pack, clinic, tmp_path / "a.zip")
     (clinic / "docs" / f"{name}.md").rename(clinic / "docs" / f"{name}1x.md")
     verified = verify(pack(clinic, tmp_path / "a.zip"))
     refused("no device", install, verified, name=name)
