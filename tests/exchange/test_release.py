@@ -79,7 +79,7 @@ def test_passed_audit_lets_weights_of_patients_go(clinic, audited, tmp_path, bun
     assert said_of(verified) == read_audit(path).summary(release)
     assert json.loads(verified.content.files[AUDIT]) == read_audit(path).figures
     assert f"audit: passed for the {release} by rule {RULE}; {MIN_PATIENTS} members" in verified.lines[1]
-    assert "canary caught; epsilon 7.4 at delta 1e-05 for each patient of 200" in verified.lines[1]
+    assert "canary patient found; epsilon 7.4 at delta 1e-05 for each patient of 200" in verified.lines[1]
     assert not (folder / AUDIT).exists()  # the bundle's own folder is as it was
 
 
@@ -106,7 +106,7 @@ def test_largest_audit_fits_the_file_that_travels(clinic, audited, tmp_path):
         (("canary",), None, "inconclusive for a release of the generator: no training with a repeated patient"),
         (("target", "weights_sha256"), "cd" * 32, "an audit of weights 'cdcd.*audit the bundle itself"),
         (("target", "kind"), "stack", "an audit of a stack"),
-        (("attacks",), audit("stack")["attacks"], "no attack on the generator"),
+        (("attacks",), audit("stack")["attacks"], "has no attack on the generator"),
         (("format",), 2, "is no audit of this version"),
     ],
 )
@@ -238,9 +238,9 @@ def test_received_bundle_is_packed_again_as_it_came(clinic, audited, tmp_path, i
 
 
 IN_CARD, IN_AUDIT = r"docs/data_card\.json:\d+: ", r"docs/audit\.json:\d+: "
-OTHER = IN_CARD + "another summary than the figures"
+OTHER = IN_CARD + "has another summary than the figures"
 FORGED = {
-    "summary alone": (lambda card, figures: None, IN_CARD + "the summary of an audit alone"),
+    "summary alone": (lambda card, figures: None, IN_CARD + "has the summary of an audit alone"),
     "other summary": (lambda card, figures: (card["patients"].update(members=4000), figures), OTHER),
     "other figures": (lambda card, figures: (card, figures["copies"].update(p=0.01)), OTHER),
     "hidden failure": (lambda card, figures: (card, figures.update(canary=None)), OTHER),
@@ -250,19 +250,19 @@ FORGED = {
     ),
     "other release": (
         lambda card, figures: (card.update(release="network"), figures),
-        IN_AUDIT + "no verdict on the net",
+        IN_AUDIT + "has no verdict on the net",
     ),
     "of the pairs alone": (
         lambda card, figures: (card.update(release="data"), figures["target"].update(kind="stack")),
-        IN_CARD + "a verdict on the data, and none on the weights",
+        IN_CARD + "has a verdict on the data, and none on the weights",
     ),
-    "free text": (lambda card, figures: (card.update(note="anonymous"), figures), IN_CARD + "an audit with .*note"),
+    "free text": (lambda card, figures: (card.update(note="anonymous"), figures), IN_CARD + "has an audit with .*note"),
     "free text in the figures": (lambda card, figures: (card, figures["copies"].update(note="x")), IN_AUDIT + ".*note"),
     "no number": (lambda card, figures: (card, figures["copies"].update(p=float("nan"))), IN_AUDIT + ".*NaN"),
-    "another rule": (lambda card, figures: (card.update(rule=RULE - 1), figures), IN_CARD + "an audit with"),
+    "another rule": (lambda card, figures: (card.update(rule=RULE - 1), figures), IN_CARD + "has an audit with"),
     "line end in a sum": (
         lambda card, figures: (card.update(sha256="0" * 63 + "\n"), figures),
-        IN_CARD + "an audit with",
+        IN_CARD + "has an audit with",
     ),
 }
 
@@ -344,13 +344,18 @@ def test_released_stack_is_the_first_of_the_audited_with_the_audit_in_its_manife
         (("copies", "p"), 0.01, {}, "failed for a release of the data: 2 near-copies"),
         (("canary",), None, {}, "inconclusive for a release of the data"),
         (("target", "stack", "weights_sha256"), "0" * 64, {}, "is of pairs of other weights"),
-        (("target", "stack"), None, {}, "audits no stack"),
-        (("target", "stack", "label_threshold"), None, {}, "audited pairs are of --label_threshold None"),
+        (("target", "stack"), None, {}, "not an audit of a stack"),
+        (("target", "stack", "label_threshold"), None, {}, "audited pairs were made with --label_threshold None"),
         (("attacks",), audit("segmentation")["attacks"], {}, "no attack on the data"),
-        (("format",), 1, {"seed": 4}, "seed 4: the audited pairs are of --seed 3"),
-        (("target", "stack", "seed"), None, {}, "is of pairs that tell no seed"),
-        (("format",), 1, {"n": MIN_PAIRS + 1}, f"n {MIN_PAIRS + 1}: {MIN_PAIRS} pairs were audited"),
-        (("format",), 1, {"threshold": "-0.5"}, "threshold -0.5: the audited pairs are of --label_threshold 0.0"),
+        (("format",), 1, {"seed": 4}, "seed 4: the audited pairs were made with --seed 3"),
+        (("target", "stack", "seed"), None, {}, "is about pairs without a seed"),
+        (("format",), 1, {"n": MIN_PAIRS + 1}, f"n {MIN_PAIRS + 1}: only {MIN_PAIRS} pairs were audited"),
+        (
+            ("format",),
+            1,
+            {"threshold": "-0.5"},
+            "threshold -0.5: the audited pairs were made with --label_threshold 0.0",
+        ),
         (("format",), 1, {"threshold": "$0.0"}, "label threshold"),
     ],
 )
