@@ -91,7 +91,7 @@ class Scope:
     # ---- names
 
     def dotted(self, node: ast.AST) -> str | None:
-        """Returns the full dotted name of a name or of an import's attribute; None for any other part of an expression."""
+        """Returns the full dotted name of a name or of an import's attribute; None for any other kind of node."""
         if isinstance(node, ast.Name):
             known = self.names.get(node.id)
             return known or (f"builtins.{node.id}" if is_builtin(node.id) else node.id)
@@ -284,7 +284,7 @@ def is_tail(node: ast.AST) -> bool:
 
 
 def import_of(value: str) -> tuple[str, str] | None:
-    """Returns the name that a `$import` statement defines and the dotted name of the import; None if it is not plain."""
+    """Returns the name that a `$import` statement defines and the dotted name imported; None if it is not plain."""
     try:
         (statement,) = ast.parse(value[1:]).body
         (alias,) = statement.names  # type: ignore[attr-defined]
