@@ -118,7 +118,7 @@ class VesselApp(MONAILabelApp):
         return {"random": Random(), "epistemic": Epistemic()}
 
     def init_scoring_methods(self) -> dict[str, EpistemicScoring]:
-        """Returns the measure of uncertainty: the entropy of three predictions, each with other channels dropped out."""
+        """Returns the measure of uncertainty: entropy of three predictions, each with other channels dropped out."""
         uncertain = VesselInfer(
             self.bundle,
             self.conf,
