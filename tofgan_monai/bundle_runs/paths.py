@@ -22,7 +22,7 @@ _MARKS = {  # the marks of UTF-32 begin like the marks of UTF-16, so UTF-32 come
 
 
 def bundles_dir() -> Path:
-    """Returns the folder of the shipped bundles: in an installed package inside it, in a git checkout beside it."""
+    """Returns the folder of the shipped bundles: in an installed package, or beside the package in a git checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "bundles"
     return installed if installed.is_dir() else package.parent / "bundles"
@@ -39,7 +39,7 @@ def installed_dir() -> Path:
 
 
 def known_bundles() -> list[Path]:
-    """Returns the folders of all bundles that have a known name: the shipped bundles, then the installed bundles."""
+    """Returns the folders of all bundles that commands find by name: first the shipped, then the installed bundles."""
     return [folder / name for folder in (bundles_dir(), installed_dir()) for name in _names(folder)]
 
 

@@ -112,12 +112,12 @@ def as_text(text: str) -> str:
 
 
 def inference_config(bundle: Path) -> ConfigParser:
-    """Returns MONAI's parser of a bundle's inference.yaml; it returns the content of an id."""
+    """Returns a MONAI ConfigParser that has read a bundle's inference.yaml."""
     return _parsed(bundle, ["inference.yaml"])
 
 
 def _parsed(bundle: Path, configs: Sequence[str]) -> ConfigParser:
-    """Returns MONAI's parser of configurations of a bundle, given by the names of files in its `configs/`."""
+    """Returns a MONAI ConfigParser that has read these files in a bundle's `configs/`; later files overlay earlier."""
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
@@ -216,7 +216,7 @@ def _allowed(name: str, value: Any) -> str | None:
 
 
 def _is_of_the_kind(value: Any, default: Any) -> bool:
-    """Whether a value is of the same kind as the default: true or false, a whole number, or a number.
+    """Whether a setting's value is of the same kind as the default: true or false, a whole number, or a number.
 
     Any value is accepted if the default is of another kind, and an expression is accepted for any default.
     """

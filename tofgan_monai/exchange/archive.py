@@ -131,7 +131,7 @@ def _checked(name: str, files: dict[str, bytes], data: bytes) -> tuple[Content |
 
 
 def _wrong_sums(manifest: Document, files: Mapping[str, bytes]) -> list[Problem]:
-    """Returns a problem for each file whose SHA-256 differs from the manifest, or that only one of the two has."""
+    """Returns a problem for each file whose SHA-256 is not the one in the manifest, and for each missing file."""
     said: Any = manifest.content.get("files")
     if not isinstance(said, dict):
         return [Problem(MANIFEST, 1, "has no list of files", "could belong to any files")]

@@ -76,7 +76,7 @@ def card(digest: str, seen: Seen, known_from: str) -> dict[str, Any]:
 
     Args:
         digest: digest of the weights.
-        seen: entries on the data that the weights have seen.
+        seen: entries on the data on which the weights were trained.
         known_from: where `seen` is known from: `RECORDED` or `DECLARED`.
     """
     entry = {"sha256": digest, "seen": seen, "known_from": known_from, "audit": None}
@@ -89,18 +89,18 @@ def as_text(content: dict[str, Any]) -> bytes:
 
 
 def write_card(bundle: Path, seen: Seen) -> None:
-    """Writes the data card of newly adopted weights, and deletes the audit of the weights that were there before.
+    """Writes the data card of newly adopted weights, and deletes the audit of the previous weights.
 
     Args:
         bundle: folder of the bundle, with the new weights in it.
-        seen: entries on the data that the weights have seen.
+        seen: entries on the data on which the weights were trained.
     """
     (bundle / AUDIT).unlink(missing_ok=True)  # an audit of the previous weights
     write_json(bundle / CARD, card(weights_file_digest(bundle / WEIGHTS), seen, RECORDED))
 
 
 def with_present_names(files: dict[str, bytes], weights: Path, digest: str) -> dict[str, bytes]:
-    """Returns the files of a bundle after the digest of the weights has replaced their name of version 0.1.0.
+    """Replaces the name that version 0.1.0 gave to the weights by their digest; returns the files of the bundle.
 
     Args:
         files: dict from path in the bundle to content; only the data card and the audit change.
@@ -112,7 +112,7 @@ def with_present_names(files: dict[str, bytes], weights: Path, digest: str) -> d
 
 
 def seen_by(run: str | os.PathLike, bundle: Path) -> Seen:
-    """Returns card entries on the data that the weights of a training run have seen; `UNKNOWN` without records.
+    """Returns data-card entries on all data on which a training run's weights were trained; `UNKNOWN` without records.
 
     Args:
         run: output folder of the training run; its checkpoint records the training data.
@@ -132,7 +132,7 @@ def seen_by(run: str | os.PathLike, bundle: Path) -> Seen:
 
 
 def seen_of(digest: str, bundle: Path) -> Seen:
-    """Returns card entries on the data that weights have seen; `UNKNOWN` (real) if no card is about these weights.
+    """Returns data-card entries on the data on which weights were trained; `UNKNOWN` if no data card is about them.
 
     Args:
         digest: digest of the weights; or the SHA-256 of their file, which was their name in version 0.1.0.
@@ -142,13 +142,13 @@ def seen_of(digest: str, bundle: Path) -> Seen:
 
 
 def patients_behind(seen: Seen, bundle: Path, asked: frozenset[str] = frozenset()) -> Seen:
-    """Returns the card entries on real patients about whom weights may reveal something; empty if there are none.
+    """Returns the data-card entries on real patients about whom weights may reveal something; empty without patients.
 
-    These are the patients in the data that the weights have seen. If the data is synthetic, the patients on whom its
+    These are the patients in the training data of the weights. If this data is synthetic, the patients on whom its
     generator was trained count as well.
 
     Args:
-        seen: card entries on the data that the weights have seen.
+        seen: data-card entries on the data on which the weights were trained.
         bundle: folder of a bundle; the data card of each generator is searched there and in all known bundles.
         asked: digests of generators that the search has already met. A generator that leads back to itself counts as
             trained on an unknown number of patients.
@@ -168,7 +168,7 @@ def patients_behind(seen: Seen, bundle: Path, asked: frozenset[str] = frozenset(
 
 
 def _seen_in(bundle: Path, digest: str) -> Seen:
-    """Returns the entries in one bundle's card on the data that weights have seen; empty if it has other weights."""
+    """Returns the entries `seen` about these weights in one bundle's data card; empty if the card has no such entry."""
     weights = bundle / WEIGHTS
     try:
         entries = json.loads((bundle / CARD).read_text("utf-8"))["weights"].values()

@@ -61,7 +61,7 @@ def declared_network(document: Document) -> tuple[nn.Module | None, list[Problem
 
 
 def _plain(value: Any, config: dict[str, Any], where: Path, depth: int = 0) -> Any:
-    """Returns an argument of the network in which the value of an id replaces every reference `@id` to it.
+    """Returns an argument of the network after every reference `@id` in it is replaced by the value of this id.
 
     Args:
         value: the argument.
@@ -95,7 +95,7 @@ def _plain(value: Any, config: dict[str, Any], where: Path, depth: int = 0) -> A
 
 
 def _first(error: BaseException) -> str:
-    """Returns the message of the exception at the start of a chain of causes."""
+    """Returns the message of the exception that caused all other exceptions in a chain."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error)

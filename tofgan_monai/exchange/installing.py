@@ -70,7 +70,7 @@ def unpack(files: dict[str, bytes], folder: Path) -> None:
 
 
 def _model(tensors: bytes) -> memoryview:
-    """Returns the bytes of a models/model.pt with the tensors of a safetensors file.
+    """Converts the bytes of a safetensors file into the bytes of a models/model.pt with the same tensors.
 
     The tensors are sorted by name, as safetensors returns another order at each call.
     """

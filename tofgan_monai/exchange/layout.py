@@ -61,7 +61,7 @@ def check_layout(names: Iterable[str], weights: str, required: Iterable[str] = R
 
 
 def _reason(name: str) -> tuple[str, str]:
-    """Returns what kind of file a path names, and why such a file is not accepted."""
+    """Returns the kind of a file that does not belong to a bundle, and the reason why it is not accepted."""
     for pattern, what, why in _STAYS:
         if re.search(pattern, name, re.IGNORECASE):
             return f"is {what}, which is no part of a bundle", why

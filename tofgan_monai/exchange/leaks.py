@@ -70,7 +70,7 @@ def _texts(name: str, data: bytes) -> Iterator[tuple[int, str]]:
 
 
 def _whose() -> Mapping[str, re.Pattern]:
-    """Returns the patterns that find the name of the user and the name of the computer; without too common names."""
+    """Returns patterns that find the name of the user and of the computer, without common names such as `root`."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name

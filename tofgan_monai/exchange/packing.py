@@ -108,7 +108,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 def _audited(
     bundle: Path, files: dict[str, bytes], path: str | os.PathLike | None, despite: str | None
 ) -> dict[str, bytes]:
-    """Returns the files of a bundle after the outcome of an audit is written into the data card and docs/audit.json.
+    """Writes the outcome of an audit into the data card and docs/audit.json; returns the files of the bundle.
 
     Args:
         bundle: folder of the bundle.

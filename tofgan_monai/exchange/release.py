@@ -23,7 +23,7 @@ from tofgan_monai.exchange.leaks import leaks
 
 
 def audit_of_weights(path: str | os.PathLike, digest: str) -> tuple[Audit, str]:
-    """Reads an audit of the weights with this digest; returns the audit and the release it judges (see the module).
+    """Reads an audit of weights; returns the audit, and `generator` or `network` for the kind of weights it judges.
 
     Args:
         path: folder or audit.json of the audit.
@@ -52,7 +52,7 @@ def require_verdict(audit: Audit, release: str) -> None:
 def cleared(
     audit: Audit | None, release: str, despite: str | None, *, behind: Sequence[dict[str, Any]], remedy: str
 ) -> dict[str, Any] | None:
-    """Returns the entry about the audit for a data card or a stack's manifest, if the release is allowed.
+    """Checks that a release is allowed; returns the entry about its audit for a data card or a stack's manifest.
 
     The entry is the summary of the audit; or the reason of a person, with the summary or with None in its place; or
     None if there is no audit and none is needed.
@@ -81,7 +81,7 @@ def cleared(
 
 
 def others_than(members: dict[str, Any], seen: Sequence[dict[str, Any]]) -> str | None:
-    """Returns how the members of an audit differ from the real patients that the weights saw, in words; None if equal.
+    """Compares the members of an audit with the patients the weights were trained on; returns a fault in words or None.
 
     Only kinds and numbers of patients are compared, as a data card names no patients.
 
@@ -123,7 +123,7 @@ def _why_not(audit: Audit | None, release: str) -> str:
 
 
 def _check_reason(reason: str) -> None:
-    """Checks the text of `--despite`.
+    """Checks the text of `--despite`, the reason of a person for a release without a passed audit.
 
     Raises:
         InputError: the reason is empty or too long, has more than one line, or contains a name, path, subject or date.
@@ -175,8 +175,8 @@ def _check_figures(
 
     Args:
         said: the summary of the audit in the data card, which the figures must give again.
-        seen: card entries on the data of the weights; the members of the audit must be all real patients in it. Empty
-            if a person's reason makes this comparison needless.
+        seen: data-card entries on the training data of the weights; the members of the audit must be all real patients
+            in this data. Empty if the card has a person's reason, as the members are then not compared.
         digest: digest of the weights, which the audit must be about.
         data: content of docs/audit.json.
         line: line of the summary in the card.

@@ -88,7 +88,7 @@ def generate_for_release(
 
 
 def _near_copies(audit: Audit, n: int) -> list[int]:
-    """Returns the sorted indices of the near-copies of training pairs among the first n audited pairs.
+    """Returns the sorted indices of those of the first n audited pairs that are near-copies of training pairs.
 
     Raises:
         InputError: the audit has not searched for near-copies, or all n pairs are near-copies.

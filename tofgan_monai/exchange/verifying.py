@@ -20,7 +20,7 @@ from tofgan_monai.training.weights import weights_file_digest
 
 
 class Verified(NamedTuple):
-    """An archive in which no problem was found.
+    """An archive from another clinic in which `verify` has found no problem.
 
     Attributes:
         content: name, version and files of the bundle.
@@ -98,7 +98,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def is_unchanged(folder: Path) -> bool:
-    """Whether every file of an installed bundle still has the SHA-256 in its manifest.
+    """Whether an installed bundle has the files in its manifest and no others, each still with the same SHA-256.
 
     The weights are compared by their digest, as `install` writes them in another format than the archive's.
     """

@@ -35,7 +35,7 @@ EPISTEMIC_DROPOUT = 0.2
 
 
 class VesselInfer(BundleInferTask):
-    """Segments a study with the network of the bundle; weights of another network raise an InputError with a remedy."""
+    """MONAI Label task that segments a study with the bundle's network; weights of another network are refused."""
 
     def __init__(self, path: str, conf: dict[str, str], **options: Any) -> None:
         given = {"post_filter": [WriteLabeld], **options}  # MONAI Label writes the label itself
@@ -59,7 +59,7 @@ class VesselInfer(BundleInferTask):
 
 
 class VesselTrain(BundleTrainTask):
-    """Trains the network further on corrected labels of some patients, and holds the other patients out."""
+    """MONAI Label task that trains the network further on corrected labels, and holds some of the patients out."""
 
     def _fetch_datalist(self, request: Mapping[str, Any], datastore: Datastore) -> list[dict[str, str]]:
         """Returns the labelled studies as dicts with the paths of image and label, the subject and the patient."""
@@ -75,11 +75,11 @@ class VesselTrain(BundleTrainTask):
         return split_by_patient(datalist, float(request.get("val_split", 0.2)))
 
     def _load_checkpoint(self, model_pytorch: str, pretrained: bool, train_handlers: list) -> None:
-        """Records the weights to start with; `train_handlers` stays as it is, as the bundle loads these weights."""
+        """Records which weights the training starts with; adds no handler, as the bundle loads the weights."""
         self.start = model_pytorch if pretrained else ""  # MONAI ignores None
 
     def _update_overrides(self, overrides: dict[str, Any]) -> dict[str, Any]:
-        """Returns the overrides of the training configuration, with the weights to start with."""
+        """Adds the weights to start with to the overrides of the training configuration, and returns the overrides."""
         overrides["pretrained"] = self.start
         return overrides
 
@@ -154,7 +154,7 @@ class VesselApp(MONAILabelApp):
 
 
 def _explained(task: Callable[..., Any], *args: Any) -> Any:
-    """Returns the result of a task; turns its exceptions into HTTP errors with their text for the client."""
+    """Runs a task of MONAI Label and returns its result; turns exceptions into HTTP errors that show their text."""
     try:
         return task(*args)
     except MONAILabelException as error:

@@ -68,7 +68,7 @@ def require_no_hash(folder: str | os.PathLike) -> None:
 
 
 def _write_configs(configs: Path) -> None:
-    """Writes inference.json and train.json for the app; MONAI Label prefers JSON to YAML."""
+    """Writes inference.json and train.json into a `configs/` folder; MONAI Label prefers them to the YAML files."""
     inference, training = (
         _parsed(configs / "inference.yaml"),
         _parsed(configs / "train.yaml", configs / "monailabel.yaml"),
@@ -79,7 +79,7 @@ def _write_configs(configs: Path) -> None:
 
 
 def _parsed(*configs: Path) -> ConfigParser:
-    """Returns MONAI's parser of configurations; later files overlay earlier files."""
+    """Returns a MONAI ConfigParser that has read these files; later files overlay earlier files."""
     parser = ConfigParser()
     parser.read_config([os.fspath(config) for config in configs])
     return parser

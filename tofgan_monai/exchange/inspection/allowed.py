@@ -71,7 +71,7 @@ _HARM = {
 
 
 def harm(name: str) -> str:
-    """Returns a few words on the harm that a callable outside the list could do, for the message about it."""
+    """Returns, as words for a message, the harm that a callable could do which is not in allowed.yaml."""
     if re.match(r"tofgan_monai\.\w+\.", name):
         return "is private or of tofgan_monai 0.1.0; the public names are tofgan_monai.NAME"
     for pattern, could in _HARM.items():

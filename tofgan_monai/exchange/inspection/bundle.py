@@ -49,7 +49,7 @@ def _config_names(names: Iterable[str]) -> list[str]:
 
 
 def _check_documents(files: Mapping[str, bytes]) -> Iterator[Problem]:
-    """Yields a problem for each document with a control character or broken UTF-8; documents are read by people."""
+    """Yields a problem for each text for people (.md, .txt, LICENSE) with a control character or broken UTF-8."""
     for name, data in files.items():
         if name.endswith((".md", ".txt")) or name == "LICENSE":
             text = data.decode("utf-8", errors="replace").replace("\r\n", "\n")

@@ -133,7 +133,7 @@ def _check_text(value: str, scope: Scope, *, is_metadata: bool) -> Iterator[Foun
 
 
 def _owner(path: Path) -> str:
-    """Returns the name of the argument or id whose value is a component, or a list with it.
+    """Returns the name of the argument or id whose value is a component, or a list that contains this component.
 
     Args:
         path: path of keys to the `_target_` of the component.
@@ -143,7 +143,7 @@ def _owner(path: Path) -> str:
 
 
 def _target_problems(value: Any) -> Iterator[Found]:
-    """Yields the fault of a `_target_` that is not on the list."""
+    """Yields the fault of a `_target_` that is not on the list in allowed.yaml."""
     if not isinstance(value, str):
         yield f"the target {shown(value)} is no name", "could be any callable"
     elif value not in allowed().targets:
@@ -173,7 +173,7 @@ def _path_problems(name: str, value: Any, scope: Scope, *, called: bool = False)
 
 
 def _argument_problems(name: str, value: Any, scope: Scope, *, called: bool = False) -> Iterator[Found]:
-    """Yields the fault of an argument by the rule for its name in allowed.yaml; for the Args see `_path_problems`."""
+    """Yields the fault of an argument of a component or call by the rule for its name; Args as in `_path_problems`."""
     known = allowed()
     if name in known.refused:
         if value is not None:

@@ -28,7 +28,7 @@ CheckArgument = Callable[[str, ast.expr], Iterator[Found]]
 
 
 def check_expression(value: str, scope: Scope, check_argument: CheckArgument) -> Iterator[Found]:
-    """Yields the faults of a `$` expression; nothing if it is in the grammar.
+    """Yields the faults of a `$` expression; nothing if the expression is allowed.
 
     Args:
         value: the expression as text, with the `$`.
@@ -94,7 +94,7 @@ def check_constant(value: object) -> Iterator[Found]:
 
 
 def _check_name(node: ast.Name | ast.Attribute, scope: Scope, below: Callable) -> Iterator[Found]:
-    """Yields the fault of a name or an attribute that is not on the list; `below` checks the parts below it."""
+    """Yields the fault of a name or attribute that is not on the list; `below` checks the parts of the attribute."""
     name = scope.dotted(node)
     if name is None and isinstance(node, ast.Attribute):
         if node.attr not in allowed().attributes:

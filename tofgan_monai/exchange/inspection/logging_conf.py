@@ -26,7 +26,7 @@ _RUNS = "could run any code, or write any file"
 
 
 def check_logging(file: str, data: bytes) -> list[Problem]:
-    """Returns a problem for each entry in a logging.conf that does not just set up loggers for the terminal.
+    """Returns a problem for each entry in a logging.conf that could do more than write log lines to the terminal.
 
     Args:
         file: path of the file, for the messages.

@@ -92,7 +92,7 @@ def _oddities(text: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _structure(node: Any, path: Path, line: int, lines: dict[Path, int]) -> Iterator[tuple[int, str, str]]:
-    """Records the line numbers of a YAML node and the nodes below it; yields line, fault and harm of unclear nodes.
+    """Records the line numbers of a YAML node and the nodes below it; yields line, fault and harm of refused nodes.
 
     Args:
         node: the node.
@@ -120,7 +120,7 @@ def _structure(node: Any, path: Path, line: int, lines: dict[Path, int]) -> Iter
 
 
 def walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yields path of keys and value, for a value and for every item in it, in the order of the file."""
+    """Yields path of keys and content, for a value of a configuration and for every item in it, in the file's order."""
     yield path, value
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:

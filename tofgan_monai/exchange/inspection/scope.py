@@ -127,13 +127,13 @@ class Scope:
         return value.startswith("@") and self._refers(ReferenceResolver.normalize_id(value[1:]), depth, written)
 
     def _refers(self, name: str, depth: int, written: bool) -> bool:
-        """Whether every value of an id is safe as a path; see `is_inside`."""
+        """Whether every value of an id is safe as a path, so that a configuration may refer to it; see `is_inside`."""
         if name == "bundle_root" and not written:  # it is "." in every file; only the user may give another
             return True
         return bool(self._once(self._are_inside, name, depth, written))
 
     def _are_inside(self, name: str, depth: int, written: bool) -> bool:
-        """Computes the result of `_refers` for an id, which may be any except `bundle_root` for reading."""
+        """Whether an id has values that are all safe as a path; the rule for `bundle_root` is in `_refers`."""
         values, patched = self.values(name), self._values.get(f"{name}::_target_", [])
         return (
             bool(values)
@@ -151,7 +151,7 @@ class Scope:
         return str(target) in (known.folders if written else known.folders | known.datasets)
 
     def is_inside_node(self, node: ast.AST, depth: int = 0, *, written: bool = False) -> bool:
-        """Whether a part of an expression is safe as a path; see `is_inside`."""
+        """Whether a part of an expression is safe as a path: null, within the bundle, or an object that is no path."""
         if (name := reference(node)) is not None:
             return self._refers(name, depth, written)
         if isinstance(node, ast.Constant):
@@ -200,12 +200,12 @@ class Scope:
         return None
 
     def _bits_of(self, name: str, depth: int) -> int | None:
-        """Returns the upper bound over all values of an id; None if a value may be no number."""
+        """Returns an upper bound on the bit length of all values of an id; None if a value may be no number."""
         sizes = [self._bits_of_any(value, depth) for value in self.values(name)] or [None]
         return None if None in sizes else max(size for size in sizes if size is not None)
 
     def _bits_of_any(self, value: Any, depth: int) -> int | None:
-        """Returns the upper bound for one value, which may be an expression or a reference; see `bits`."""
+        """Returns an upper bound on the bit length of one value, which may be an expression or a reference."""
         if isinstance(value, str) and value.startswith("$"):
             tree = parsed(value)
             return None if tree is None else self.bits(tree, depth)
@@ -215,7 +215,7 @@ class Scope:
 
 
 def _sum(sizes: list[int | None]) -> int | None:
-    """Returns the sum of bit lengths plus 1; None if one of the bit lengths is unknown."""
+    """Returns the sum of bit lengths plus 1, a bound for the result of arithmetic; None if one of them is unknown."""
     known = [size for size in sizes if size is not None]
     return sum(known) + 1 if len(known) == len(sizes) else None
 
