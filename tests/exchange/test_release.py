@@ -121,13 +121,13 @@ def real(*patients):
 
 
 UNASKED = {
-    "fine-tuned": ([*REAL, *real(41)], "real", "also saw 41 patients whom this audit does not ask about"),
-    "fine-tuned, as many": ([*REAL, *REAL], "real", f"also saw {MIN_PATIENTS} patients whom this audit does not ask"),
-    "some of them": (real(1000), "real", f"also saw {1000 - MIN_PATIENTS} patients whom this audit does not ask about"),
-    "others": (real(20), "real", f"asks about {MIN_PATIENTS - 20} patients whom the weights have not seen"),
-    "nobody knows": ([*REAL, *real(None)], "real", "also saw patients, nobody knows how many"),
-    "simulated": (REAL, "simulated", "saw real patients, and this audit asks about simulated ones"),
-    "simulated, nobody knows": (real(None), "simulated", "this audit asks about simulated ones"),
+    "fine-tuned": ([*REAL, *real(41)], "real", "also trained on 41 patients who are not members"),
+    "fine-tuned, as many": ([*REAL, *REAL], "real", f"also trained on {MIN_PATIENTS} patients who are not members"),
+    "some of them": (real(1000), "real", f"also trained on {1000 - MIN_PATIENTS} patients who are not members"),
+    "others": (real(20), "real", f"has {MIN_PATIENTS - 20} members on whom the weights were not trained"),
+    "nobody knows": ([*REAL, *real(None)], "real", "also trained on an unknown number of patients"),
+    "simulated": (REAL, "simulated", "trained on real patients, and the members of this audit are simulated"),
+    "simulated, nobody knows": (real(None), "simulated", "the members of this audit are simulated"),
 }
 
 

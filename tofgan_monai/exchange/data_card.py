@@ -15,8 +15,8 @@ named by the digest of its weights) or `real` (of patients); data whose kind no 
 null until `tofgan pack` writes the summary of an audit there (`SUMMARY` in audit/record.py), or the reason of a person
 who releases the weights without a passed audit (`OVERRIDDEN`).
 
-Version 0.1.0 named weights by the SHA-256 of their file instead. Cards of that version are still understood where that
-file exists.
+Version 0.1.0 named weights by the SHA-256 of their file instead. Cards, audits and stacks of that version are
+still understood where that file exists.
 """
 
 from __future__ import annotations

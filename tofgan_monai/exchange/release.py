@@ -95,14 +95,14 @@ def others_than(members: dict[str, Any], seen: Sequence[dict[str, Any]]) -> str 
     if not counts:
         return None
     if members["kind"] != "real":
-        return f"the weights saw real patients, and this audit asks about {members['kind']} ones"
+        return f"the weights were trained on real patients, and the members of this audit are {members['kind']}"
     if len(known) < len(counts):
-        unknown = "the weights also saw patients, nobody knows how many, whom this audit does not ask about"
+        unknown = "the weights were also trained on an unknown number of patients who are not members of this audit"
         return unknown if len(counts) > 1 else None
     more = sum(known) - members["patients"]
     if more > 0:
-        return f"the weights also saw {more} patients whom this audit does not ask about"
-    return f"this audit asks about {-more} patients whom the weights have not seen" if more else None
+        return f"the weights were also trained on {more} patients who are not members of this audit"
+    return f"this audit has {-more} members on whom the weights were not trained" if more else None
 
 
 def is_cleared(said: dict[str, Any] | None) -> bool:

@@ -53,8 +53,8 @@ def generate_for_release(
         audit: folder or audit.json of an audit of pairs that these weights have made.
         settings: further settings of the bundle's inference.yaml; only device, weights and label_threshold are
             allowed.
-        drop_copies: leave out the near-copies of training pairs that the audit found. The manifest then states the
-            number of near-copies and no seed, as anyone with the weights and the seed could make them again.
+        drop_copies: leave out the near-copies of training pairs that the audit found. The manifest then states
+            their number and, unless it is 0, no seed, as anyone with the weights and the seed could make them again.
         despite: reason of a person who releases the pairs without a passed audit; None if there is none.
 
     Returns:
