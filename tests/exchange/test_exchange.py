@@ -227,7 +227,7 @@ def test_names_of_devices_are_refused(clinic, tmp_path, name):
 def test_version_is_the_metadatas(clinic, tmp_path):
     content = verify(pack(clinic, tmp_path / "a.zip")).content
     (tmp_path / "b.zip").write_bytes(write(content._replace(version="99.9")))
-    refused(r"manifest\.json:1: version '99\.9', but configs/metadata\.json has '0", verify, tmp_path / "b.zip")
+    refused(r"manifest\.json:1: has version '99\.9', but configs/metadata\.json has '0", verify, tmp_path / "b.zip")
     path = clinic / "configs" / "metadata.json"
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "version": "../1"}))
     refused(r"version '\.\./1'; give one like", pack, clinic, tmp_path)

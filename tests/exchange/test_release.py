@@ -343,7 +343,7 @@ def test_released_stack_is_the_first_of_the_audited_with_the_audit_in_its_manife
     [
         (("copies", "p"), 0.01, {}, "failed for a release of the data: 2 near-copies"),
         (("canary",), None, {}, "inconclusive for a release of the data"),
-        (("target", "stack", "weights_sha256"), "0" * 64, {}, "is of pairs of other weights"),
+        (("target", "stack", "weights_sha256"), "0" * 64, {}, "is about pairs of other weights"),
         (("target", "stack"), None, {}, "not an audit of a stack"),
         (("target", "stack", "label_threshold"), None, {}, "audited pairs were made with --label_threshold None"),
         (("attacks",), audit("segmentation")["attacks"], {}, "no attack on the data"),
@@ -356,7 +356,7 @@ def test_released_stack_is_the_first_of_the_audited_with_the_audit_in_its_manife
             {"threshold": "-0.5"},
             "threshold -0.5: the audited pairs were made with --label_threshold 0.0",
         ),
-        (("format",), 1, {"threshold": "$0.0"}, "label threshold"),
+        (("format",), 1, {"threshold": "$0.0"}, "label_threshold"),
     ],
 )
 def test_stack_that_no_audit_covers_is_not_made(clinic, audited, tmp_path, path, value, words, told):
@@ -389,7 +389,7 @@ def test_reason_or_simulated_weights_let_pairs_go_that_have_not_passed(clinic, a
     assert ran.exit_code == 0, ran.exception
     said = open_stack(tmp_path / "out" / "released.npy")[1]["audit"]
     assert said["overridden"] and said["reason"] == REASON and said["summary"]["outcome"] == "inconclusive"
-    assert "inconclusive for the data" in in_words(said) and "canary not tried" in in_words(said)
+    assert "inconclusive for the data" in in_words(said) and "canary patient not tried" in in_words(said)
     clinic(SIMULATED)
     assert released(folder, tmp_path, "--for-release", failed).exit_code == 0
     assert open_stack(tmp_path / "out" / "released.npy")[1]["audit"]["outcome"] == "inconclusive"

@@ -73,7 +73,7 @@ _HARM = {
 def harm(name: str) -> str:
     """Returns, as words for a message, the harm that a callable could do which is not in allowed.yaml."""
     if re.match(r"tofgan_monai\.\w+\.", name):
-        return "is private or of tofgan_monai 0.1.0; the public names are tofgan_monai.NAME"
+        return "is a path of tofgan_monai 0.1.0 or a private name; write a public name, tofgan_monai.NAME"
     for pattern, could in _HARM.items():
         if re.match(pattern, name):
             return f"could {could}"
