@@ -141,9 +141,15 @@ def test_batch_larger_than_the_stack_is_the_stack(pairs, tmp_path):
     ("overrides", "told"),
     [
         ({"widht": 3}, ["--widht: tof_mra_wgan_gp_sn has no such setting; did you mean --width?"]),
-        ({"zzz": 3}, ["--zzz: tof_mra_wgan_gp_sn has no such setting; it knows "]),
-        ({"width": "many"}, ["--width many: give a value like the configuration's own, 12"]),
-        ({"width": 2.5, "amp": 1}, ["--width 2.5: give", "--amp 1: give a value like the configuration's own, True"]),
+        ({"zzz": 3}, ["--zzz: tof_mra_wgan_gp_sn has no such setting; its settings are "]),
+        ({"width": "many"}, ["--width many: is of another kind; give a value like the configuration's own, 12"]),
+        (
+            {"width": 2.5, "amp": 1},
+            [
+                "--width 2.5: is of another kind",
+                "--amp 1: is of another kind; give a value like the configuration's own, True",
+            ],
+        ),
         ({"batch_size": 0}, ["--batch_size 0: out of range; give at least 1"]),
         ({"train#dataloader#num_workers": -1}, ["--train#dataloader#num_workers -1: out of range; give at least 0"]),
         ({"max_epochs": 0, "seed": -1}, ["--max_epochs 0: out of range", "--seed -1: out of range; give at least 0"]),

@@ -140,7 +140,7 @@ STILL = {
         "takes backend here",
     ),
     "format": ("$'{0.__class__.__init__.__globals__}'.format(@latents)", ".format is not on the list"),
-    "module by reference": ("$@imports#0.os.system('touch canary')", "@imports::0, a module"),
+    "module by reference": ("$@imports#0.os.system('touch canary')", "@imports::0 refers to a module"),
     "module by plain reference": ("@imports#0", "could reach anything"),
     "MONAI's own variable": ("$__local_refs['imports::0'].os.system('touch canary')", "read it differently"),
     "reference within quotes": ("$'@n' + '@n'", "read it differently"),
@@ -193,7 +193,7 @@ TARGETS = {
     "code in an argument": component("torch.nn.Identity", "builtins.open", runs=True, a="$open('canary', 'w')"),
     "mode callable": component("monai.engines.Trainer", "the mode", _mode_="callable"),
     "mode debug": component("torch.nn.Identity", "the mode", _mode_="debug"),
-    "debugger": component("torch.nn.Identity", "'_debug_', which MONAI reserves", _debug_=True),
+    "debugger": component("torch.nn.Identity", "'_debug_' is a name which MONAI reserves", _debug_=True),
     "reader by name": component("LoadImaged", "import any class", keys="image", reader="subprocess.Popen"),
     "reader that unpickles": component("LoadImaged", "import any class", keys="image", reader="NumpyReader"),
     "writer by name": component("SaveImaged", "import any class", keys="pred", writer="os.system"),
@@ -284,25 +284,25 @@ PATHS = {
 }
 
 FILES = {
-    "macro": Attack(INFER, started("%configs/other.yaml::run"), "brings in any file that it names"),
+    "macro": Attack(INFER, started("%configs/other.yaml::run"), "could bring in any file"),
     "macro of this machine": Attack(INFER, started("%/etc/x.json"), "the macro"),
     "target in an overlay": Attack(PAPER, added("objective#_target_: os.system\n"), "the target os.system"),
     "added handler": Attack(PAPER, added("+handlers: [{_target_: os.system, command: a}]\n"), "the target os.system"),
-    "expression in an overlay": Attack(PAPER, added(f'width: "${PWN}"\n'), "a second 'width'"),
+    "expression in an overlay": Attack(PAPER, added(f'width: "${PWN}"\n'), "a second key 'width'"),
     "expression in a new overlay": Attack("configs/more.yaml", new(f'width: "${PWN}"\n'), "builtins.__import__"),
     "configuration in JSON": Attack("configs/more.json", new(f'{{\n"run": ["${PWN}"]}}'), "builtins.__import__"),
-    "twice in JSON": Attack("configs/more.json", new('{\n"run": [],\n"run": [1]}'), "a second 'run'"),
+    "twice in JSON": Attack("configs/more.json", new('{\n"run": [],\n"run": [1]}'), "a second key 'run'"),
     "id of two parts within": Attack(PAPER, added('other: {"a::b": 1}\n'), "the key 'a::b'"),
     "metadata's id": Attack(PAPER, added("_meta_: {a: 1}\n"), "'_meta_'"),
     "way round the rules for values": Attack(
         INFER, started({"_target_": "Dataset", "data": "@_meta_::references"}), "a module or the metadata"
     ),
-    "card of another form": Attack(CARD, new('{"format": 1, "weights": [1]}'), "says nothing of"),
+    "card of another form": Attack(CARD, new('{"format": 1, "weights": [1]}'), "has no entry for"),
     "expression in the metadata": meta("task", "$open('canary', 'w')", "builtins.open"),
     "import in the metadata": meta("task", "$import this", "read it differently"),
     "macro in the metadata": meta("task", "%/etc/x.json", "the macro"),
     "target in the metadata": meta("extra", {"_target_": "os.system", "command": "touch canary"}, "os.system"),
-    "metadata off the schema": meta("version", 1, "is no metadata of a bundle"),
+    "metadata off the schema": meta("version", 1, "does not fit MONAI's schema"),
     "metadata without what it needs": Attack(META, new('{"version": "0.1.0"}'), "is a required property"),
     "doubling": Attack(INFER, added("d0: xxxxxxxx\n" + DOUBLING), "neither of numbers"),
     "doubling by calls": Attack(
@@ -312,7 +312,7 @@ FILES = {
         ),
         "neither of numbers",
     ),
-    "huge number": swapped("n: 1000", "n: 0x" + "f" * 5000, "could exhaust the memory"),
+    "huge number": swapped("n: 1000", "n: 0x" + "f" * 5000, "could fill the memory"),
     "code for a class of logging": Attack(LOG, replaced("class=StreamHandler", f"class={PWN}"), "could run any code"),
     "code for logging's arguments": Attack(LOG, replaced("(sys.stdout,)", "(open('canary', 'w'),)"), "args ="),
     "file of logging": Attack(LOG, replaced("class=StreamHandler", "class=FileHandler"), "write any file"),
@@ -322,7 +322,9 @@ FILES = {
     "defaults of logging": Attack(LOG, replaced("[loggers]", f"[DEFAULT]\nargs={PWN}\n[loggers]"), "for all sections"),
     "formatter of logging": Attack(LOG, replaced("format=%", "class=os.system\nformat=%"), "class = os.system"),
     "line end within a comment of logging": Attack(
-        LOG, replaced("args=(sys.stdout,)", f"# no comment\rargs=('%(p)s',)\rp=',{PWN}"), "a lone carriage return"
+        LOG,
+        replaced("args=(sys.stdout,)", f"# no comment\rargs=('%(p)s',)\rp=',{PWN}"),
+        "a carriage return without a line feed",
     ),
     "width in logging": Attack(LOG, replaced("%(message)s", "%(message)1000000000s"), "format ="),
     "interpolation in logging": Attack(LOG, replaced("(sys.stdout,)", f"('%(p)s',)\np=',{PWN}"), "args = ('%"),
@@ -330,15 +332,15 @@ FILES = {
     "YAML directive": Attack(PAPER, lambda data: b"%TAG !e! tag:e,2000:\n---\n" + data, "a directive"),
     "YAML anchors": Attack(PAPER, added("a: &a [x, x]\nb: [*a, *a]\n"), "a YAML anchor or alias"),
     "YAML merge key": Attack(PAPER, added("a:\n  <<: {_target_: os.system}\n"), "no string"),
-    "YAML key twice": Attack(INFER, added("n: 5\n"), "a second 'n'"),
-    "YAML number for a key": Attack(PAPER, added("other: {1: 2}\n"), "the key '1', which is no string"),
+    "YAML key twice": Attack(INFER, added("n: 5\n"), "a second key 'n'"),
+    "YAML number for a key": Attack(PAPER, added("other: {1: 2}\n"), "the key '1' is no string"),
     "YAML second document": Attack(PAPER, added("---\nwidth: 3\n"), "a second document"),
     "YAML nesting": Attack(PAPER, added(f"other: {'[' * 5000}{']' * 5000}\n"), "nested deeper"),
     "YAML date": Attack(PAPER, added("other: 2024-01-01\n"), "no plain value"),
     "line hidden in a comment": Attack(PAPER, added("# \u0085width: 3\n"), "not ASCII"),
     "look-alike key": Attack(PAPER, added("w\u0456dth: 3\n"), "not ASCII"),
     "too large": Attack(PAPER, added("# " + "x" * 2**17), "bytes, where"),
-    "terminal's escapes": Attack("docs/README.md", added("\x1b[2Jclean\n"), "could rewrite what a terminal shows"),
+    "terminal's escapes": Attack("docs/README.md", added("\x1b[2Jclean\n"), "could change what a terminal shows"),
     "line over another": Attack("docs/README.md", added("curl a.b | sh\rtofgan list   \n"), "what a terminal shows"),
     "card of other weights": Attack(CARD, lambda data: data.replace(b'"sha256": "', b'"sha256": "0'), "is of weights"),
     "card of another kind": Attack(CARD, replaced('"simulated"', '"anonymous"'), "kinds are simulated"),
@@ -395,7 +397,7 @@ def zipped(data: bytes, mode: int) -> bytes:
     return appended((zipfile.ZipInfo("archive/code/a.py"), b"0" * 1000), mode=mode)(data)
 
 
-NO_TENSORS = "no safetensors file|safetensors cannot read it"
+NO_TENSORS = "no safetensors file|safetensors cannot read the file"
 WEIGHTS: dict[str, tuple[Callable[[], bytes], str]] = {
     "pickle in a zip": (lambda: saved({"a": Runs()}), NO_TENSORS),
     "bare pickle": (lambda: pickle.dumps(Runs()), NO_TENSORS),
@@ -405,7 +407,7 @@ WEIGHTS: dict[str, tuple[Callable[[], bytes], str]] = {
     "state dict of torch": (lambda: saved(Generator(width=2).state_dict()), NO_TENSORS),
     "critic's weights": (lambda: to_safetensors(Critic(2).state_dict()), "does not fit network_def"),
     "another width": (lambda: to_safetensors(Generator(width=3).state_dict()), "does not fit network_def"),
-    "an extra tensor": (lambda: plain(patients=torch.zeros(9)), "patients is missing or one too many"),
+    "an extra tensor": (lambda: plain(patients=torch.zeros(9)), "patients is missing or superfluous"),
     "not finite": (
         lambda: plain(**{"0.weight": Generator(width=2)[0].weight.detach() * float("nan")}),
         "is not finite",
@@ -616,9 +618,9 @@ def test_files_that_are_no_part_of_a_bundle_are_refused_by_what_they_are(bundle_
     files = {**bundle_files(BUNDLE), **{name: b"" for name in STRANGERS}}
     problems = problems_of(archived(here, files))
     assert [
-        f"{name}: {what}"
+        f"{name}: is {what}"
         for name, what in STRANGERS.items()
-        if not any(p.startswith(f"{name}: {what}") for p in problems)
+        if not any(p.startswith(f"{name}: is {what}") for p in problems)
     ] == []
     assert {problem.split(":")[0] for problem in problems} == {*STRANGERS}
 

@@ -79,7 +79,7 @@ def test_passed_audit_lets_weights_of_patients_go(clinic, audited, tmp_path, bun
     assert said_of(verified) == read_audit(path).summary(release)
     assert json.loads(verified.content.files[AUDIT]) == read_audit(path).figures
     assert f"audit: passed for the {release} by rule {RULE}; {MIN_PATIENTS} members" in verified.lines[1]
-    assert "canary caught; epsilon 7.4 at delta 1e-05 for each patient of 200" in verified.lines[1]
+    assert "canary patient found; epsilon 7.4 at delta 1e-05 for each patient of 200" in verified.lines[1]
     assert not (folder / AUDIT).exists()  # the bundle's own folder is as it was
 
 
@@ -106,8 +106,8 @@ def test_largest_audit_fits_the_file_that_travels(clinic, audited, tmp_path):
         (("canary",), None, "inconclusive for a release of the generator: .*no training with a repeated patient"),
         (("target", "weights_sha256"), "cd" * 32, "an audit of weights 'cdcd.*audit the bundle itself"),
         (("target", "kind"), "stack", "an audit of a stack"),
-        (("attacks",), audit("stack")["attacks"], "no attack on the generator"),
-        (("format",), 2, "not an audit of this version"),
+        (("attacks",), audit("stack")["attacks"], "has no attack on the generator"),
+        (("format",), 2, "is no audit of this version"),
     ],
 )
 def test_audit_that_does_not_do_is_told(clinic, audited, tmp_path, path, value, told):
@@ -121,13 +121,13 @@ def real(*patients):
 
 
 UNASKED = {
-    "fine-tuned": ([*REAL, *real(41)], "real", "also saw 41 patients whom this audit does not ask about"),
-    "fine-tuned, as many": ([*REAL, *REAL], "real", f"also saw {MIN_PATIENTS} patients whom this audit does not ask"),
-    "some of them": (real(1000), "real", f"also saw {1000 - MIN_PATIENTS} patients whom this audit does not ask about"),
-    "others": (real(20), "real", f"asks about {MIN_PATIENTS - 20} patients whom the weights have not seen"),
-    "nobody knows": ([*REAL, *real(None)], "real", "also saw patients, nobody knows how many"),
-    "simulated": (REAL, "simulated", "saw real patients, and this audit asks about simulated ones"),
-    "simulated, nobody knows": (real(None), "simulated", "this audit asks about simulated ones"),
+    "fine-tuned": ([*REAL, *real(41)], "real", "also trained on 41 patients who are not members"),
+    "fine-tuned, as many": ([*REAL, *REAL], "real", f"also trained on {MIN_PATIENTS} patients who are not members"),
+    "some of them": (real(1000), "real", f"also trained on {1000 - MIN_PATIENTS} patients who are not members"),
+    "others": (real(20), "real", f"has {MIN_PATIENTS - 20} members on whom the weights were not trained"),
+    "nobody knows": ([*REAL, *real(None)], "real", "also trained on an unknown number of patients"),
+    "simulated": (REAL, "simulated", "trained on real patients, and the members of this audit are simulated"),
+    "simulated, nobody knows": (real(None), "simulated", "the members of this audit are simulated"),
 }
 
 
@@ -238,9 +238,9 @@ def test_received_bundle_is_packed_again_as_it_came(clinic, audited, tmp_path, i
 
 
 IN_CARD, IN_AUDIT = r"docs/data_card\.json:\d+: ", r"docs/audit\.json:\d+: "
-OTHER = IN_CARD + "another summary than the figures"
+OTHER = IN_CARD + "has another summary than the figures"
 FORGED = {
-    "summary alone": (lambda card, figures: None, IN_CARD + "the summary of an audit alone"),
+    "summary alone": (lambda card, figures: None, IN_CARD + "has the summary of an audit alone"),
     "other summary": (lambda card, figures: (card["patients"].update(members=4000), figures), OTHER),
     "other figures": (lambda card, figures: (card, figures["copies"].update(p=0.01)), OTHER),
     "hidden failure": (lambda card, figures: (card, figures.update(canary=None)), OTHER),
@@ -250,19 +250,19 @@ FORGED = {
     ),
     "other release": (
         lambda card, figures: (card.update(release="network"), figures),
-        IN_AUDIT + "no verdict on the net",
+        IN_AUDIT + "has no verdict on the net",
     ),
     "of the pairs alone": (
         lambda card, figures: (card.update(release="data"), figures["target"].update(kind="stack")),
-        IN_CARD + "a verdict on the data, and none on the weights",
+        IN_CARD + "has a verdict on the data, and none on the weights",
     ),
-    "free text": (lambda card, figures: (card.update(note="anonymous"), figures), IN_CARD + "an audit with .*note"),
+    "free text": (lambda card, figures: (card.update(note="anonymous"), figures), IN_CARD + "has an audit with .*note"),
     "free text in the figures": (lambda card, figures: (card, figures["copies"].update(note="x")), IN_AUDIT + ".*note"),
     "no number": (lambda card, figures: (card, figures["copies"].update(p=float("nan"))), IN_AUDIT + ".*NaN"),
-    "another rule": (lambda card, figures: (card.update(rule=RULE - 1), figures), IN_CARD + "an audit with"),
+    "another rule": (lambda card, figures: (card.update(rule=RULE - 1), figures), IN_CARD + "has an audit with"),
     "line end in a sum": (
         lambda card, figures: (card.update(sha256="0" * 63 + "\n"), figures),
-        IN_CARD + "an audit with",
+        IN_CARD + "has an audit with",
     ),
 }
 
@@ -343,15 +343,20 @@ def test_released_stack_is_the_first_of_the_audited_with_the_audit_in_its_manife
     [
         (("copies", "p"), 0.01, {}, "failed for a release of the data: .*2 near-copies"),
         (("canary",), None, {}, "inconclusive for a release of the data"),
-        (("target", "stack", "weights_sha256"), "0" * 64, {}, "is of pairs of other weights"),
-        (("target", "stack"), None, {}, "audits no stack"),
-        (("target", "stack", "label_threshold"), None, {}, "audited pairs are of --label_threshold None"),
+        (("target", "stack", "weights_sha256"), "0" * 64, {}, "is about pairs of other weights"),
+        (("target", "stack"), None, {}, "not an audit of a stack"),
+        (("target", "stack", "label_threshold"), None, {}, "audited pairs were made with --label_threshold None"),
         (("attacks",), audit("segmentation")["attacks"], {}, "no attack on the data"),
-        (("format",), 1, {"seed": 4}, "seed 4: the audited pairs are of --seed 3"),
-        (("target", "stack", "seed"), None, {}, "is of pairs that tell no seed"),
-        (("format",), 1, {"n": MIN_PAIRS + 1}, f"n {MIN_PAIRS + 1}: {MIN_PAIRS} pairs were audited"),
-        (("format",), 1, {"threshold": "-0.5"}, "threshold -0.5: the audited pairs are of --label_threshold 0.0"),
-        (("format",), 1, {"threshold": "$0.0"}, "label threshold"),
+        (("format",), 1, {"seed": 4}, "seed 4: the audited pairs were made with --seed 3"),
+        (("target", "stack", "seed"), None, {}, "is about pairs without a seed"),
+        (("format",), 1, {"n": MIN_PAIRS + 1}, f"n {MIN_PAIRS + 1}: only {MIN_PAIRS} pairs were audited"),
+        (
+            ("format",),
+            1,
+            {"threshold": "-0.5"},
+            "threshold -0.5: the audited pairs were made with --label_threshold 0.0",
+        ),
+        (("format",), 1, {"threshold": "$0.0"}, "label_threshold"),
     ],
 )
 def test_stack_that_no_audit_covers_is_not_made(clinic, audited, tmp_path, path, value, words, told):
@@ -384,7 +389,7 @@ def test_reason_or_simulated_weights_let_pairs_go_that_have_not_passed(clinic, a
     assert ran.exit_code == 0, ran.exception
     said = open_stack(tmp_path / "out" / "released.npy")[1]["audit"]
     assert said["overridden"] and said["reason"] == REASON and said["summary"]["outcome"] == "inconclusive"
-    assert "inconclusive for the data" in in_words(said) and "canary not tried" in in_words(said)
+    assert "inconclusive for the data" in in_words(said) and "canary patient not tried" in in_words(said)
     clinic(SIMULATED)
     assert released(folder, tmp_path, "--for-release", failed).exit_code == 0
     assert open_stack(tmp_path / "out" / "released.npy")[1]["audit"]["outcome"] == "inconclusive"

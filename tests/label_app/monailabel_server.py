@@ -197,9 +197,9 @@ def test_dicom_folder_is_segmented_by_its_path(server, heads, tmp_path):
     ("path", "words"),
     [
         ("/infer/nope?image=sub-01", "no model 'nope'"),
-        (f"/infer/{BUNDLE}?image=nobody", "nobody: none of the 3 studies in"),
-        ("/train/nope", f"nope: no such model; the only one is {BUNDLE}"),
-        ("/batch/infer/nope", f"nope: no such model; the only one is {BUNDLE}"),
+        (f"/infer/{BUNDLE}?image=nobody", "nobody: is none of the 3 studies in"),
+        ("/train/nope", f"nope: no such model; the only model is {BUNDLE}"),
+        ("/batch/infer/nope", f"nope: no such model; the only model is {BUNDLE}"),
         ("/activelearning/nope", "no such strategy 'nope'"),
     ],
 )

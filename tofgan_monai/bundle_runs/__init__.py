@@ -1,1 +1,1 @@
-"""Where bundles lie, and how a bundle's configuration is run."""
+"""Finds the folders of bundles, and runs the configurations in them."""

@@ -1,4 +1,7 @@
-"""The folders of bundles: those shipped with the package, those that the user installed, and any other folder."""
+"""Finds the folders of bundles by name or by path.
+
+A bundle was shipped with the package, was installed by the user (`tofgan install`), or is in any other folder.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from pathlib import Path
 
 from tofgan_monai.errors import InputError
 
-_METADATA = Path("configs/metadata.json")  # MONAI, too, recognises a bundle by this file
+_METADATA = Path("configs/metadata.json")  # MONAI also recognises a bundle by this file
 _TEXTS = (".yaml", ".yml", ".json", ".conf", ".md", ".txt", "LICENSE")
-_MARKS = {  # those of UTF-32 begin like those of UTF-16, so they come first
+_MARKS = {  # the marks of UTF-32 begin like the marks of UTF-16, so UTF-32 comes first
     codecs.BOM_UTF8: "UTF-8 with a byte-order mark",
     **dict.fromkeys((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "UTF-32"),
     **dict.fromkeys((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "UTF-16"),
@@ -19,47 +22,48 @@ _MARKS = {  # those of UTF-32 begin like those of UTF-16, so they come first
 
 
 def bundles_dir() -> Path:
-    """The folder of the shipped bundles: inside the package in a wheel, beside the package in a checkout."""
+    """Returns the folder of the shipped bundles: in an installed package, or beside the package in a git checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "bundles"
     return installed if installed.is_dir() else package.parent / "bundles"
 
 
 def bundle_names() -> list[str]:
-    """The names of the shipped bundles, sorted."""
+    """Returns the sorted names of the shipped bundles."""
     return _names(bundles_dir())
 
 
 def installed_dir() -> Path:
-    """The folder of installed bundles: the environment variable TOFGAN_BUNDLES, or ~/.tofgan/bundles."""
+    """Returns the folder of installed bundles: the environment variable TOFGAN_BUNDLES, or ~/.tofgan/bundles."""
     return Path(os.environ.get("TOFGAN_BUNDLES") or Path.home() / ".tofgan" / "bundles")
 
 
 def known_bundles() -> list[Path]:
-    """The folders of all bundles that can be called by name: the shipped ones, then the installed ones."""
+    """Returns the folders of all bundles that commands find by name: first the shipped, then the installed bundles."""
     return [folder / name for folder in (bundles_dir(), installed_dir()) for name in _names(folder)]
 
 
 def _names(folder: Path) -> list[str]:
+    """Returns the sorted names of the bundles in a folder; hidden folders are left out."""
     names = (metadata.parents[1].name for metadata in folder.glob(f"*/{_METADATA}"))
     return sorted(name for name in names if not name.startswith("."))
 
 
 def bundle_path(bundle: str | os.PathLike) -> Path:
-    """Absolute path of a bundle's folder.
+    """Returns the absolute path of a bundle's folder.
 
     Args:
         bundle: the name of a shipped or installed bundle, or the path of any bundle. A known name has precedence over
             a folder of that name in the working directory; give such a folder as `./NAME`.
 
     Raises:
-        InputError: the name is not known, and no folder of this path has a configs/metadata.json; or a configuration
-            or the data card is not in UTF-8, as after an edit on Windows.
+        InputError: the name is not known, and there is no folder with a configs/metadata.json at this path; or a
+            configuration or the data card is not in UTF-8, for example after it was edited on Windows.
     """
     known = {folder.name: folder for folder in reversed(known_bundles())}
     folder = known.get(os.fspath(bundle), Path(bundle).expanduser())
     if not (folder / _METADATA).is_file():
-        what = f"a folder without {_METADATA}" if folder.is_dir() else "no such bundle or folder"
+        what = f"is a folder without {_METADATA}" if folder.is_dir() else "no such bundle or folder"
         raise InputError(f"{bundle}: {what}; give a bundle's folder or one of {', '.join(sorted(known))}")
     paths = [path for path in (*folder.glob("configs/*"), folder / "docs" / "data_card.json") if path.is_file()]
     texts = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
@@ -69,10 +73,10 @@ def bundle_path(bundle: str | os.PathLike) -> Path:
 
 
 def misencoded(files: Mapping[str, bytes]) -> Iterator[tuple[str, int, str, str]]:
-    """Name, line, encoding and remedy of each text file that is not in UTF-8, or begins with a byte-order mark.
+    """Yields name, line, fault and remedy for each text file that is not in UTF-8, or begins with a byte-order mark.
 
     Args:
-        files: content by name; only the kinds of text files that a bundle has are looked at.
+        files: dict from name to content; only the kinds of text files that a bundle has are read.
     """
     for name, data in files.items():
         if not name.endswith(_TEXTS):

@@ -1,4 +1,7 @@
-"""Runs of bundles as by `python -m monai.bundle run`, with checked overrides and clear errors."""
+"""Runs bundles as `python -m monai.bundle run` does, with checked overrides and clear errors.
+
+An override is a new value for an id of the configuration, such as `max_epochs`.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
 _logger = logging.getLogger(__name__)
-_SYNTAX = ("$", "@", "%")  # how an expression, a reference and a macro of MONAI's parser begin
+_SYNTAX = ("$", "@", "%")  # first letters of an expression, a reference and a macro in MONAI's parser
 _REWRITTEN = re.compile("#|[@%]::")
 _POSITIVE = (math.ulp(0.0), math.inf)
 _NOT_NEGATIVE = (0, math.inf)
-_RANGES = {  # the smallest and the largest value of settings, by the last part of their id
+_RANGES = {  # smallest and largest value of a setting, by the last part of its id
     **dict.fromkeys(("batch_size", "max_epochs", "n", "n_fakes", "patches_per_unit", "pairs_per_epoch"), (1, math.inf)),
     **dict.fromkeys(("width", "critic_width", "latent_dim", "critic_steps", "penalty_interval"), (1, math.inf)),
     **dict.fromkeys(("lr", "generator_lr", "critic_lr", "init_std", "max_grad_norm", "target_epsilon"), _POSITIVE),
@@ -41,13 +44,14 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
     Args:
         bundle: the bundle's folder.
         configs: names of files in the bundle's `configs/`; later files overlay earlier ones.
-        overrides: id -> value, as `--id value` on MONAI's command line; ids with None are left out.
+        overrides: dict from id to value, as `--id value` on MONAI's command line; ids with None are left out.
 
-    A training holds its output folder until it ends.
+    A training run locks its output folder until it ends.
 
     Raises:
-        InputError: the configuration does not have such an id, a value is of another kind than the configuration's own
-            or out of range, another process trains in the output folder, or the run found a problem with its input.
+        InputError: the configuration does not have such an id; a value is out of range, or is not a number where the
+            configuration has a number; another process trains in the output folder; or the run finds a problem with
+            its input.
         TrainingDivergedError: a loss became NaN.
     """
     given = {"bundle_root": os.fspath(bundle), **{k: v for k, v in overrides.items() if v is not None}}
@@ -61,6 +65,13 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
 
 
 def _run(files: list[str], given: dict[str, Any], bundle: Path) -> None:
+    """Logs MONAI's command and runs it.
+
+    Args:
+        files: paths of the configurations.
+        given: dict from id to value, in a form that MONAI's parser does not change.
+        bundle: folder of the bundle, for the error if a package is not installed.
+    """
     from monai.bundle import run
 
     _logger.info(_command(files, given))
@@ -69,7 +80,7 @@ def _run(files: list[str], given: dict[str, Any], bundle: Path) -> None:
     quiet: dict[str, Any] = {"logging_file": False}  # the caller has set up logging
     try:
         run(config_file=files, **quiet, **given)
-    except Exception as error:  # MONAI wraps whatever happens in its configurations
+    except Exception as error:  # MONAI wraps every exception from its configurations
         cause = _root(error)
         if isinstance(cause, ImportError):
             raise _not_installed(bundle, cause) from error
@@ -79,9 +90,9 @@ def _run(files: list[str], given: dict[str, Any], bundle: Path) -> None:
 
 
 def verbatim(value: Any) -> Any:
-    """A setting in a form that MONAI's parser does not change; texts in lists and dictionaries are converted, too.
+    """Returns a setting in a form that MONAI's parser does not change; lists and dicts are converted item by item.
 
-    A text that begins with `$`, `@` or `%` is an expression, a reference or a macro for MONAI, and stays one.
+    A text that begins with `$`, `@` or `%` is returned unchanged, as an expression, a reference or a macro for MONAI.
     """
     if isinstance(value, str):
         return value if value.startswith(_SYNTAX) else as_text(value)
@@ -91,9 +102,9 @@ def verbatim(value: Any) -> Any:
 
 
 def as_text(text: str) -> str:
-    """A text in a form that MONAI's parser does not change: the text itself, or an expression that gives the text.
+    """Returns a text in a form that MONAI's parser does not change: the text itself, or an expression that gives it.
 
-    In every text the parser replaces `#` by `::`, and it resolves what begins with `@::` or `%::`.
+    The parser replaces `#` by `::` in every text, and resolves `@::` and `%::` as relative ids.
     """
     if not text.startswith(_SYNTAX) and not _REWRITTEN.search(text):
         return text
@@ -101,11 +112,12 @@ def as_text(text: str) -> str:
 
 
 def inference_config(bundle: Path) -> ConfigParser:
-    """Parser of a bundle's inference.yaml, which returns the content of an id."""
+    """Returns a MONAI ConfigParser that has read a bundle's inference.yaml."""
     return _parsed(bundle, ["inference.yaml"])
 
 
 def _parsed(bundle: Path, configs: Sequence[str]) -> ConfigParser:
+    """Returns a MONAI ConfigParser that has read these files in a bundle's `configs/`; later files overlay earlier."""
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
@@ -114,10 +126,11 @@ def _parsed(bundle: Path, configs: Sequence[str]) -> ConfigParser:
 
 
 def inference_network(bundle: Path) -> Any:
-    """The network that a bundle's inference.yaml defines, with random weights.
+    """Builds the network that a bundle's inference.yaml defines, with random weights.
 
     Raises:
-        InputError: the configuration names something that is not installed, as a bundle of another version may.
+        InputError: the configuration names a class or module that is not installed, for example because the bundle was
+            made for another version of tofgan_monai.
     """
     try:
         return inference_config(bundle).get_parsed_content("network_def")
@@ -126,21 +139,23 @@ def inference_network(bundle: Path) -> Any:
 
 
 def _not_installed(bundle: Path, error: BaseException) -> InputError:
-    what = f"names something that is not installed here ({error}); it may be made for another version"
+    """Returns the error for a bundle that names a class or module which is not installed."""
+    what = f"names something that is not installed here ({error}); the bundle may be for another version"
     return InputError(f"{bundle}: {what} of tofgan_monai: ask for a newer bundle")
 
 
 def _files(bundle: Path, configs: Sequence[str]) -> list[str]:
+    """Returns the paths of configurations, given by the names of files in a bundle's `configs/`."""
     return [os.fspath(bundle / "configs" / name) for name in configs]
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
-    """Overrides, id -> value, from the words `--id value` or `--id=value` of a command line.
+    """Returns a dict from id to value, read from the words `--id value` or `--id=value` of a command line.
 
-    A value that is a Python literal is read as one; any other is text.
+    A value that is a Python literal, such as `3` or `[1, 2]`, is read as this literal; any other value is text.
 
     Raises:
-        InputError: a word is neither an id nor the value of one.
+        InputError: a word is neither an id nor the value of an id.
     """
     words = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
     if len(words) % 2 or not all(word.startswith("--") for word in words[::2]):
@@ -149,14 +164,16 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
 
 
 def _literal(text: str) -> Any:
+    """Returns the Python literal in a text, `$None` for the literal None, or the text itself if it is no literal."""
     try:
         value = ast.literal_eval(text)
-        return "$None" if value is None else value  # an expression, as a bare None would count as not given
+        return "$None" if value is None else value  # an expression, as None means that no value is given
     except (ValueError, SyntaxError):
         return text
 
 
 def _command(files: Sequence[str], overrides: Mapping[str, Any]) -> str:
+    """Returns MONAI's command line for these configurations and overrides, quoted for a shell."""
     config = files[0] if len(files) == 1 else str(list(files))
     words = ["python", "-m", "monai.bundle", "run", "--config_file", config]
     for name, value in overrides.items():
@@ -165,23 +182,25 @@ def _command(files: Sequence[str], overrides: Mapping[str, Any]) -> str:
 
 
 def mistyped(overrides: Mapping[str, Any], bundle: Path, configs: Sequence[str]) -> list[str]:
-    """The problems of overrides, a line each: ids that the configurations lack, values of another kind or out of range.
+    """Returns the problems of overrides, one line each: unknown ids, values of another kind, values out of range.
 
     Args:
-        overrides: id -> value.
+        overrides: dict from id to value.
         bundle: the bundle's folder.
         configs: names of files in its `configs/`.
     """
     parser = _parsed(bundle, configs)
-    known = list(parser.get())  # its settings
+    known = list(parser.get())  # ids of the first level
     problems = []
     for name, value in overrides.items():
         if name not in parser:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean --{near[0]}?" if near else f"it knows {', '.join(known)}"
+            hint = f"did you mean --{near[0]}?" if near else f"its settings are {', '.join(known)}"
             problems.append(f"--{name}: {bundle.name} has no such setting; {hint}")
         elif not _is_of_the_kind(value, parser[name]):
-            problems.append(f"--{name} {value}: give a value like the configuration's own, {parser[name]}")
+            problems.append(
+                f"--{name} {value}: is of another kind; give a value like the configuration's own, {parser[name]}"
+            )
         elif allowed := _allowed(name, value):
             problems.append(f"--{name} {value}: out of range; give {allowed}")
     return problems
@@ -197,7 +216,10 @@ def _allowed(name: str, value: Any) -> str | None:
 
 
 def _is_of_the_kind(value: Any, default: Any) -> bool:
-    """Whether a value is a number if the default is one; expressions and other defaults allow any value."""
+    """Whether a setting's value is of the same kind as the default: true or false, a whole number, or a number.
+
+    Any value is accepted if the default is of another kind, and an expression is accepted for any default.
+    """
     if isinstance(value, str) and value[:1] in _SYNTAX:
         return True
     if isinstance(default, bool):
@@ -210,7 +232,10 @@ def _is_of_the_kind(value: Any, default: Any) -> bool:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Returns the cause of an error that a user can act upon, or the error itself if there is none."""
+    """Returns the first exception in a chain of causes that a user can act upon; the error itself if there is none.
+
+    These are InputError, TrainingDivergedError, and OSError, which is returned as an InputError with a remedy.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError | TrainingDivergedError):

@@ -1,4 +1,4 @@
-"""The verbs that bring bundles from one clinic to another: pack, verify, install."""
+"""Defines the commands that bring bundles from one clinic to another: pack, verify and install."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def pack(
     sign: Annotated[Path | None, Option(help="private OpenSSH key; the signature is ARCHIVE.sig")] = None,
     data: Annotated[
         Literal["simulated", "synthetic", "real"] | None,
-        Option(help="kind of the training data, if no record of the training tells it"),
+        Option(help="kind of the training data, if no record of the training states it"),
     ] = None,
     audit: Annotated[
-        Path | None, Option(help="passed audit of these weights; required if they were trained on patients")
+        Path | None, Option(help="passed audit of these weights; required if the weights were trained on patients")
     ] = None,
     despite: Annotated[
         str | None, Option(help="reason for a release without a passed audit, written into the data card")
@@ -44,7 +44,7 @@ def verify(archive: ArchiveArgument, signers: SignersOption = None, signer: Sign
     from tofgan_monai.exchange import verifying
 
     verified = verifying.verify(archive, signers, signer)
-    echo("\n".join(["passed: it holds nothing beyond the list of what is allowed", *verified.lines]))
+    echo("\n".join(["passed: the archive holds nothing beyond the list of what is allowed", *verified.lines]))
 
 
 @app.command()

@@ -1,4 +1,7 @@
-"""Bundles between clinics: packed into one archive, verified without running anything of it, installed."""
+"""Exchanges MONAI bundles between clinics: `pack` writes a bundle into one archive, `install` unpacks an archive.
+
+`verify` checks an archive from another clinic before `install` does so; no code or configuration of the archive runs.
+"""
 
 from tofgan_monai.exchange.installing import install
 from tofgan_monai.exchange.packing import pack

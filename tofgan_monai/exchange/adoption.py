@@ -1,4 +1,4 @@
-"""Puts the weights of a training into a bundle."""
+"""Copies the weights that a training run has produced into a bundle."""
 
 from __future__ import annotations
 
@@ -22,24 +22,27 @@ logger = logging.getLogger(__name__)
 def adopt(
     run: str | os.PathLike, bundle: Path, *, validation_pairs: str | os.PathLike | None = None, last: bool = False
 ) -> tuple[Path, float | None]:
-    """Puts a training's weights into a bundle's `models/model.pt`, and a GAN's label threshold into its inference.yaml.
+    """Copies the weights of a training run into a bundle's `models/model.pt`, and writes the bundle's data card.
 
-    The data that the weights have seen, as far as the training's records tell, goes into `docs/data_card.json`.
-    The weights must fit the network that the bundle's own inference.yaml declares.
+    The data card `docs/data_card.json` lists the data that the weights were trained on, as the records of the training
+    run state it. For a GAN the label threshold in the bundle's inference.yaml is chosen anew if there is something to
+    choose it by (see `validation_pairs`). The weights must fit the network that this inference.yaml declares.
 
     Args:
-        run: output folder of the training.
+        run: output folder of the training run.
         bundle: the bundle's folder.
-        validation_pairs: stack of real pairs of validation patients. The threshold is then chosen so that synthetic
-            labels have the same share of vessels. With None the bundle keeps its threshold; after a private training
-            the share comes from its `guarantee.json`.
-        last: take the weights of the last epoch instead of the best.
+        validation_pairs: file of real image-label pairs of validation patients. The threshold is chosen so that
+            synthetic labels have the same fraction of vessel pixels as these pairs. With None the bundle keeps its
+            threshold, unless the training was differentially private: then the fraction is read from the file
+            `guarantee.json` in `run`.
+        last: copy the weights of the last epoch instead of the best epoch.
 
     Returns:
-        The path of the weights, and the threshold if one was chosen.
+        The path of the weights in the bundle, and the new threshold; None in its place if none was chosen.
 
     Raises:
-        InputError: there is no such training, its weights are another network's, or there is no threshold to choose.
+        InputError: `run` has no weights, the weights belong to another network, or `validation_pairs` is given and the
+            bundle has no label threshold.
     """
     source = Path(run) / ("checkpoint.pt" if last else "best.pt")
     weights = load_weights(source)
@@ -51,9 +54,9 @@ def adopt(
     target = bundle / "models" / "model.pt"
     threshold, share = None, told_share(run)
     if validation_pairs is not None and "label_threshold" not in parser:
-        raise InputError(f"{config}: has no label_threshold to choose; leave the validation pairs out")
+        raise InputError(f"{config}: has no label_threshold to choose; leave --validation-pairs out")
     if validation_pairs is not None and share is not None:
-        logger.warning("%s: no epsilon covers a label threshold chosen on validation pairs; leave these out", run)
+        logger.warning("%s: the guarantee does not cover a threshold from validation pairs; leave the pairs out", run)
     if validation_pairs is not None or share is not None:
         threshold = choose_label_threshold(raw_labels(network), validation_pairs, share)
     seen = seen_by(run, bundle)

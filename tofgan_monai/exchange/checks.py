@@ -1,4 +1,4 @@
-"""Every check of a bundle's files before anything of it runs."""
+"""Runs all checks on the files of a bundle; no code or configuration of the bundle runs meanwhile."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from tofgan_monai.exchange.weights import check_weights
 
 
 def check_files(files: Mapping[str, bytes]) -> list[Problem]:
-    """Everything that is wrong with the files of a bundle, given by their paths in the archive.
+    """Returns the list of all problems with the files of a bundle; an empty list means that the bundle is accepted.
 
-    A text in another encoding than UTF-8 hides what else is wrong with it, so that alone is told.
+    If a text is not in UTF-8, only the problems with encodings are returned, as the text cannot be checked further.
+
+    Args:
+        files: dict from path in the archive to content.
     """
     if problems := [Problem(*found) for found in misencoded(files)]:
         return problems

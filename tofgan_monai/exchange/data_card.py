@@ -1,7 +1,7 @@
-"""The data card: which kind of data the weights of a bundle have seen, and which audit stands behind them.
+"""Writes, reads and checks data cards. A card states on which data a bundle's weights were trained, and their audit.
 
-The card is the file `docs/data_card.json`. It holds for the weights that its digest names (`weights_digest` in
-training/weights.py), and for no others:
+The card is the file `docs/data_card.json`. It is valid for the weights with its digest only (a SHA-256 over the
+tensors, see `weights_digest` in training/weights.py):
 
     {"format": 1, "weights": {"models/model.pt": {
         "sha256": "...",
@@ -9,12 +9,14 @@ training/weights.py), and for no others:
         "known_from": "the training's records",
         "audit": null}}}
 
-A kind is `simulated` (made by `tofgan phantom`), `synthetic` (made by a generator, named by the digest of its weights)
-or `real`; data of which no record tells the kind counts as real. `audit` is null until `tofgan pack` puts the summary
-of an audit there (`SUMMARY` in audit/record.py), or a person's reason with or without one (`OVERRIDDEN`).
+`seen` lists the data that the weights have seen: the data of the training run, and the data of the weights that the
+training started with. A kind is `simulated` (made by `tofgan phantom`), `synthetic` (made by a generator, which is
+named by the digest of its weights) or `real` (of patients); data whose kind no record states counts as real. `audit` is
+null until `tofgan pack` writes the summary of an audit there (`SUMMARY` in audit/record.py), or the reason of a person
+who releases the weights without a passed audit (`OVERRIDDEN`).
 
-Version 0.1.0 named weights by the SHA-256 of their file. A card, audit or stack of that version is understood wherever
-that very file is at hand.
+Version 0.1.0 named weights by the SHA-256 of their file instead. Cards, audits and stacks of that version are
+still understood where that file exists.
 """
 
 from __future__ import annotations
@@ -42,14 +44,14 @@ Seen = list[dict[str, Any]]
 UNKNOWN: Seen = [{"kind": "real", "patients": None}]
 MAX_PATIENTS = 10**6
 _REMEDY = (
-    "adopt the weights again from the training's folder (`tofgan adopt`), or say which data they have seen "
+    "adopt the weights again from the training's folder (`tofgan adopt`), or state which data they have seen "
     "(`tofgan pack --data`)"
 )
 _FORM = f"kinds are {', '.join(KINDS)}, patients are null or 1 to {MAX_PATIENTS}, weights_sha256 null or hexadecimal"
 
 
 def _closed(required: list[str], **properties: Any) -> dict[str, Any]:
-    """The schema of an object with these properties and no others."""
+    """Returns the JSON schema of an object that has these properties and no others."""
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
@@ -70,28 +72,39 @@ _SCHEMA = _closed(
 
 
 def card(digest: str, seen: Seen, known_from: str) -> dict[str, Any]:
-    """The data card of weights with this digest, which have no audit yet."""
+    """Returns the data card of weights that have no audit yet.
+
+    Args:
+        digest: digest of the weights.
+        seen: entries on the data on which the weights were trained.
+        known_from: where `seen` is known from: `RECORDED` or `DECLARED`.
+    """
     entry = {"sha256": digest, "seen": seen, "known_from": known_from, "audit": None}
     return {"format": 1, "weights": {WEIGHTS: entry}}
 
 
 def as_text(content: dict[str, Any]) -> bytes:
-    """The content of the file of a data card, or of the figures of an audit."""
+    """Returns a data card, or the figures of an audit, as the bytes of a JSON file."""
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def write_card(bundle: Path, seen: Seen) -> None:
-    """Writes the data card of newly adopted weights into the folder of their bundle."""
-    (bundle / AUDIT).unlink(missing_ok=True)  # it was an audit of the weights before
+    """Writes the data card of newly adopted weights, and deletes the audit of the previous weights.
+
+    Args:
+        bundle: folder of the bundle, with the new weights in it.
+        seen: entries on the data on which the weights were trained.
+    """
+    (bundle / AUDIT).unlink(missing_ok=True)  # an audit of the previous weights
     write_json(bundle / CARD, card(weights_file_digest(bundle / WEIGHTS), seen, RECORDED))
 
 
 def with_present_names(files: dict[str, bytes], weights: Path, digest: str) -> dict[str, bytes]:
-    """The files of a bundle, in which the digest replaces the name that version 0.1.0 gave to the weights.
+    """Replaces the name that version 0.1.0 gave to the weights by their digest; returns the files of the bundle.
 
     Args:
-        files: content by path in the bundle.
-        weights: the bundle's models/model.pt, whose SHA-256 was its name in version 0.1.0.
+        files: dict from path in the bundle to content; only the data card and the audit change.
+        weights: path of the bundle's models/model.pt. The SHA-256 of this file named the weights in version 0.1.0.
         digest: the digest of the same weights.
     """
     old = sha256(weights).encode()
@@ -99,11 +112,12 @@ def with_present_names(files: dict[str, bytes], weights: Path, digest: str) -> d
 
 
 def seen_by(run: str | os.PathLike, bundle: Path) -> Seen:
-    """The data that the weights of a training have seen, by its own records and the cards of its starting weights.
+    """Returns data-card entries on all data on which a training run's weights were trained; `UNKNOWN` without records.
 
     Args:
-        run: output folder of the training.
-        bundle: also searched for the starting weights' data card.
+        run: output folder of the training run; its checkpoint records the training data.
+        bundle: folder of a bundle. If the training started with other weights, their data card is searched in this
+            bundle and in all known bundles.
     """
     try:
         recipe = read_checkpoint(run)[1]["recipe"]
@@ -111,31 +125,35 @@ def seen_by(run: str | os.PathLike, bundle: Path) -> Seen:
         start = recipe["pretrained"]
     except (InputError, KeyError, TypeError):
         return UNKNOWN  # made before such records were kept, or elsewhere
-    if start:  # a checkpoint tells for itself, as no card knows it
+    if start:  # a checkpoint records its own data, as it has no card
         seen += start["seen"] or seen_of(start["sha256"], bundle)
-    # Real entries tell the number of patients and not which: two equal entries may be of different patients.
+    # Real entries state how many patients, not which ones: two equal entries may mean different patients.
     return [entry for index, entry in enumerate(seen) if entry["kind"] == "real" or entry not in seen[:index]]
 
 
 def seen_of(digest: str, bundle: Path) -> Seen:
-    """The data that weights have seen, by the card of this bundle or of any known bundle; real if no card names them.
+    """Returns data-card entries on the data on which weights were trained; `UNKNOWN` if no data card is about them.
 
     Args:
-        digest: of the weights; or the SHA-256 of their file, by which version 0.1.0 named them.
-        bundle: whose card is searched first.
+        digest: digest of the weights; or the SHA-256 of their file, which was their name in version 0.1.0.
+        bundle: folder of the bundle whose card is read first; the cards of all known bundles follow.
     """
     return next((found for path in [bundle, *known_bundles()] if (found := _seen_in(path, digest))), UNKNOWN)
 
 
 def patients_behind(seen: Seen, bundle: Path, asked: frozenset[str] = frozenset()) -> Seen:
-    """The real patients of whom weights may tell: those in the data they have seen, and those behind its generators.
+    """Returns the data-card entries on real patients about whom weights may reveal something; empty without patients.
+
+    These are the patients in the training data of the weights. If this data is synthetic, the patients on whom its
+    generator was trained count as well.
 
     Args:
-        seen: the data that the weights have seen.
-        bundle: also searched for the data cards of the generators.
-        asked: digests of generators that the search has already met; a generator behind itself counts as unknown.
+        seen: data-card entries on the data on which the weights were trained.
+        bundle: folder of a bundle; the data card of each generator is searched there and in all known bundles.
+        asked: digests of generators that the search has already met. A generator that leads back to itself counts as
+            trained on an unknown number of patients.
     """
-    if any(departures(seen, _SEEN)):  # a card by other hands
+    if any(departures(seen, _SEEN)):  # a card that tofgan_monai did not write
         return UNKNOWN
     found: Seen = []
     for entry in seen:
@@ -150,7 +168,7 @@ def patients_behind(seen: Seen, bundle: Path, asked: frozenset[str] = frozenset(
 
 
 def _seen_in(bundle: Path, digest: str) -> Seen:
-    """The data that weights have seen, by the card of one bundle; empty if the card is about others."""
+    """Returns the entries `seen` about these weights in one bundle's data card; empty if the card has no such entry."""
     weights = bundle / WEIGHTS
     try:
         entries = json.loads((bundle / CARD).read_text("utf-8"))["weights"].values()
@@ -163,12 +181,12 @@ def _seen_in(bundle: Path, digest: str) -> Seen:
 
 
 def check_card(data: bytes, digest: str, figures: bytes | None) -> list[Problem]:
-    """Everything that is wrong with a data card.
+    """Returns the list of problems with a data card; empty if the card is valid for these weights.
 
     Args:
-        data: content of the card.
-        digest: of the weights that the card must be about.
-        figures: content of docs/audit.json, None if there is no such file.
+        data: content of the card's file.
+        digest: digest of the bundle's weights, which the card must name.
+        figures: content of docs/audit.json; None if there is no such file.
     """
     document, problems = read_document(CARD, data)
     if document is None:
@@ -177,31 +195,36 @@ def check_card(data: bytes, digest: str, figures: bytes | None) -> list[Problem]
     cards = document.content.get("weights")
     entry = cards.get(WEIGHTS) if isinstance(cards, dict) else None
     if not isinstance(entry, dict):
-        return [Problem(CARD, 1, f"says nothing of {WEIGHTS}", _REMEDY)]
+        return [Problem(CARD, 1, f"has no entry for {WEIGHTS}", _REMEDY)]
     if entry.get("sha256") != digest:
         what = f"is of weights {shown(entry.get('sha256'))}, not of the bundle's weights ({digest})"
         problems.append(Problem(CARD, lines.get((*path, "sha256"), lines[path]), what, _REMEDY))
     departing = list(departures(document.content, _SCHEMA))
     for where, what in departing:
-        could = _FORM if "seen" in where else "could pass for a statement of the card; pack the bundle again"
+        could = _FORM if "seen" in where else "could be taken for a statement of the card; pack the bundle again"
         problems.append(Problem(CARD, lines.get(where, 1), shown(what, 160)[1:-1], could))
     return problems if departing else problems + check_audit(entry, lines, (*path, "audit"), digest, figures)
 
 
 def declared(folder: Path, data: str, digest: str) -> dict[str, Any]:
-    """The data card of weights for which the sender declares the kind of data they have seen.
+    """Returns the data card of weights whose training data the sender declares by `tofgan pack --data`.
+
+    Args:
+        folder: folder of the bundle.
+        data: the declared kind: `simulated`, `synthetic` or `real`.
+        digest: digest of the weights.
 
     Raises:
-        InputError: the bundle's own card says more.
+        InputError: the card that the bundle already has names a kind of data other than the declared one.
     """
     said = _seen_in(folder, digest)
     if said and (more := {entry["kind"] for entry in said} - {data}):
-        raise InputError(f"{folder / CARD}: says {kinds(said)}; leave --data {data} out, or {', '.join(more)} is lost")
+        raise InputError(f"{folder / CARD}: says {kinds(said)}; leave --data {data} out, it hides {', '.join(more)}")
     return card(digest, [{"kind": data, "patients": None}], DECLARED)
 
 
 def kinds(seen: Iterable[dict[str, Any]]) -> str:
-    """The entries of a data card in words: `real (41 patients), synthetic`."""
+    """Returns the entries of a data card in words, such as `real (41 patients), synthetic`."""
 
     def words(kind: str, patients: int | None = None, **_: Any) -> str:
         return kind if patients is None else f"{kind} ({patients} patient{'s' if patients > 1 else ''})"

@@ -1,4 +1,4 @@
-"""The network that a bundle from elsewhere declares, made without memory for its weights."""
+"""Builds the network that a bundle from another clinic declares, without allocating memory for its weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ CRITICS = ("tofgan_monai.Critic",)
 
 
 class _ArgumentError(ValueError):
-    """An argument that no network of a stranger may get, and its place in the configuration."""
+    """Raised for an argument that a bundle from another clinic may not give to its network.
+
+    Args:
+        where: path of keys to the argument in the configuration.
+        what: the fault, for the message.
+    """
 
     def __init__(self, where: Path, what: str) -> None:
         super().__init__(what)
@@ -27,9 +32,13 @@ class _ArgumentError(ValueError):
 
 
 def declared_network(document: Document) -> tuple[nn.Module | None, list[Problem]]:
-    """The network of `network_def` in an inference.yaml without problems, on the meta device; None with what is wrong.
+    """Returns the network that an inference.yaml declares, and no problem; or None and the problem.
 
-    Its arguments must be plain values or references to plain values, so nothing else of the configuration is made.
+    The network is built on torch's meta device, where tensors have shapes and no values. Its arguments must be plain
+    values or references to plain values, so no other component of the configuration is built.
+
+    Args:
+        document: an inference.yaml in which the inspection has found no problem; its id `network_def` is read.
     """
     where: Path = ("network_def",)
     declared = document.content.get("network_def")
@@ -38,26 +47,36 @@ def declared_network(document: Document) -> tuple[nn.Module | None, list[Problem
         return None, [Problem(document.file, document.lines.get(where, 0), what, could)]
 
     if not isinstance(declared, dict) or {key for key in declared if key.startswith("_")} - {"_desc_"} != {"_target_"}:
-        return refused("no network_def that is a component", "the weights cannot be checked; declare one network there")
+        return refused("network_def is not a component", "the weights cannot be checked; declare a network there")
     if declared["_target_"] in CRITICS:
         where = (*where, "_target_")
-        return refused("the network_def is a critic", "a critic has seen patients and does not leave")
+        return refused("the network_def is a critic", "a critic has seen patients and must not leave the clinic")
     try:
         plain = {key: _plain(item, document.content, (*where, key)) for key, item in declared.items()}
         with torch.device("meta"), _bounded():
             return ConfigParser({"network": plain}, globals=False).get_parsed_content("network"), []
-    except Exception as error:  # a constructor may raise anything for arguments that it does not know
+    except Exception as error:  # a constructor may raise any exception for unknown arguments
         where = error.where if isinstance(error, _ArgumentError) else where
-        return refused(f"the network cannot be made ({shown(_first(error), 160)})", "could grow without end")
+        return refused(f"the network cannot be built ({shown(_first(error), 160)})", "could grow without end")
 
 
 def _plain(value: Any, config: dict[str, Any], where: Path, depth: int = 0) -> Any:
-    """An argument of the network, with every reference replaced by the value that it names."""
+    """Returns an argument of the network after every reference `@id` in it is replaced by the value of this id.
+
+    Args:
+        value: the argument.
+        config: the whole configuration.
+        where: path of keys to the argument, for the error.
+        depth: number of levels and references passed so far.
+
+    Raises:
+        _ArgumentError: the argument holds a component, an expression, a huge number, or too many levels or items.
+    """
     if depth > MAX_DEPTH or (isinstance(value, dict | list) and len(value) > MAX_DEPTH):
-        raise _ArgumentError(where, f"more than {MAX_DEPTH} levels or items")
+        raise _ArgumentError(where, f"the argument has more than {MAX_DEPTH} levels or items")
     if isinstance(value, dict):
         if "_target_" in value:
-            raise _ArgumentError(where, f"{value['_target_']} within it; a network's arguments are plain values")
+            raise _ArgumentError(where, f"an argument holds {value['_target_']}; arguments must be plain values")
         return {key: _plain(item, config, (*where, key), depth + 1) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item, config, (*where, index), depth + 1) for index, item in enumerate(value)]
@@ -69,14 +88,14 @@ def _plain(value: Any, config: dict[str, Any], where: Path, depth: int = 0) -> A
             found, where = found[step], (*where, step)
         return _plain(found, config, where, depth + 1)
     if isinstance(value, str) and value.startswith("$"):
-        raise _ArgumentError(where, f"{value}; a network's arguments are plain values or references to such")
+        raise _ArgumentError(where, f"an argument is {value}; arguments are plain values or references to plain values")
     if isinstance(value, int) and abs(value) > MAX_NUMBER:
-        raise _ArgumentError(where, f"the argument {value}, where at most {MAX_NUMBER} is allowed")
+        raise _ArgumentError(where, f"the argument {value} is larger than {MAX_NUMBER}, the largest number allowed")
     return value
 
 
 def _first(error: BaseException) -> str:
-    """The message of the error that caused all others."""
+    """Returns the message of the exception that caused all other exceptions in a chain."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error)
@@ -84,7 +103,7 @@ def _first(error: BaseException) -> str:
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """Within the block, a network with too many layers or parameters raises before it is complete."""
+    """Context in which building a network raises ValueError as soon as it has too many layers or parameters."""
     counts = {"layers": 0, "parameters": 0}
 
     def count(what: str, more: int, most: int) -> None:

@@ -1,4 +1,4 @@
-"""A verified archive unpacked among the installed bundles, whole or not at all."""
+"""Unpacks a verified archive into the folder of installed bundles; after an error nothing of it stays there."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from tofgan_monai.training.weights import saved
 
 
 def install(verified: Verified, *, folder: str | os.PathLike | None = None, name: str | None = None) -> Path:
-    """The folder of the installed bundle: the files that were verified, with the weights in models/model.pt.
+    """Writes a verified bundle into the folder of installed bundles, and returns the path of the new bundle folder.
 
-    An installed bundle of this name that is unchanged since it was installed is replaced.
+    An installed bundle with the same name is replaced if no file of it has changed since it was installed.
 
     Args:
         verified: what `verify` returned.
-        folder: where bundles are installed; default: where every verb looks for them by name.
-        name: the bundle's name here; default: its own.
+        folder: the folder of installed bundles; default: `installed_dir()`, where all commands find bundles by name.
+        name: the name that the bundle gets here; default: the name in the archive.
 
     Raises:
-        InputError: the name is that of a bundle that came with the package or of a changed folder, or the disk is full.
+        InputError: a bundle with this name came with the package, or was installed and changed; the name is not of
+            plain letters; or the folder cannot be written, for example because the disk is full.
     """
     name = name or verified.content.name
     if not NAME.fullmatch(name):
-        what = "a bundle's name is of plain letters, digits, _ and -, and no device of Windows"
-        raise InputError(f"--name {name}: {what}; give another")
+        what = "a bundle's name has only plain letters, digits, _ and -, and is no device of Windows"
+        raise InputError(f"--name {name}: {what}; give another name")
     if name in bundle_names():
-        raise InputError(f"{name}: a bundle of that name came with the package; give another: --name clinic_{name}")
+        raise InputError(f"{name}: a bundle with this name came with the package; give --name clinic_{name}")
     parent = Path(folder) if folder is not None else installed_dir()
     target = parent / name
     if target.exists() and not is_unchanged(target):
-        raise InputError(f"{target}: has changes since it was installed; move it away, or give --name another")
+        raise InputError(f"{target}: has changes since it was installed; move the folder away, or give another --name")
     require_writable(parent)
     new, old = (parent / f".{name}.{os.getpid()}.{which}" for which in ("new", "old"))
     try:
@@ -61,7 +62,7 @@ def install(verified: Verified, *, folder: str | os.PathLike | None = None, name
 
 
 def unpack(files: dict[str, bytes], folder: Path) -> None:
-    """Writes verified files into a folder; the weights go to models/model.pt, where MONAI Label looks for them."""
+    """Writes verified files into a folder, and the weights into models/model.pt, where MONAI Label looks for them."""
     for name, data in files.items():
         target = folder / (WEIGHTS if name == TENSORS else name)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,5 +70,8 @@ def unpack(files: dict[str, bytes], folder: Path) -> None:
 
 
 def _model(tensors: bytes) -> memoryview:
-    """The file models/model.pt of a safetensors file; sorted, as safetensors returns another order at each call."""
+    """Converts the bytes of a safetensors file into the bytes of a models/model.pt with the same tensors.
+
+    The tensors are sorted by name, as safetensors returns another order at each call.
+    """
     return saved(dict(sorted(safetensors.torch.load(tensors).items())))

@@ -1,4 +1,4 @@
-"""Which files make a bundle, and why all others stay at home."""
+"""Lists the files that belong to a bundle, and the reasons why all other files must not leave the clinic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tofgan_monai.exchange.inspection.problems import Problem, shown
 WEIGHTS = "models/model.pt"  # in a folder, where MONAI looks for them
 TENSORS = "models/model.safetensors"  # the same weights in an archive
 INFERENCE, CARD, MANIFEST = "configs/inference.yaml", "docs/data_card.json", "manifest.json"
-AUDIT = "docs/audit.json"  # the figures of an audit that leave the clinic, see audit/record.py
+AUDIT = "docs/audit.json"  # figures of an audit that may leave the clinic, see audit/record.py
 REQUIRED = (METADATA, INFERENCE, CARD, "LICENSE")
 
 DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])"  # Windows gives these names to devices, so no file can have them
@@ -37,31 +37,32 @@ _STAYS = (
     (
         r"\.(pt|pth|ckpt|pkl|pickle|bin|safetensors)$",
         "other weights",
-        "only the network of inference.yaml leaves, from models/model.pt",
+        "could be a critic, which has seen patients; only models/model.pt, the network of inference.yaml, is released",
     ),
     (r"\.(jsonl|csv|html|png|jpe?g|svg|gif|tiff?)$", "a result or a picture", "can show patients or name them"),
 )
 
 
 def check_layout(names: Iterable[str], weights: str, required: Iterable[str] = REQUIRED) -> list[Problem]:
-    """The files that do not belong to a bundle, and the files that it lacks.
+    """Returns a problem for each file that does not belong to a bundle, and for each file that is missing.
 
     Args:
-        names: paths in the bundle.
-        weights: the file of the weights: `WEIGHTS` in a folder, `TENSORS` in an archive.
-        required: further files that a bundle must have.
+        names: paths of the files in the bundle.
+        weights: path of the weights, which must be there: `WEIGHTS` in a folder, `TENSORS` in an archive.
+        required: paths of the other files that must be there.
     """
     names = list(names)
     strangers = [name for name in names if name != weights and not _BELONGS.fullmatch(name)]
     missing = [name for name in (*required, weights) if name not in names]
     return [
         *(Problem(shown(name)[1:-1], 0, *_reason(name)) for name in strangers),
-        *(Problem(name, 0, "missing", "a bundle needs this file") for name in missing),
+        *(Problem(name, 0, "is missing", "a bundle needs this file") for name in missing),
     ]
 
 
 def _reason(name: str) -> tuple[str, str]:
+    """Returns the kind of a file that does not belong to a bundle, and the reason why it is not accepted."""
     for pattern, what, why in _STAYS:
         if re.search(pattern, name, re.IGNORECASE):
-            return f"{what}, which is no part of a bundle", why
-    return "no part of a bundle", "could be anything; move it out of the bundle's folder"
+            return f"is {what}, which is no part of a bundle", why
+    return "is no part of a bundle", "could be anything; move it out of the bundle's folder"

@@ -1,4 +1,4 @@
-"""Searches the texts of a bundle for traces of the sender's machine and cohort: paths, subjects, names, dates."""
+"""Searches the texts of a bundle for traces of the sender's computer and patients: paths, subjects, names, dates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATH = (
     r"|\b[A-Za-z]:[\\/]+\w+|\\{2,}[\w.-]+\\+[\w.$-]+|\bfile:/+[\w.]+"  # of Windows, of a network, as an address
 )
 _TEXT = re.compile(rf"(?<![\w.~/\\$%{{}}<>)\]@-])(?:{_PATH})")
-_EXPRESSION = re.compile(rf"(?:^|(?<=[\s(=:,])|(?<=[\"'])(?<!\+.)(?<!\+ .))(?:{_PATH})")  # "+ '/prepared'" is a tail
+_EXPRESSION = re.compile(rf"(?:^|(?<=[\s(=:,])|(?<=[\"'])(?<!\+.)(?<!\+ .))(?:{_PATH})")  # "+ '/a'" extends a path
 _COMMENT = re.compile(r"(?:^|\s)#(.*)")
 _MARKS = {
     "subject": re.compile(r"(?i)(?<![a-z0-9])(?:(?:sub|pat|subject|patient)[-_][a-z]*|subject|patient)[0-9]+"),
@@ -32,7 +32,12 @@ _DATED = {
 
 
 def leaks(name: str, data: bytes) -> Iterator[Problem]:
-    """Places in a file that tell where it was written, or whose data it is about."""
+    """Yields a problem for each text in a file that reveals the sender's computer or a patient of the cohort.
+
+    Args:
+        name: path of the file in the bundle; weights, and files that are not in UTF-8, are not searched.
+        data: content of the file.
+    """
     if name == TENSORS or any(misencoded({name: data})):
         return
     marks = {**_MARKS, **_whose()} | ({} if name == "LICENSE" else _DATED)
@@ -40,12 +45,16 @@ def leaks(name: str, data: bytes) -> Iterator[Problem]:
         path = _EXPRESSION if text.startswith("$") else _TEXT
         for what, pattern in {"path": path, **marks}.items():
             if found := pattern.search(text):
-                could = f"tells the {what} of this machine or cohort; remove it, or write a general word in its place"
+                could = f"tells the {what} of this machine or cohort; remove this text, or write a general word instead"
                 yield Problem(name, line, shown(found[0]), could)
 
 
 def _texts(name: str, data: bytes) -> Iterator[tuple[int, str]]:
-    """Line number and text of each key, value and comment of a configuration; of each line of any other file."""
+    """Yields line number and text of each part of a file that is to be searched.
+
+    In a configuration (JSON or YAML) the parts are its keys, its values and its comments; in any other file, and in a
+    configuration that cannot be read, they are the lines.
+    """
     lines = list(enumerate(data.decode("utf-8", errors="replace").splitlines(), 1))
     document = read_document(name, data)[0] if name.endswith((".json", ".yaml", ".yml")) else None
     if document is None:
@@ -61,7 +70,7 @@ def _texts(name: str, data: bytes) -> Iterator[tuple[int, str]]:
 
 
 def _whose() -> Mapping[str, re.Pattern]:
-    """Patterns that find the name of the user and of the machine."""
+    """Returns patterns that find the name of the user and of the computer, without common names such as `root`."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name

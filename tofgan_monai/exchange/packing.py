@@ -1,4 +1,4 @@
-"""A bundle's folder made into one archive, if nothing in it must stay at home."""
+"""Packs a bundle's folder into one archive, or refuses if the folder holds something that must not leave the clinic."""
 
 from __future__ import annotations
 
@@ -29,24 +29,28 @@ def pack(
     despite: str | None = None,
     key: str | os.PathLike | None = None,
 ) -> Path:
-    """The path of the archive of a bundle; the same files make the same bytes.
+    """Writes the archive of a bundle, and returns the path of the archive; the same files give the same bytes.
 
-    The weights of models/model.pt travel as models/model.safetensors, and nothing else of that file travels.
+    The tensors in models/model.pt are written as models/model.safetensors; nothing else of models/model.pt is written.
 
     Args:
-        bundle: the bundle's folder, whose name the bundle keeps.
-        archive: a name that ends in .zip, or a folder for BUNDLE-VERSION.zip.
-        data: which kind of data the weights have seen (simulated, synthetic, real), if no card of theirs tells it.
-        audit: folder or audit.json of an audit of these weights. Weights that may tell of patients need one that has
-            passed. Its summary goes into the card, its figures go to docs/audit.json.
-        despite: why a person releases such weights without a passed audit; goes into the card.
-        key: a private key of OpenSSH: the signature goes beside the archive, to ARCHIVE.sig.
+        bundle: folder of the bundle; the name of the folder is the name of the bundle in the archive.
+        archive: path of the archive, which ends in .zip; or a folder, in which the archive is called
+            BUNDLE-VERSION.zip.
+        data: kind of the data that the weights have seen (`simulated`, `synthetic` or `real`), if the data card of the
+            bundle does not state it.
+        audit: folder or audit.json of an audit of these weights. Weights that were trained on patients, or on pairs of
+            a generator that was, need an audit that has passed. The summary of the audit is written into the data
+            card, and its figures into docs/audit.json.
+        despite: reason of a person who releases such weights without a passed audit; written into the data card.
+        key: file of a private OpenSSH key; if given, the signature of the archive is written to ARCHIVE.sig.
 
     Raises:
-        InputError: everything that must not leave, or that the other side would refuse; then nothing is written.
+        InputError: something must not leave the clinic, or the receiver would refuse it; all problems are listed, and
+            nothing is written.
     """
     if not NAME.fullmatch(bundle.name):
-        what = "a bundle's name is of plain letters, digits, _ and -, and no device of Windows; rename the folder"
+        what = "a bundle's name has only plain letters, digits, _ and -, and is no device of Windows; rename the folder"
         raise InputError(f"{bundle}: {what}")
     files = _files(bundle)
     digest = hashlib.sha256(files[TENSORS]).hexdigest()
@@ -57,7 +61,7 @@ def pack(
     files = _audited(bundle, files, audit, despite)
     version = json.loads(files[METADATA])["version"]
     if not VERSION.fullmatch(version):
-        raise InputError(f"{bundle.name}/{METADATA}: version {shown(version)}; give one like 0.1.0")
+        raise InputError(f"{bundle.name}/{METADATA}: cannot use version {shown(version)}; give one like 0.1.0")
     target = Path(archive)
     if target.is_dir():
         target /= f"{bundle.name}-{version}.zip"
@@ -65,7 +69,7 @@ def pack(
         raise InputError(f"{target}: an archive's name ends in .zip")
     packed = write(Content(bundle.name, version, files))
     signature = sign(packed, key) if key is not None else None
-    signature_path(target).unlink(missing_ok=True)  # it would be of an older archive
+    signature_path(target).unlink(missing_ok=True)  # it would belong to an older archive
     for path, content in ((target, packed), (signature_path(target), signature)):
         if content is not None:
             with written_whole(path) as temporary:
@@ -74,23 +78,29 @@ def pack(
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    """The files of the archive: those of a folder that is a bundle and nothing else, the weights as safetensors.
+    """Reads the files of a bundle for the archive: a dict from path in the archive to content.
+
+    The weights are in the dict as models/model.safetensors, and the manifest is left out.
 
     Raises:
-        InputError: something else lies in the folder; then no file was read.
+        InputError: the folder holds a link, or a file that does not belong to a bundle (then no file was read); or the
+            weights are not a bare state dict.
     """
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if not path.is_dir()}
-    paths.pop(MANIFEST, None)  # of a bundle that was installed; the archive gets its own
+    paths.pop(MANIFEST, None)  # of an installed bundle; the archive gets a new one
     links = [name for name, path in paths.items() if path.is_symlink()]
     problems = [
         *check_layout(paths, WEIGHTS, required=()),
-        *(Problem(name, 0, "a link", "could bring in any file; put the file itself there") for name in links),
+        *(
+            Problem(name, 0, "is a link", "could bring in any file; replace the link by the file itself")
+            for name in links
+        ),
     ]
     _raise(folder, problems)
     weights = load_weights(paths[WEIGHTS])
     if not is_state_dict(weights):
-        could = "could hold an optimiser's state, a critic, or data; `tofgan adopt` takes the network out of it"
-        _raise(folder, [Problem(WEIGHTS, 0, "not a bare state dict", could)])
+        could = "could hold an optimiser's state, a critic, or data; `tofgan adopt` takes the network alone"
+        _raise(folder, [Problem(WEIGHTS, 0, "is not a bare state dict", could)])
     files = {name: path.read_bytes() for name, path in paths.items() if name != WEIGHTS}
     return {**files, TENSORS: to_safetensors(weights)}
 
@@ -98,16 +108,23 @@ def _files(folder: Path) -> dict[str, bytes]:
 def _audited(
     bundle: Path, files: dict[str, bytes], path: str | os.PathLike | None, despite: str | None
 ) -> dict[str, bytes]:
-    """The files, with the outcome of an audit in the card and its figures beside it.
+    """Writes the outcome of an audit into the data card and docs/audit.json; returns the files of the bundle.
+
+    Args:
+        bundle: folder of the bundle.
+        files: dict from path in the archive to content.
+        path: folder or audit.json of the audit; None if there is none.
+        despite: reason of a person for a release without a passed audit; None if there is none.
 
     Raises:
-        InputError: the weights need a passed audit or a person's reason, and have neither.
+        InputError: the weights need a passed audit or a reason and have neither; or the audit is about other weights or
+            other patients.
     """
     card = json.loads(files[CARD])
     entry = card["weights"][WEIGHTS]
     behind = patients_behind(entry["seen"], bundle)
     if path is None and despite is None and (is_cleared(entry["audit"]) or not behind):
-        return files  # check_files has judged the audit that came with the bundle anew
+        return files  # check_files has checked the audit in the bundle
     audit, release = audit_of_weights(path, entry["sha256"]) if path is not None else (None, "generator")
     remedy = "give one that passed (tofgan audit, then --audit), or --despite REASON, which goes into the data card"
     entry["audit"] = cleared(audit, release, despite, behind=behind, remedy=remedy)
@@ -118,5 +135,6 @@ def _audited(
 
 
 def _raise(bundle: Path, problems: list[Problem]) -> None:
+    """Raises an InputError that lists the problems of a bundle, if there are any."""
     if problems:
         raise InputError([f"{bundle.name}/{problem}" for problem in dict.fromkeys(problems)])

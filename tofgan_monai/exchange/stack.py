@@ -1,4 +1,9 @@
-"""A stack of synthetic pairs that may leave the clinic: some of the audited pairs, with the audit in its manifest."""
+"""Generates a stack of synthetic pairs that may leave the clinic.
+
+A stack is a `.npy` file of image-label pairs with a manifest beside it. An audit measures the privacy risk of such a
+stack. The pairs that leave are the same as in the audited stack, or some of them, and the summary of the audit is in
+their manifest.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +27,7 @@ from tofgan_monai.pairs.stack import StackWriter, open_stack
 from tofgan_monai.training.weights import weights_file_digest
 
 _BLOCK = 1024  # pairs copied at once
-_COVERED = {"device", "weights", "label_threshold"}  # any other setting could make other pairs than the audited ones
+_COVERED = {"device", "weights", "label_threshold"}  # any other setting could change the pairs
 
 
 def generate_for_release(
@@ -36,35 +41,39 @@ def generate_for_release(
     drop_copies: bool = False,
     despite: str | None = None,
 ) -> int:
-    """Makes a stack if an audit covers it and allows its release; the audit's summary goes into the manifest.
+    """Generates a stack of synthetic pairs if an audit has measured the same pairs and allows their release.
+
+    The summary of the audit is written into the manifest of the stack.
 
     Args:
-        bundle: a GAN bundle's folder.
-        output: the stack's `.npy`.
-        n: number of pairs; they are the first of the audited ones.
-        seed: of the latents.
-        audit: folder or audit.json of an audit of pairs of these weights.
-        settings: further settings of the bundle's inference.yaml: device, weights, label_threshold.
-        drop_copies: leave out the near-copies of training pairs that the audit found. The manifest then tells their
-            number, and no seed: with the weights and the seed anyone could make them again.
-        despite: why a person releases the pairs without a passed audit.
+        bundle: folder of a GAN bundle.
+        output: path of the stack to write, a `.npy` file.
+        n: number of pairs to generate; they equal the first n pairs of the audited stack.
+        seed: seed of the latent vectors; must be the seed of the audited stack.
+        audit: folder or audit.json of an audit of pairs that these weights have made.
+        settings: further settings of the bundle's inference.yaml; only device, weights and label_threshold are
+            allowed.
+        drop_copies: leave out the near-copies of training pairs that the audit found. The manifest then states
+            their number and, unless it is 0, no seed, as anyone with the weights and the seed could make them again.
+        despite: reason of a person who releases the pairs without a passed audit; None if there is none.
 
     Returns:
-        The number of near-copies left out.
+        The number of near-copies that were left out.
 
     Raises:
-        InputError: the audit is of other pairs or has not passed (before any work), or the run failed.
+        InputError: the audit is about other pairs, or it has not passed and there is no reason (both are checked before
+            a pair is generated); or the run of the bundle failed.
     """
     found = read_audit(audit)
     weights = Path(settings.get("weights") or bundle / WEIGHTS)
     if not weights.is_file():
-        raise InputError(f"{weights}: no such weights; train, then adopt them (`tofgan adopt`)")
+        raise InputError(f"{weights}: no such weights; train a GAN, then adopt its weights (`tofgan adopt`)")
     digest = weights_file_digest(weights)
     threshold = settings.get("label_threshold", inference_config(bundle).get("label_threshold"))
     if problems := list(_uncovered(found, digest, n, seed, threshold, settings)):
         raise InputError(problems)
     behind = patients_behind(seen_of(digest, bundle), bundle)
-    remedy = "train anew, or audit with more patients, or give --despite REASON, which goes into the manifest"
+    remedy = "train again, or audit with more patients, or give --despite REASON, which goes into the manifest"
     more: dict[str, Any] = {"audit": cleared(found, "data", despite, behind=behind, remedy=remedy)}
     dropped = _near_copies(found, n) if drop_copies else []
     if drop_copies:
@@ -79,10 +88,16 @@ def generate_for_release(
 
 
 def _near_copies(audit: Audit, n: int) -> list[int]:
-    """Indices of the near-copies among the first n audited pairs, sorted."""
+    """Returns the sorted indices of those of the first n audited pairs that are near-copies of training pairs.
+
+    Raises:
+        InputError: the audit has not searched for near-copies, or all n pairs are near-copies.
+    """
     copies = audit.content.get("copies")
     if copies is None:
-        raise InputError(f"{audit.file}: has looked for no near-copies; leave --drop-copies out, or audit the pairs")
+        raise InputError(
+            f"{audit.file}: the audit has not searched for near-copies; leave --drop-copies out, or audit the pairs"
+        )
     dropped = sorted({index for index in copies["near_copies"] if index < n})
     if len(dropped) == n:
         raise InputError(f"{audit.file}: all {n} pairs are near-copies of training pairs; nothing would be left")
@@ -92,34 +107,49 @@ def _near_copies(audit: Audit, n: int) -> list[int]:
 def _uncovered(
     audit: Audit, digest: str, n: int, seed: int, threshold: Any, settings: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Why the requested pairs are not among the audited ones, a line for each reason.
+    """Yields the reasons, one line each, why the requested pairs are not among the audited pairs; nothing if they are.
+
+    Args:
+        audit: the audit.
+        digest: digest of the weights that make the requested pairs.
+        n: number of requested pairs.
+        seed: seed of the requested pairs.
+        threshold: label threshold of the requested pairs.
+        settings: all settings of the bundle that the user has changed.
 
     Raises:
-        InputError: the audit is of no stack, or has no verdict on the data.
+        InputError: the audit is not about a stack, or has no verdict on the release of its pairs.
     """
     stack = audit.content["target"].get("stack")
     if stack is None:
-        raise InputError(f"{audit.file}: audits no stack; audit the pairs (`tofgan audit`)")
+        raise InputError(f"{audit.file}: is not an audit of a stack; audit the pairs (`tofgan audit`)")
     require_verdict(audit, "data")
     if stack["weights_sha256"] != digest:
-        what = f"is of pairs of other weights than {digest[:12]}, or was made by version 0.1.0"
+        what = f"is about pairs of other weights than {digest[:12]}, or was made by version 0.1.0"
         yield f"{audit.file}: {what}; audit pairs of these weights (`tofgan audit`)"
     if stack["seed"] is None:
-        yield f"{audit.file}: is of pairs that tell no seed, so they cannot be made again; give those"
+        yield f"{audit.file}: is about pairs without a seed, which cannot be made again; give the audited stack"
     elif seed != stack["seed"]:
-        yield f"seed {seed}: the audited pairs are of --seed {stack['seed']}"
+        yield f"--seed {seed}: the audited pairs were made with --seed {stack['seed']}"
     audited = stack["label_threshold"]  # None for a stack whose manifest has none
     are_numbers = isinstance(threshold, int | float) and audited is not None
     if not are_numbers or not math.isclose(threshold, audited, abs_tol=1e-9):
-        yield f"label threshold {threshold}: the audited pairs are of --label_threshold {audited}"
+        yield f"--label_threshold {threshold}: the audited pairs were made with --label_threshold {audited}"
     if n > stack["n"]:
-        yield f"n {n}: {stack['n']} pairs were audited; ask for no more, or audit more"
+        yield f"-n {n}: only {stack['n']} pairs were audited; ask for fewer pairs, or audit more"
     if others := [name for name, value in settings.items() if value is not None and name not in _COVERED]:
-        yield f"--{', --'.join(others)}: could make other pairs than the audited ones; leave it out"
+        yield f"--{', --'.join(others)}: could make other pairs than the audited ones; leave this option out"
 
 
 def _write(whole: Path, output: Path, dropped: list[int], more: dict[str, Any]) -> None:
-    """Writes a stack again without some of its pairs, and with more in its manifest."""
+    """Writes a copy of a stack without some of its pairs, and with further items in its manifest.
+
+    Args:
+        whole: path of the stack to copy.
+        output: path of the copy.
+        dropped: indices of the pairs to leave out; if there are any, the seed is removed from the manifest.
+        more: the further items.
+    """
     pairs, manifest = open_stack(whole)
     if dropped:
         del manifest["seed"]

@@ -1,8 +1,8 @@
-"""Weights of a bundle from elsewhere: tensors in one plain safetensors file, which fit the declared network.
+"""Checks the weights of a bundle from another clinic: one safetensors file whose tensors fit the declared network.
 
-The reader of safetensors checks offsets and sizes. But of two tensors of one name it takes the last, and it ignores
-metadata, further keys of a tensor, and the kind of blanks behind the header: a text could hide there. So the file must
-be, byte for byte, the one that safetensors writes of the tensors that it reads.
+The safetensors library checks offsets and sizes while it reads. But if two tensors have the same name it keeps the last
+one, and it ignores metadata, unknown keys of a tensor, and the kind of blanks after the header. Text could be hidden in
+all these places. So the tensors are read and written again, and the file must have the same bytes.
 
 Source of the format: github.com/huggingface/safetensors, README, "Format".
 """
@@ -24,25 +24,26 @@ DTYPES = {
 
 
 def check_weights(file: str, data: bytes, network: nn.Module | None) -> list[Problem]:
-    """Everything that is wrong with the content of a safetensors file; the content may be any bytes.
+    """Returns the problems with the content of a safetensors file; empty if the tensors fit the network.
 
     Args:
-        file: its name in the messages.
-        data: the whole content.
-        network: the declared network, whose names, shapes and types the tensors must have; None if it cannot be made.
+        file: name of the file, for the messages.
+        data: content of the file, which may be any bytes.
+        network: the declared network; the tensors must have its names, shapes and types. None if the network cannot be
+            built; then the fit is not checked.
     """
     if (size := int.from_bytes(data[:8], "little")) > min(MAX_HEADER, len(data)):
-        what = f"no safetensors file: its header would have {size} bytes, and may have {MAX_HEADER}"
-        return [Problem(file, 0, what, "could be a pickle of any code, or exhaust the memory")]
+        what = f"is no safetensors file: its header would have {size} bytes, and may have {MAX_HEADER}"
+        return [Problem(file, 0, what, "could be a pickle with any code, or fill the memory")]
     try:
         weights = safetensors.torch.load(data)
         is_canonical = to_safetensors(weights) == data
-    except Exception as error:  # an unknown type of values, for one, is a KeyError
-        could = "could be a pickle of any code, or a part of a file; ask for the archive again"
-        return [Problem(file, 0, f"safetensors cannot read it ({shown(str(error))})", could)]
+    except Exception as error:  # an unknown type of values raises KeyError, for example
+        could = "could be a pickle with any code, or a part of a file; ask for the archive again"
+        return [Problem(file, 0, f"safetensors cannot read the file ({shown(str(error))})", could)]
     if not is_canonical:
-        could = "could carry texts or images beside the weights; ask the sender to make the archive with `tofgan pack`"
-        return [Problem(file, 0, "not the bytes that safetensors writes of these tensors", could)]
+        could = "could carry texts or images beside the weights; ask the sender to make the archive by `tofgan pack`"
+        return [Problem(file, 0, "differs from the bytes that safetensors writes for these tensors", could)]
     if network is not None and (odd := _misfit(weights, network.state_dict())):
         return [Problem(file, 0, odd, "belongs to another network, perhaps a critic, which has seen patients")]
     return [
@@ -57,8 +58,8 @@ def check_weights(file: str, data: bytes, network: nn.Module | None) -> list[Pro
 
 
 def _misfit(found: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
-    """The first name, shape or type in which tensors differ from a network's; empty if all agree."""
-    odd = [f"{shown(name)[1:-1]} is missing or one too many" for name in expected.keys() ^ found.keys()]
+    """Returns the first difference in name, shape or type between tensors and a network, in words; empty if none."""
+    odd = [f"{shown(name)[1:-1]} is missing or superfluous" for name in expected.keys() ^ found.keys()]
     for name in expected.keys() & found.keys():
         theirs, ours = ((list(weights[name].shape), weights[name].dtype) for weights in (found, expected))
         if theirs != ours:

@@ -1,1 +1,1 @@
-"""The MONAI Label app: it segments a clinic's studies and is trained further on corrected labels."""
+"""Contains the MONAI Label app: its network segments a clinic's studies and is trained further on corrected labels."""

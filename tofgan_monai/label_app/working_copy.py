@@ -1,4 +1,4 @@
-"""The folder of a MONAI Label app, with a copy of the segmentation bundle whose weights the app may change."""
+"""Prepares the folder of a MONAI Label app: a copy of the segmentation bundle, whose weights the app may change."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from tofgan_monai.training.weights import start_from
 BUNDLE = "tof_mra_vessel_segmentation"
 WEIGHTS = Path("models/model.pt")
 INFERENCE = {"skull_strip": "computed"}
-"""The settings of inference.yaml that change in the copy: a clinic's studies are whole heads."""
+"""Settings of inference.yaml that are changed in the copy, as the images in a clinic show the whole head."""
 
 _logger = logging.getLogger(__name__)
 
 
 def place_app(folder: str | os.PathLike, source: str | os.PathLike = BUNDLE) -> Path:
-    """The path of the bundle in an app's folder, after the bundle and `main.py` are copied there if they are missing.
+    """Copies the bundle and `main.py` into an app's folder if they are missing; returns the path of the copied bundle.
 
-    An existing `main.py` is kept, such as the one of the stock app monaibundle. An existing bundle is kept, because
-    its weights may have been trained further.
+    An existing `main.py` is kept, for example that of MONAI Label's own app monaibundle. An existing bundle is kept,
+    because its weights may have been trained further.
 
     Args:
-        folder: the folder of the app.
-        source: name or folder of the bundle to copy: the shipped segmentation, or one derived from it.
+        folder: folder of the app.
+        source: name or folder of the bundle to copy: the shipped segmentation bundle, or a bundle derived from it.
 
     Raises:
-        InputError: no such bundle, the path has a `#`, the folder cannot be written to, or the weights do not fit the
-            bundle's network.
+        InputError: there is no such bundle, the path of the folder has a `#`, the folder cannot be written to, or the
+            weights do not fit the bundle's network.
     """
     folder = Path(folder)
     require_no_hash(folder)
@@ -57,7 +57,7 @@ def place_app(folder: str | os.PathLike, source: str | os.PathLike = BUNDLE) -> 
 
 
 def require_no_hash(folder: str | os.PathLike) -> None:
-    """Raises an error if a folder's absolute path has a `#`: MONAI's parser, which MONAI Label uses, would replace it.
+    """Checks that the absolute path of a folder has no `#`, which MONAI's parser would replace by `::`.
 
     Raises:
         InputError: the path has a `#`.
@@ -68,7 +68,7 @@ def require_no_hash(folder: str | os.PathLike) -> None:
 
 
 def _write_configs(configs: Path) -> None:
-    """Writes inference.json and train.json for the app; MONAI Label prefers JSON to YAML."""
+    """Writes inference.json and train.json into a `configs/` folder; MONAI Label prefers them to the YAML files."""
     inference, training = (
         _parsed(configs / "inference.yaml"),
         _parsed(configs / "train.yaml", configs / "monailabel.yaml"),
@@ -79,28 +79,30 @@ def _write_configs(configs: Path) -> None:
 
 
 def _parsed(*configs: Path) -> ConfigParser:
+    """Returns a MONAI ConfigParser that has read these files; later files overlay earlier files."""
     parser = ConfigParser()
     parser.read_config([os.fspath(config) for config in configs])
     return parser
 
 
 def training_folder(folder: str | os.PathLike) -> str:
-    """The path of a new training's folder within `folder`, named after the present time."""
+    """Returns a path in `folder` for the output of a new training run; its name is the present time."""
     return os.path.join(folder, f"{datetime.now():%Y%m%d-%H%M%S-%f}")
 
 
 def take_into_use(
     weights: str | os.PathLike, output_dir: str | os.PathLike, network: nn.Module, measure: Callable[[], float]
 ) -> bool:
-    """Replaces a bundle's weights with a training's best weights, unless these are worse; returns whether it did so.
+    """Replaces a bundle's weights by a training run's best weights if these are no worse; returns whether it did so.
 
-    The replaced weights are kept in the same folder as `until_TRAINING.pt`, where TRAINING is the training's folder.
+    The replaced weights are kept in the same folder as `until_TRAINING.pt`, where TRAINING is the name of the training
+    run's folder.
 
     Args:
-        weights: the file of the weights in use.
-        output_dir: the folder of the training, with its `best.pt`.
-        network: the network, which loads both weights in turn.
-        measure: returns a figure of the network on the held-out patients; higher is better.
+        weights: file of the weights in use.
+        output_dir: output folder of the training run, with its `best.pt`.
+        network: the network, into which both weights are loaded one after the other.
+        measure: function that returns a score of this network on the held-out patients; higher is better.
     """
     best, used = Path(output_dir) / "best.pt", Path(weights)
     figures = []
@@ -123,24 +125,27 @@ def take_into_use(
 def split_by_patient(
     items: Sequence[Mapping[str, Any]], fraction: float
 ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Items to train on and items of held-out patients; no patient has items in both.
+    """Splits labelled studies into a list for training and a list of held-out patients; no patient is in both lists.
 
-    The split depends on the names of the patients only, so every call with the same patients gives the same split.
+    The split depends on the names of the patients only, so the same patients always give the same split.
 
     Args:
         items: labelled studies, each with a `patient`.
-        fraction: share of patients to hold out, rounded to whole patients, at least one.
+        fraction: fraction of the patients to hold out, between 0 and 1; at least one patient is held out, and at least
+            one is not.
 
     Raises:
-        InputError: fewer than two patients, or a fraction outside 0 to 1.
+        InputError: there are fewer than two patients, or the fraction is not between 0 and 1.
     """
     if not 0 < fraction < 1:
-        raise InputError(f"val_split {fraction}: give the share of patients to hold out, such as 0.2")
+        raise InputError(
+            f"val_split {fraction}: is not between 0 and 1; give the fraction of patients to hold out, such as 0.2"
+        )
     patients = sorted({item["patient"] for item in items}, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     if len(patients) < 2:
         raise InputError(
-            f"corrected labels of {len(patients)} patient(s), but a training needs two, to hold one out: "
-            "submit more labels first"
+            f"there are corrected labels of {len(patients)} patient(s), but a training run needs two, to hold one out; "
+            "submit labels of more patients first"
         )
     n_held_out = min(max(1, round(fraction * len(patients))), len(patients) - 1)
     held_out = set(patients[:n_held_out])

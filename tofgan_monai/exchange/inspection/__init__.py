@@ -1,7 +1,8 @@
-"""What the configurations of a bundle from a stranger may say; this room knows no other room of tofgan_monai.
+"""Inspects the text files of a bundle from another clinic; this package imports no other package of tofgan_monai.
 
-MONAI warns that any configuration is code, and has no list of what is allowed. `allowed.yaml` is that list, and
-`inspect_bundle` holds any MONAI bundle's text files against it, without running or importing anything of them.
+A configuration of MONAI can run any code, as MONAI itself warns, and MONAI has no list of what is allowed. The file
+`allowed.yaml` is such a list. `inspect_bundle` compares the text files of any MONAI bundle with this list; it runs and
+imports nothing that the bundle names.
 """
 
 from tofgan_monai.exchange.inspection.bundle import inspect_bundle

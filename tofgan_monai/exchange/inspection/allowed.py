@@ -1,4 +1,4 @@
-"""The list of what a bundle from elsewhere may name, read from allowed.yaml: one line for each callable."""
+"""Reads allowed.yaml, the list of the callables, arguments and modules that a bundle from another clinic may name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ import yaml
 
 
 class Allowed(NamedTuple):
-    """The content of allowed.yaml: dotted names; calls and methods with their parameters; names of arguments."""
+    """The content of allowed.yaml; the comments in that file explain each group.
+
+    `targets`, `values`, `modules` and `attributes` are names. `calls` and `methods` are dicts from name to allowed
+    parameters. `classes` is a dict from the name of an argument to the class names allowed in it. `folders` and
+    `datasets` are targets that may stand for paths. The other fields are names of arguments with rules of their own.
+    """
 
     targets: frozenset[str]
     calls: dict[str, tuple[str, ...]]
@@ -32,7 +37,7 @@ class Allowed(NamedTuple):
 
 @cache
 def allowed() -> Allowed:
-    """The content of allowed.yaml, read once."""
+    """Returns the content of allowed.yaml, which is read only once."""
     content = yaml.safe_load((files(__package__) / "allowed.yaml").read_text("utf-8"))
     targets = {f"{module}.{name}" for module, names in content["targets"].items() for name in names}
     short = {name for module, names in content["targets"].items() if module.startswith("monai.") for name in names}
@@ -48,13 +53,14 @@ def allowed() -> Allowed:
 
 
 def _signature(text: str) -> tuple[str, tuple[str, ...]]:
+    """Returns name and parameters of a callable in allowed.yaml: `f(a, b)` gives `("f", ("a", "b"))`."""
     name, _, parameters = text.rstrip(")").partition("(")
     return name, tuple(parameters.split(", ")) if parameters else ()
 
 
 _HARM = {
     r"(builtins\.)?(eval|exec|compile|breakpoint|__import__|getattr|setattr|globals|vars)$": "run any code",
-    r"(os|posix|nt|subprocess|pty|shutil|signal)\.|monai\.utils\.(misc\.)?run_cmd": "run any command of this machine",
+    r"(os|posix|nt|subprocess|pty|shutil|signal)\.|monai\.utils\.(misc\.)?run_cmd": "run any command on this machine",
     r"(pickle|dill|joblib|marshal|shelve|torch\.load|torch\.jit|monai\.data\.Persistent)": "unpickle, so run any code",
     r"torch\.hub|monai\.(apps|bundle)\.|urllib|requests|socket|http": "fetch and run what it likes, or send data away",
     r"torch\.utils\.cpp_extension|ctypes|importlib|pydoc|runpy|monai\.utils\.(module\.)?(optional_import|load_sub)":
@@ -65,9 +71,9 @@ _HARM = {
 
 
 def harm(name: str) -> str:
-    """The harm that a callable which is not on the list could do, in a few words for the message."""
+    """Returns, as words for a message, the harm that a callable could do which is not in allowed.yaml."""
     if re.match(r"tofgan_monai\.\w+\.", name):
-        return "is a path of tofgan_monai 0.1.0, or private; the public names are tofgan_monai.NAME"
+        return "is a path of tofgan_monai 0.1.0 or a private name; write a public name, tofgan_monai.NAME"
     for pattern, could in _HARM.items():
         if re.match(pattern, name):
             return f"could {could}"
@@ -75,5 +81,5 @@ def harm(name: str) -> str:
 
 
 def is_builtin(name: str) -> bool:
-    """Whether a bare name in an expression means one of Python's builtins."""
+    """Whether a name without a dot in an expression is one of Python's builtins, such as `eval`."""
     return hasattr(builtins, name)

@@ -1,4 +1,4 @@
-"""All text files of a MONAI bundle: configurations, metadata, logging.conf, documents."""
+"""Inspects all text files of a MONAI bundle: configurations, metadata.json, logging.conf and documents."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ METADATA, LOGGING = "configs/metadata.json", "configs/logging.conf"
 
 
 def inspect_bundle(files: Mapping[str, bytes]) -> tuple[dict[str, Document], list[Problem]]:
-    """The readable configurations of a bundle by file name, and everything that is wrong with its text files.
+    """Returns a dict from file name to configuration, and the list of problems with the text files of a bundle.
 
     Args:
-        files: content of each file by its path in the bundle; files that are no text are left out of account.
+        files: dict from path in the bundle to content; files that are not text are ignored.
+
+    Returns:
+        The configurations that could be read, without metadata.json; and the problems, empty if all is allowed.
     """
     problems = list(_check_documents(files))
     documents: dict[str, Document] = {}
@@ -41,24 +44,27 @@ def inspect_bundle(files: Mapping[str, bytes]) -> tuple[dict[str, Document], lis
 
 
 def _config_names(names: Iterable[str]) -> list[str]:
-    """The files that MONAI reads as configurations, sorted."""
+    """Returns the sorted paths of the files that MONAI reads as configurations."""
     return sorted(name for name in names if name.startswith("configs/") and name not in (METADATA, LOGGING))
 
 
 def _check_documents(files: Mapping[str, bytes]) -> Iterator[Problem]:
-    """Control characters and broken UTF-8 in the texts that people read."""
+    """Yields a problem for each text for people (.md, .txt, LICENSE) with a control character or broken UTF-8."""
     for name, data in files.items():
         if name.endswith((".md", ".txt")) or name == "LICENSE":
             text = data.decode("utf-8", errors="replace").replace("\r\n", "\n")
             bad = next((char for char in text if char == "\ufffd" or not (char.isprintable() or char in "\n\t")), "")
             if bad:
-                line, what = text[: text.index(bad)].count("\n") + 1, f"the character {shown(bad)} is no text"
-                yield Problem(name, line, what, "could rewrite what a terminal shows")
+                line, what = (
+                    text[: text.index(bad)].count("\n") + 1,
+                    f"contains the character {shown(bad)}, which is no text",
+                )
+                yield Problem(name, line, what, "could change what a terminal shows; remove this character")
 
 
 @cache
 def _schema() -> Any:
-    """MONAI's own schema of metadata, Apache-2.0.
+    """Returns a validator with MONAI's own JSON schema of metadata.json (licence Apache-2.0).
 
     Source: github.com/Project-MONAI/MONAI-extra-test-data, release 0.8.1.
     """
@@ -67,7 +73,8 @@ def _schema() -> Any:
 
 
 def _check_metadata(metadata: Document) -> Iterator[Problem]:
+    """Yields a problem for each place where metadata.json violates MONAI's schema."""
     for error in _schema().iter_errors(metadata.content):
         line = metadata.lines.get(tuple(error.absolute_path), 1)
-        could = "does not fit MONAI's schema, so the file is no metadata of a bundle"
+        could = "does not fit MONAI's schema of metadata.json; correct this entry"
         yield Problem(METADATA, line, shown(error.message, 160)[1:-1], could)

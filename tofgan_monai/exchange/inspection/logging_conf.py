@@ -1,4 +1,4 @@
-"""Checks logging.conf, whose `class` and `args` Python evaluates before MONAI reads anything else of a bundle."""
+"""Checks the logging.conf of a bundle. Python evaluates its `class` and `args` before MONAI reads any other file."""
 
 from __future__ import annotations
 
@@ -21,21 +21,33 @@ _KEYS = {
     },
     r"formatter_\w+": {"format": _FORMAT, "datefmt": _FORMAT},
 }
-_TWO_WAYS, _REPLACES = "could be read in two ways", "could replace the values of the sections"
+_TWO_WAYS, _REPLACES = "could be read in two ways", "could replace the values of the sections; remove this section"
 _RUNS = "could run any code, or write any file"
 
 
 def check_logging(file: str, data: bytes) -> list[Problem]:
-    """Problems of a logging.conf: everything in it except loggers that write to the terminal."""
+    """Returns a problem for each entry in a logging.conf that could do more than write log lines to the terminal.
+
+    Args:
+        file: path of the file, for the messages.
+        data: content of the file.
+    """
     try:
         text = data.decode("ascii").replace("\r\n", "\n")
         if "\r" in text:  # some readers end a line there and others do not
-            return [Problem(file, text[: text.index("\r")].count("\n") + 1, "a lone carriage return", _TWO_WAYS)]
+            return [
+                Problem(
+                    file,
+                    text[: text.index("\r")].count("\n") + 1,
+                    "has a carriage return without a line feed",
+                    _TWO_WAYS,
+                )
+            ]
         parser = configparser.RawConfigParser()
         parser.read_string(text)
     except (UnicodeDecodeError, configparser.Error) as error:
-        return [Problem(file, 0, f"not readable as ASCII ({shown(str(error))})", _TWO_WAYS)]
-    found = [("DEFAULT", key, f"{shown(key)} for all sections", _REPLACES) for key in parser.defaults()]
+        return [Problem(file, 0, f"is not readable as ASCII ({shown(str(error))})", _TWO_WAYS)]
+    found = [("DEFAULT", key, f"sets {shown(key)} for all sections", _REPLACES) for key in parser.defaults()]
     for section in parser.sections():
         known = next((keys for kind, keys in _KEYS.items() if re.fullmatch(kind, section, re.ASCII)), {})
         for key, value in parser.items(section):
@@ -45,6 +57,6 @@ def check_logging(file: str, data: bytes) -> list[Problem]:
 
 
 def _line(text: str, section: str, key: str) -> int:
-    """The line number of a key in a section; 0 if it is not found."""
+    """Returns the line number of a key in a section; 0 if the key is not found."""
     found = re.search(rf"(?msi)^\[{re.escape(section)}\].*?^\s*{re.escape(key)}\s*[=:]", text)
     return text.count("\n", 0, found.end()) + 1 if found else 0

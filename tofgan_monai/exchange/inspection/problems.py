@@ -1,4 +1,4 @@
-"""A problem in a file of a bundle: where it is, what stands there, and what it could do."""
+"""Describes problems that the inspection of a bundle finds, and shows values of the bundle safely in messages."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 
 class Problem(NamedTuple):
-    """One problem of a file.
+    """One problem in one file of a bundle; as text it is the line `FILE:LINE: WHAT: COULD`.
 
     Attributes:
-        file: path in the bundle.
+        file: path of the file in the bundle.
         line: line number from 1; 0 for the file as a whole.
-        what: what stands there.
-        could: what it could do if the bundle ran, and the remedy.
+        what: the fault.
+        could: the harm that the fault could do if the bundle ran, often with a remedy.
     """
 
     file: str
@@ -26,7 +26,7 @@ class Problem(NamedTuple):
 
 
 def shown(value: object, width: int = 80) -> str:
-    """A value, which may be a stranger's, as text for a message: one line of ASCII, at most `width` characters."""
+    """Returns any value of a bundle as safe text for a message: one line of ASCII, at most `width` characters."""
     is_huge = isinstance(value, int) and value.bit_length() > 10_000  # Python refuses to print it
-    text = "beyond ten thousand bits" if is_huge else ascii(value)
+    text = "a number of more than ten thousand bits" if is_huge else ascii(value)
     return text if len(text) <= width else f"{text[: width - 3]}..."
