@@ -129,7 +129,7 @@ class _Voxels:
         return line
 
     def _open_cavities(self, holes: np.ndarray) -> None:
-        """Deletes voxels on a way from the outside to each cavity, so that thinning leaves no shell round the cavity."""
+        """Deletes voxels on a way from the outside to each cavity, so that thinning leaves no shell round a cavity."""
         cavities = ndimage.find_objects(holes)[1:]
         if not cavities:
             return
