@@ -72,7 +72,8 @@ def found(n: int, scores: np.ndarray, strangers: np.ndarray | None) -> dict[str,
     Args:
         n: number of members, and of non-members.
         scores: the attack's score for each patch, (2 n x 4,), members first.
-        strangers: the control's score for each patch, on pairs of other patients; None if there is no such control.
+        strangers: scores of the control, in which the attack gets pairs of strangers (patients in neither group) in
+            place of the released pairs, (2 n x 4,); None if the attack has no such control.
     """
     patients = np.repeat(np.arange(2 * n), N_PATCHES)
     is_member, is_half = patients < n, patients < n // 2

@@ -25,9 +25,7 @@ from tofgan_monai.files import sha256
 from tofgan_monai.metrics.stacks import inception
 
 CHUNK = 64  # images of a stack that are read at once
-N_AT_ONCE = (
-    16  # images that a network processes at once; with 64, its feature maps no longer fit the cache: twice the time
-)
+N_AT_ONCE = 16  # images that a network processes at once; 64 take twice as long, as their maps do not fit the cache
 CHANNELS = {"image": (0,), "label": (1,), "pair": (0, 1)}  # channels of a pair that a network sees as grey images
 INCEPTION_FILE, INCEPTION_SHA256 = "pt_inception-2015-12-05-6726825d.pth", "6726825d"
 
