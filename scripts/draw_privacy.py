@@ -72,7 +72,7 @@ def row_of_pairs(folder: Path, point: Point) -> np.ndarray:
 
 
 def means(lines: Lines, key: str) -> list[tuple[float, ...]]:
-    """List of the mean of `key` for each seed, as (value, low, high), all three equal.
+    """List with one tuple (value, low, high) for each seed; all three are the mean of the seed's result `key`.
 
     The interval has no width, because all points are scored on the same patients.
     """

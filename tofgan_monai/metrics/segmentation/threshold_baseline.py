@@ -65,8 +65,9 @@ def dice_at(
 ) -> tuple[float, ...]:
     """Tuple of the DSC at each threshold of a vessel probability map; vessels are `probability >= threshold`.
 
-    The function rounds each threshold to the data type of the probabilities, as MONAI's AsDiscrete does. The DSC is 1
-    if neither prediction nor truth holds a vessel, as in `tofgan_monai.metrics.segmentation.overlap`.
+    The function reads the map once for all thresholds. It rounds each threshold to the data type of the probabilities,
+    as MONAI's AsDiscrete does. The DSC is 1 if neither prediction nor truth holds a vessel, as in
+    `tofgan_monai.metrics.segmentation.overlap`.
 
     >>> dice_at(np.array([0.1, 0.4, 0.6, 0.9]), np.array([0, 0, 1, 1]), thresholds=(0.25, 0.5))
     (0.8, 1.0)

@@ -17,7 +17,7 @@ BLOCK = 1024
 def mifid(
     synthetic: np.ndarray, members: np.ndarray, non_members: np.ndarray, *, tau: float = TAU
 ) -> dict[str, dict[str, float]]:
-    """Computes the memorisation-informed Frechet distance (MiFID) to training patients (members) and held-out patients.
+    """Computes the memorisation-informed Frechet distance (MiFID) to training patients and to held-out patients.
 
     The held-out patients are the control: if the synthetic images are close to the members only, they may hold copies.
 

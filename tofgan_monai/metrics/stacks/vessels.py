@@ -104,7 +104,8 @@ def contrast_to_noise(image: np.ndarray, vessels: np.ndarray) -> float | None:
     """Mean intensity of the vessels minus mean intensity of the tissue, in standard deviations of the tissue.
 
     Tissue pixels lie 2 to 6 pixels from the nearest vessel, inside the brain. The standard deviation of the tissue
-    includes anatomy as well as the scanner's noise.
+    includes anatomy as well as the scanner's noise. The scale and the offset of the image's intensities do not change
+    the result.
 
     Args:
         image: image of the patch, (H, W), in [-1, 1].
@@ -166,7 +167,7 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def _edges(values: np.ndarray, statistic: Statistic) -> np.ndarray:
-    """Array of the edges of bins that hold the middle 99% of the values; if values are counts, each is mid-bin."""
+    """Array of the edges of bins that hold the middle 99% of the values; each count is the middle of its bin."""
     low, high = np.quantile(values, (0.005, 0.995)) if len(values) else (0.0, 0.0)
     first, last = np.floor(low / statistic.bin_width), np.floor(high / statistic.bin_width) + 1
     return (np.arange(first, last + 1) - statistic.is_count / 2) * statistic.bin_width
