@@ -1,11 +1,11 @@
-"""Times a Frechet distance from 2048-dimensional features: MONAI's FIDMetric and this package's, in turn.
+"""Compares the time of MONAI's FIDMetric and of this package for a Frechet distance of features of 2048 dimensions.
 
     OMP_NUM_THREADS=1 python scripts/benchmark.py [--repetitions 3]
 
-Use one thread: on a machine that does other work, several threads wait for each other, and that is what is timed.
-Both start from the same float64 features; both times include means and covariances. The script prints a table of median
-times and of the distances. With n below the number of dimensions the covariances are singular: MONAI's square root is
-then timed, but the two distances are not compared.
+Use one thread: on a machine that does other work, several threads wait for each other, and the time would include this
+waiting. Both functions start from the same float64 features, and both times include the means and covariances. The
+script prints a table of median times and of the distances. If n is below the number of dimensions, the covariances are
+singular. The script then still times both functions, but it does not compare the two distances.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ COUNTS = (2500, 500)
 
 
 def features(n: int, seed: int) -> np.ndarray:
-    """Random correlated features (n, 2048) with a random mean; their deviations span a factor of 100."""
+    """Draws random correlated features (n, 2048) with a random mean; deviations before mixing span a factor of 100."""
     rng = np.random.default_rng(seed)
     mixed = np.random.default_rng(0).normal(size=(DIM, DIM)) / np.sqrt(DIM)
     return (rng.normal(size=(n, DIM)) * np.geomspace(1, 0.01, DIM)) @ mixed + 0.02 * rng.normal(size=DIM)
 
 
 def monai(a: np.ndarray, b: np.ndarray) -> str:
-    """The Frechet distance that MONAI's FIDMetric computes, as text; or its error message."""
+    """Computes the Frechet distance with MONAI's FIDMetric; returns it as text, or FIDMetric's error message."""
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -46,19 +46,19 @@ def monai(a: np.ndarray, b: np.ndarray) -> str:
 
 
 def ours(a: np.ndarray, b: np.ndarray) -> str:
-    """The Frechet distance that this package computes, as text."""
+    """Computes the Frechet distance with this package; returns it as text."""
     return repr(frechet_distance(feature_stats(a), feature_stats(b)))
 
 
 def timed(measure: Callable[[np.ndarray, np.ndarray], str], pair: list[np.ndarray]) -> tuple[float, str]:
-    """The time in seconds that a measurement takes, and its result."""
+    """Runs `measure` on a pair of feature arrays; returns its time in seconds and its result."""
     began = time.perf_counter()
     result = measure(*pair)
     return time.perf_counter() - began, result
 
 
 def main(repetitions: int) -> None:
-    """Prints the table of median times."""
+    """Times both functions `repetitions` times for each number of features and prints a table of median times."""
     print(f"{DIM} dimensions, {repetitions} interleaved repetitions, {torch.get_num_threads()} threads; medians\n")
     print(
         "| n | MONAI s | ours s | ratio | MONAI gave | ours gave | relative difference |\n|---|---|---|---|---|---|---|"

@@ -1,4 +1,4 @@
-"""Prints the lines of code of each folder given: without docstrings, comments and blank lines.
+"""Prints for each given folder its number of lines of Python code, without docstrings, comments and blank lines.
 
 python scripts/count_code.py tofgan_monai tests scripts
 """
@@ -15,7 +15,7 @@ _HAS_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDe
 
 
 def count_code(path: Path) -> int:
-    """The number of lines of a Python file that hold code."""
+    """Number of lines of a Python file that hold code, without docstrings, comments and blank lines."""
     with tokenize.open(path) as file:
         tokens = [token for token in tokenize.generate_tokens(file.readline) if token.type not in _NO_CODE]
     lines = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)}

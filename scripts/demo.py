@@ -1,6 +1,9 @@
-"""Runs the demo, from simulated heads of two sites to a report; each step is a `tofgan` verb and is printed as typed.
+"""Runs the demo, from simulated heads of two sites to a report, as a sequence of `tofgan` commands.
 
-A finished step is skipped when the script runs again; a training that was interrupted continues.
+    python scripts/demo.py FOLDER
+
+The script prints each command before it runs it. If you start the script again, it skips finished commands, and an
+interrupted training run continues.
 """
 
 from __future__ import annotations
@@ -22,18 +25,18 @@ SMALL_UNET = ("--width", "16")
 N_TRAINING, N_VALIDATION, N_TEST = 8, 2, 4
 
 ABOUT = (
-    "All heads of this page are simulated: {n} of site A and {test} of site B, cropped round the circle of Willis at "
-    "native spacing (192 or more voxels in plane, 24 slices). No patient was involved.",
-    "The GANs called \"trained a little\" saw a minute of training, those called \"as shipped\" are the bundles' own: "
-    "small networks (width 12 or 16), trained for about an hour each on other simulated heads of site A. The paper's "
-    "networks have width 96 and were trained on GPUs.",
-    "The U-Nets of this demo have width 16 and a minute or two of training each; the shipped one has the paper's "
-    "width 32 and was trained on simulated heads of the public prior C alone, never on a head of A or B.",
+    "All heads of this page are simulated: {n} heads of site A and {test} heads of site B. They are cropped round the "
+    "circle of Willis at native spacing (192 or more voxels in plane, 24 slices). No patient was involved.",
+    "The GANs called \"trained a little\" were trained for a minute. The GANs called \"as shipped\" come with the "
+    "bundles: small networks (width 12 or 16), trained for about an hour each on other simulated heads of site A. The "
+    "paper's networks have width 96 and were trained on GPUs.",
+    "The U-Nets of this demo have width 16 and were trained for a minute or two each. The shipped U-Net has the "
+    "paper's width 32 and was trained only on heads of the simulated site C, never on a head of site A or B.",
 )  # fmt: skip
 
 
 def main(folder: Path) -> None:
-    """Runs all steps of the demo that are not done yet."""
+    """Runs all commands of the demo that are not finished yet; all files are written below `folder`."""
     from tofgan_monai.cli import app
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -52,7 +55,7 @@ def main(folder: Path) -> None:
 
 
 def plan(folder: Path) -> Iterator[list[object]]:
-    """The words of each step's command, in order."""
+    """Yields the commands of the demo in their order, each as a list of words after `tofgan`."""
     shown = folder / "report"
     n = N_TRAINING + N_VALIDATION + N_TEST
     for site, n_heads, split in (
@@ -87,7 +90,7 @@ def plan(folder: Path) -> Iterator[list[object]]:
 
 
 def evaluations(folder: Path, model: str, options: list[object]) -> Iterator[list[object]]:
-    """The words of the commands that score a model on the test heads of both sites."""
+    """Yields the commands that score a segmentation network on the test heads of both simulated sites, A and B."""
     shown = folder / "report"
     for site in "AB":
         named = ["--model", model, "--cohort", f"site {site}", "--results", shown / "results.jsonl"]
@@ -96,7 +99,7 @@ def evaluations(folder: Path, model: str, options: list[object]) -> Iterator[lis
 
 
 def write_about(shown: Path) -> None:
-    """Writes about.json, with the first paragraphs and the captions of the report."""
+    """Writes the title, the first paragraphs and the captions of the report to about.json in the folder `shown`."""
     from tofgan_monai.files import write_json
 
     n = N_TRAINING + N_VALIDATION + N_TEST

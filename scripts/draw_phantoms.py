@@ -1,4 +1,4 @@
-"""Draws slices and projections of one simulated head of site A and of site B: docs/explanation/phantoms.png.
+"""Draws slices and projections of one simulated head each of sites A and B into docs/explanation/phantoms.png.
 
 python scripts/draw_phantoms.py [--output PNG]
 """
@@ -17,18 +17,21 @@ from nibabel.affines import voxel_sizes
 
 from tofgan_monai.phantom import SEEDS, simulate_head
 
-SIZE_MM = (66.0, 66.0, 41.0)  # of the cropped column, so that both sites show the same amount of anatomy
+SIZE_MM = (66.0, 66.0, 41.0)  # size of the cropped box: the pictures of both sites show the same amount of anatomy
 
 
 def cropped(volume: np.ndarray, spacing_mm: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """The part of the volume within a box of SIZE_MM around the voxel `centre`."""
+    """Crops a volume (X, Y, Z) to a box of SIZE_MM around the voxel `centre`."""
     half = np.rint(np.array(SIZE_MM) / spacing_mm / 2).astype(int)
     low = np.maximum(centre - half, 0)
     return volume[tuple(slice(a, a + 2 * h) for a, h in zip(low, half, strict=True))]
 
 
 def rows_of(volume: np.ndarray, spacing_mm: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """Two axial slices, the axial and the coronal projection; each picture with its pixels' height over width."""
+    """List of four pictures of a volume (X, Y, Z), each with the ratio of a pixel's height to its width.
+
+    The pictures are two axial slices, the axial and the coronal maximum intensity projection.
+    """
     x, y, z = spacing_mm
     n = volume.shape[2]
     pictures = [volume[:, :, n // 4], volume[:, :, n // 2], volume.max(2)]
@@ -36,7 +39,7 @@ def rows_of(volume: np.ndarray, spacing_mm: np.ndarray) -> list[tuple[np.ndarray
 
 
 def main() -> None:
-    """Simulates one head of each site and writes the picture."""
+    """Simulates one head of each site and writes the picture as a PNG file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("docs/explanation/phantoms.png"))
     output = parser.parse_args().output

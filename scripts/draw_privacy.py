@@ -1,4 +1,4 @@
-"""A table and pictures of the results of `scripts/measure_privacy.py`.
+"""Makes a table and pictures of the results of `scripts/measure_privacy.py`; that script explains points and starts.
 
 python scripts/draw_privacy.py FOLDER     # prints the table, writes FOLDER/privacy.svg and FOLDER/privacy_pairs.png
 """
@@ -25,14 +25,14 @@ from tofgan_monai.gan.monitor import pair_grid
 from tofgan_monai.pairs.stack import open_stack
 from tofgan_monai.report.pictures import svg_bytes
 
-ATTACKS = ("density ratio", "LOGAN")  # the one recognises planted patients (docs/results), the other attacks the critic
+ATTACKS = ("density ratio", "LOGAN")  # the first recognises planted patients, the second attacks the critic
 COLOURS = {"public": "#1f5fa8", "nothing": "#b3541e"}
-N_SHOWN, SHOWN_EPSILON = 8, 7.4  # number of pairs in a row; the epsilon of the trainings that are shown
-Lines = list[dict[str, Any]]  # the results of one row, one for each seed
+N_SHOWN, SHOWN_EPSILON = 8, 7.4  # number of pairs in a row; epsilon of the training runs whose pairs are shown
+Lines = list[dict[str, Any]]  # the results of one point, one dict for each seed
 
 
 def tell(folder: Path) -> None:
-    """Prints the table and draws the pictures of the points in a folder."""
+    """Reads the results of all points in a folder, prints the table and writes the two pictures."""
     rows: dict[Point, Lines] = {}
     for path in sorted(folder.glob("points/*/point.json")):
         line = json.loads(path.read_text())
@@ -66,18 +66,24 @@ def tell(folder: Path) -> None:
 
 
 def row_of_pairs(folder: Path, point: Point) -> np.ndarray:
-    """A row of pairs from a point's stack at even distances, images above labels."""
+    """Picture of 8 pairs, images above labels, taken at equal distances from the stack (file of pairs) of a point."""
     pairs, _ = open_stack(folder / (f"{point.pairs}.npy" if point.pairs in STACKS else point.folder / "synthetic.npy"))
     return pair_grid(np.asarray(pairs[:: len(pairs) // N_SHOWN][:N_SHOWN]), columns=N_SHOWN)
 
 
 def means(lines: Lines, key: str) -> list[tuple[float, ...]]:
-    """A figure of each seed with an interval of no width, because all points have the same patients."""
+    """List with one tuple (value, low, high) for each seed; all three are the mean of the seed's result `key`.
+
+    The interval has no width, because all points are scored on the same patients.
+    """
     return [(float(np.mean(line[key])),) * 3 for line in lines]
 
 
 def aucs(lines: Lines, name: str) -> list[tuple[float, ...]]:
-    """AUC over patients of each seed with the ends of its interval; empty where the attack was not made."""
+    """List of the AUC over patients of the attack `name` for each seed, as (AUC, low, high) with its 95% interval.
+
+    Seeds on which the attack did not run are left out.
+    """
     found = [
         assess(of[name], of["patients"], of["is_member"])["patient"].auc
         for line in lines
@@ -87,7 +93,7 @@ def aucs(lines: Lines, name: str) -> list[tuple[float, ...]]:
 
 
 def draw(rows: dict[Point, Lines]) -> Figure:
-    """A figure of DSC, distance and AUC against epsilon: a line for each unit and start, a dot for each training."""
+    """Draws DSC, distance and AUC against epsilon: a line for each unit and start, a dot for each training run."""
     figure = Figure(figsize=(11, 3.9), layout="constrained")
     panels: dict[str, Callable[[Lines], list[tuple[float, ...]]]] = {
         "DSC, above 0.65": partial(means, key="dsc"),
@@ -119,7 +125,7 @@ def draw(rows: dict[Point, Lines]) -> Figure:
             if Point(pairs, 0) in rows and (found := values(rows[Point(pairs, 0)])):
                 axis.axhline(np.mean([v[0] for v in found]), color=grey, linestyle=":", linewidth=1.3, label=words)
         if title.startswith("DSC"):
-            axis.set_ylim(bottom=0.65)  # trainings that failed lie near 0
+            axis.set_ylim(bottom=0.65)  # training runs that failed lie near 0
         if title.startswith("distance"):
             axis.set_yscale("log")
         axis.set_xticks(range(len(EPSILONS)), [f"{epsilon:g}" if epsilon else "no noise" for epsilon in EPSILONS])

@@ -2,9 +2,11 @@
 
     python scripts/estimate_paper.py
 
-Prints a Markdown table after three minutes on an idle core. Networks, objectives, batches and epochs come from the
-bundles' train.yaml with paper.yaml, the number of trainings from the study's paper preset. Counted are multiplications
-and additions of convolutions and matrix products; norms, activations, optimisers, files and scoring on the CPU are not.
+The script prints a Markdown table after three minutes on an idle core. Networks, objectives, batch sizes and epochs
+come from the bundles' train.yaml and paper.yaml. The number of training runs comes from the study's preset "paper". The
+script counts the multiplications and additions of convolutions and matrix products. It does not count norms,
+activations, optimisers, reading and writing of files, and scoring on the CPU. The utilisation is the fraction of a
+processor's peak speed (operations per second) that the counted operations reach.
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ from tofgan_monai.volumes.patch_grid import PATCH_SIZE
 UNET = "tof_mra_vessel_segmentation"
 GANS = {"tof_mra_dcgan": "DCGAN", "tof_mra_wgan_gp": "WGAN-GP", "tof_mra_wgan_gp_sn": "WGAN-GP-SN"}
 
-# Pairs that each U-Net is trained on, by the preset paper.
+# Number of pairs that each U-Net is trained on, by the study's preset "paper".
 STUDY = read_settings("paper")
-PAIRS = STUDY["patients_a"][0] * (STUDY["n_vessel"] + STUDY["n_random"])  # in the real stack and in each synthetic one
+PAIRS = STUDY["patients_a"][0] * (STUDY["n_vessel"] + STUDY["n_random"])  # in the real and in each synthetic stack
 N_PAIRS = {name: PAIRS * (1 + name.count("+")) for name in training_sets(STUDY)}
 POINTS, DOUBLED = len(grid_points(STUDY)), len(STUDY["augmentations"]) - 1
 TUNED = [PAIRS] if STUDY["tune"] == "real" else [*N_PAIRS.values()]
@@ -43,7 +45,7 @@ TUNING = [n * doubled for n in TUNED for doubled in [1] * POINTS + [2] * DOUBLED
 TABLE_2 = [*N_PAIRS.values()] * len(STUDY["seeds"])
 PATIENTS = [int(name.split("_")[0]) for name in draws(STUDY)]
 TRANSFER = [PAIRS // STUDY["patients_a"][0] * k for k in PATIENTS] * (len(arms(STUDY)) * len(STUDY["seeds"]))
-# Heads that are segmented: PEGASUS (312, 384, 127) and 1000Plus (384, 268, 127), replaced by simulated heads
+# The study segments heads of PEGASUS (312, 384, 127) and 1000Plus (384, 268, 127). Here simulated heads replace them.
 VALIDATION_HEADS, TEST_HEADS = ({"A": STUDY["patients_a"][i], "B": STUDY["patients_b"][i]} for i in (1, 2))
 HEAD_SEED = 0
 N_GPUS = 16
@@ -62,7 +64,7 @@ REPETITIONS = 3
 
 @dataclass(frozen=True)
 class Rate:
-    """The operations of one pair or window, and the share of this CPU's peak speed that they reach."""
+    """Number of operations for one pair or window, and the fraction of this CPU's peak speed that was measured."""
 
     operations: float
     utilisation: float
@@ -70,7 +72,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Work:
-    """A row of the table: all operations of a kind of work, those of its longest single job, and their utilisation."""
+    """Row of the table: number of operations of a kind of work, of its longest single job, and the utilisation."""
 
     operations: float
     longest: float
@@ -78,7 +80,7 @@ class Work:
 
 
 def recipe(bundle: str, *configs: str) -> ConfigParser:
-    """The parser of a bundle's configuration on the CPU; nothing is instantiated yet."""
+    """Reads a bundle's YAML files for use on the CPU; returns the parser, without any object instantiated yet."""
     parser = ConfigParser()
     parser.read_config([bundles_dir() / bundle / "configs" / f"{name}.yaml" for name in configs])
     parser["device"] = torch.device("cpu")
@@ -86,7 +88,7 @@ def recipe(bundle: str, *configs: str) -> ConfigParser:
 
 
 def count(work: Callable[[], object]) -> int:
-    """The number of operations in the convolutions and matrix products of `work`, with its backward passes."""
+    """Runs `work`; returns the number of operations in its convolutions and matrix products, with backward passes."""
     counter = FlopCounterMode(display=False)
     # FlopCounterMode's module hooks refuse autograd.grad of a leaf, which the gradient penalty needs.
     tracker: Any = nullcontext()
@@ -98,19 +100,25 @@ def count(work: Callable[[], object]) -> int:
 
 
 def per_pair(work: Callable[[int], object]) -> float:
-    """The number of operations for one pair; the operations of a batch are proportional to its size."""
+    """Number of operations of `work` for one pair, computed from a batch of two pairs.
+
+    The operations of a batch are proportional to the batch size.
+    """
     return count(lambda: work(2)) / 2
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """The processor time of one call in seconds; wall time would include other processes on the same cores."""
+    """Runs `work` and returns its processor time in seconds; wall time would include waiting for other processes."""
     start = time.process_time()
     work()
     return time.process_time() - start
 
 
 class Speedometer:
-    """Speeds on one thread of this CPU, each measured in turn with the CPU's best speed in a large dense operation."""
+    """Measures speeds on one thread of this CPU, each just before or after the CPU's peak speed.
+
+    The peak speed is the speed of a large matrix product or of a large convolution.
+    """
 
     def __init__(self) -> None:
         self.matrices = torch.rand(2, MATRIX, MATRIX)
@@ -122,17 +130,22 @@ class Speedometer:
         torch.conv2d(self.images, self.kernels, padding=1)
 
     def peak(self) -> float:
-        """Operations per second of a matrix product or of a 3x3 convolution with 256 channels, whichever is faster."""
+        """Measures a matrix product and a 3x3 convolution with 256 channels; returns the higher speed per second."""
         self.matmuls.append(2 * MATRIX**3 / seconds(lambda: torch.mm(*self.matrices)))
         operations = 2 * self.images.numel() * self.kernels[0].numel()
         self.convolutions.append(operations / seconds(lambda: torch.conv2d(self.images, self.kernels, padding=1)))
         return max(self.matmuls[-1], self.convolutions[-1])
 
     def utilisation(self, work: Callable[[int], object], operations: float) -> float:
-        """The share of the peak speed that each further pair of a batch reaches, as a median over repetitions.
+        """Fraction of the peak speed that the added pairs of a larger batch reach, as a median over repetitions.
 
-        The time of a larger batch less that of a smaller one: what a step costs at any batch (optimisers, spectral
-        norm) is next to nothing at the paper's batch and much at these.
+        The time for the added pairs is the time of a batch of 8 minus the time of a batch of 4. So costs that do not
+        depend on the batch size (optimisers, spectral norm) are left out. These costs are negligible at the paper's
+        batch size, but large at the batch sizes measured here.
+
+        Args:
+            work: function that processes a batch of the given size.
+            operations: number of operations for one pair.
         """
         small, large = MEASURED_BATCHES
         work(large)
@@ -144,7 +157,7 @@ class Speedometer:
 
 
 def gan_rates(bundle: str, speed: Speedometer) -> tuple[dict[str, Rate], int, str]:
-    """The rates of a GAN's critic step, generator step, whole step and generation; its epochs; a description."""
+    """Measures a GAN on this CPU; returns its rates for "training" and "generation", its epochs and a description."""
     parser = recipe(bundle, "train", "paper")
     step, epochs, batch = parser.get_parsed_content("train#step"), parser["max_epochs"], parser["batch_size"]
     reals = torch.rand(max(MEASURED_BATCHES), 2, PATCH_SIZE, PATCH_SIZE) * 2 - 1
@@ -175,7 +188,10 @@ def gan_rates(bundle: str, speed: Speedometer) -> tuple[dict[str, Rate], int, st
 
 
 def unet_rates(speed: Speedometer) -> tuple[dict[str, Rate], int, str]:
-    """The rates of the U-Net's training on a patch and inference of a window; its epochs; a description."""
+    """Measures the U-Net on this CPU; returns its rates for "training" and "inference", its epochs and a description.
+
+    The rate of training is per patch, the rate of inference per window.
+    """
     parser = recipe(UNET, "train", "paper")
     network, optimizer, loss = (parser.get_parsed_content(name) for name in ("network", "optimizer", "loss"))
     images = torch.rand(max(MEASURED_BATCHES), 1, PATCH_SIZE, PATCH_SIZE).contiguous(memory_format=torch.channels_last)
@@ -204,7 +220,7 @@ def unet_rates(speed: Speedometer) -> tuple[dict[str, Rate], int, str]:
 
 
 def windows_in(source: str) -> int:
-    """The number of windows that the segmentation bundle computes for a whole simulated head of a site."""
+    """Simulates a head of a site ("A" or "B"); returns the number of windows that the segmentation bundle processes."""
     head = simulate_head(source, HEAD_SEED)
     seen = 0
 
@@ -219,32 +235,51 @@ def windows_in(source: str) -> int:
 
 
 def unet_trainings(pairs: Sequence[int], epochs: int, rates: Mapping[str, Rate]) -> Work:
-    """The work of trainings on the given numbers of pairs, with the Dice on validation pairs after each epoch."""
+    """Computes the work of U-Net training runs, with the Dice on validation pairs after each epoch.
+
+    Args:
+        pairs: number of training pairs of each run.
+        epochs: number of epochs of each run.
+        rates: rates for "training" and "inference", see `unet_rates`.
+    """
     validation = inspect.signature(PooledDice).parameters["n"].default
     each = [epochs * (n * rates["training"].operations + validation * rates["inference"].operations) for n in pairs]
     return Work(sum(each), max(each), rates["training"].utilisation)
 
 
 def evaluations(n_heads: Mapping[str, int], windows: Mapping[str, int], rate: Rate) -> Work:
-    """The work of segmenting the given numbers of heads; the longest job is one network on all test heads."""
+    """Computes the work of segmenting heads; the longest single job is one network on all test heads.
+
+    Args:
+        n_heads: number of heads to segment, by site.
+        windows: number of windows in one head, by site.
+        rate: rate of inference per window.
+    """
     once = {site: windows[site] * rate.operations for site in windows}
     total = sum(n * once[site] for site, n in n_heads.items())
     return Work(total, sum(TEST_HEADS[site] * once[site] for site in once), rate.utilisation)
 
 
 def hours(operations: float, utilisation: float, card: str) -> float:
-    """The GPU-hours that a number of operations takes at a share of the card's peak speed."""
+    """GPU-hours for a number of operations at a fraction (`utilisation`) of the peak speed of a card in CARDS."""
     return operations / (utilisation * CARDS[card] * 1e12) / 3600
 
 
 def row(name: str, operations: float, of_card: Callable[[str, bool], float]) -> str:
-    """A row of the table: GPU-hours at the measured and at the assumed utilisation, for each card."""
+    """Markdown row of the table: for each card, GPU-hours at the measured and at the assumed utilisation."""
     cells = (f"{of_card(card, True):.3g} / {of_card(card, False):.3g}" for card in CARDS)
     return f"| {name} | {operations:.2e} | " + " | ".join(cells) + " |"
 
 
 def table(works: Mapping[str, Work], chain: Sequence[str]) -> str:
-    """A Markdown table of GPU-hours: each kind of work, all work on one GPU, and on a cluster, one GPU per job."""
+    """Markdown table of GPU-hours for each kind of work, and of hours for all work on one GPU and on 16 GPUs.
+
+    On 16 GPUs each job uses one GPU, so all work takes at least as long as the chain of the longest jobs.
+
+    Args:
+        works: the kinds of work by name.
+        chain: names of the kinds of work that must run one after the other.
+    """
 
     def total(names: Sequence[str], field: str) -> Callable[[str, bool], float]:
         def of_card(card: str, measured: bool) -> float:
@@ -292,7 +327,10 @@ def main() -> None:
 
     print("GPU-hours at the utilisation measured on this CPU / at", ASSUMED_UTILISATION, "of peak:\n")
     print(table(works, chain))
-    print(f"\n- Chain: {'; '.join(chain)}: the longest single job of each; {N_GPUS} GPUs: all / {N_GPUS} or the chain.")
+    print(
+        f"\n- The longest chain is the longest single job of each of these: {'; '.join(chain)}.\n"
+        f"- The hours on {N_GPUS} GPUs are all hours divided by {N_GPUS}, or the longest chain if it takes longer."
+    )
     print("\nCounted, and measured on this CPU:")
     matmul, convolution = (statistics.median(speeds) / 1e9 for speeds in (speed.matmuls, speed.convolutions))
     print(f"- this CPU's peak, one thread, float32, by processor time: {matmul:.0f} GFLOP/s in a matrix product")
@@ -308,13 +346,15 @@ def main() -> None:
     print(
         "- peaks as the makers state them: " + ", ".join(f"{card} {peak} TFLOP/s" for card, peak in CARDS.items()) + "."
     )
-    print(f"- {ASSUMED_UTILISATION} of peak, or this CPU's utilisation carried over: neither was measured on a GPU.")
+    print(
+        f"- a GPU reaches {ASSUMED_UTILISATION} of its peak, or this CPU's utilisation: neither was measured on a GPU."
+    )
     amps = {name: recipe(bundle, "train", "paper")["amp"] for bundle, name in {**GANS, UNET: "U-Net"}.items()}
     fp32 = ", ".join(name for name, amp in amps.items() if not amp) or "none"
     print(f"- the bf16 columns need `amp: true`, which is not set for: {fp32}; a GTX 1080 Ti needs `--amp false`.")
     print("- narrow layers (the U-Net's 32 channels) may wait for a GPU's memory and stay below these shares.")
-    print("- norms and activations are time in the measured utilisation, no operations; optimisers, data loading,")
-    print("  distances on the CPU, failed and repeated runs are in neither figure.")
+    print("- norms and activations add to the time of the measured utilisation, but are not counted as operations;")
+    print("  optimisers, data loading, distances on the CPU, failed and repeated runs are in neither figure.")
 
 
 if __name__ == "__main__":

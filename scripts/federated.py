@@ -1,6 +1,8 @@
-"""Two simulated clinics each train a U-Net alone, and one U-Net together by federated averaging.
+"""Trains three U-Nets for two simulated clinics: one in each clinic alone, and one by federated averaging.
 
-All trainings take the same number of steps. `tofgan evaluate` scores every U-Net on both clinics' test patients.
+    python scripts/federated.py FOLDER
+
+All training runs take the same number of steps. `tofgan evaluate` scores every U-Net on both clinics' test patients.
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ RECIPE = {"width": WIDTH, "lr": 0.002}  # everything else is as in the bundle's 
 
 
 def main(folder: Path) -> None:
-    """Makes the clinics' data, trains and scores the U-Nets, and prints a table of the scores."""
+    """Simulates the clinics' data, trains and scores the three U-Nets, and prints a table of the scores."""
     if folder.exists():
-        sys.exit(f"{folder}: exists already; remove it or name another folder")
+        sys.exit(f"{folder}: the folder exists already; remove it or name another folder")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     began = time.monotonic()
     for clinic in CLINICS:
@@ -47,13 +49,13 @@ def main(folder: Path) -> None:
 
 
 def tofgan(*words: object) -> None:
-    """Prints a `tofgan` command and runs it."""
+    """Prints a `tofgan` command and runs it in this process."""
     print(shlex.join(["tofgan", *map(str, words)]), flush=True)
     app([str(word) for word in words], standalone_mode=False)
 
 
 def make_data(folder: Path, clinic: str) -> None:
-    """Makes a clinic's prepared volumes and its stacks of training and validation pairs."""
+    """Simulates a clinic's heads, prepares them, and extracts stacks (files) of training and validation pairs."""
     counts = f"{N_TRAINING},{N_VALIDATION},{N_TEST}"
     n_patches = ("--n-vessel", 250, "--n-random", 250)
     n = N_TRAINING + N_VALIDATION + N_TEST
@@ -65,18 +67,18 @@ def make_data(folder: Path, clinic: str) -> None:
 
 
 def train_alone(folder: Path, clinic: str) -> Path:
-    """The last weights of a training on one clinic's pairs, with as many steps as in the federated training."""
+    """Trains a U-Net on one clinic's pairs, with the federated run's epochs; returns the path of its last weights."""
     output = folder / f"alone_{clinic}"
     pairs = ("--pairs", folder / clinic / "training.npy", "--validation-pairs", folder / clinic / "validation.npy")
     recipe = [word for key, value in RECIPE.items() for word in (f"--{key}", value)]
     tofgan("train", UNET, "--output-dir", output, *pairs, *recipe, "--max_epochs", N_ROUNDS * EPOCHS_PER_ROUND)
     weights = load_weights(output / "checkpoint.pt")["state"]["network"]
-    save_weights(weights, output / "last.pt")  # the federated training has no best epoch either
+    save_weights(weights, output / "last.pt")  # not the best epoch: the federated run has none
     return output / "last.pt"
 
 
 def federate(folder: Path) -> Path:
-    """The server's weights after the last round of federated averaging."""
+    """Trains a U-Net by federated averaging; returns the path of the server's weights after the last round."""
     given = {"folder": str(folder.resolve()), "epochs": EPOCHS_PER_ROUND, "rounds": N_ROUNDS, **RECIPE}
     recipe = FedAvgRecipe(
         name="vessels",
@@ -89,13 +91,13 @@ def federate(folder: Path) -> Path:
     run = recipe.execute(SimEnv(clients=list(CLINICS), workspace_root=str((folder / "simulator").resolve())))
     found = sorted(Path(run.get_result()).rglob("FL_global_model.pt"))
     if len(found) != 1:
-        sys.exit(f"{folder}/simulator: no global model was written; look at the logs there")
+        sys.exit(f"{folder}/simulator: the simulator wrote no global model; look at the logs in this folder")
     save_weights(load_weights(found[0])["model"], folder / "federated.pt")
     return folder / "federated.pt"
 
 
 def table(folder: Path) -> str:
-    """A Markdown table of the mean DSC and 95HD of each model on each clinic's test patients."""
+    """Markdown table of the mean DSC and 95HD of each U-Net on each clinic's test patients."""
     scores = defaultdict(list)
     for path in sorted(folder.rglob("results.jsonl")):
         for line in map(json.loads, path.read_text("utf-8").splitlines()):

@@ -1,6 +1,6 @@
-"""The client that runs at a clinic: rounds of MONAI's federated training on the clinic's own pairs.
+"""Runs the federated training at one clinic: trains on the clinic's own pairs in each round, with MONAI's client.
 
-Only weights and the number of steps leave the clinic; images, labels and everything computed from them stay.
+Only the weights and the number of steps are sent to the server. Images, labels and all other files stay at the clinic.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from tofgan_monai.bundle_runs.runs import parse_overrides
 
 
 def main(folder: Path, epochs: int, rounds: int, **overrides: object) -> None:
-    """Trains for some epochs in each round, starting from the weights that the server sends."""
+    """Trains in each round for `epochs` epochs, starting from the weights that the server sends, and sends new weights.
+
+    Args:
+        folder: folder that holds a subfolder with the pairs of each clinic.
+        epochs: number of epochs in each round.
+        rounds: number of rounds.
+        **overrides: values that replace keys of the bundle's train.yaml.
+    """
     flare.init()
     clinic = flare.get_site_name()
     algo = MonaiAlgo(

@@ -1,15 +1,16 @@
-"""Computes small outputs of the verbs and compares them with the record in tests/golden.json.
+"""Computes small outputs of the `tofgan` commands ("verbs") and compares them with the record in tests/golden.json.
 
     python scripts/golden.py             prints each line that differs; exit status 1 if there is one
     python scripts/golden.py --record    writes the record
 
-A change that shall only move or rename code leaves all of this equal. The record has three kinds of lines. A digest is
-the SHA-256 of arrays: phantoms, stacks, trained weights. A figure is a number or a short text that a verb has written,
-rounded to six digits. A verdict says whether the exchange of bundles accepts or refuses a file. Digests depend on the
-machine: elsewhere the script does not compare them, and figures may differ by 1e-4.
+A change that only moves or renames code must leave all outputs equal. The record has three kinds of lines. A digest is
+the SHA-256 of arrays: phantoms (simulated heads), stacks (files of image-label pairs), trained weights. A figure is a
+number, rounded to six digits, or a short text, which a verb has written. A verdict says whether the exchange of bundles
+accepts or refuses a file. Digests depend on the machine. On another machine, the script does not compare the digests,
+and figures may differ by 1e-4.
 
-The script knows the product by its command line and its files alone, except for the verdicts at the bottom. It leaves
-out of the figures: timings, digests of files, and sentences, of which it records only that they are there.
+The script uses only the command line and the files that the verbs write, except for the verdicts at the bottom. The
+figures do not include timings and digests of files. The script records that a sentence exists, but not its words.
 """
 
 from __future__ import annotations
@@ -32,24 +33,23 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "tests" / "golden.json"
-RENAMED = {
-    "average_hausdorff_mm": "avd_mm"
-}  # new key -> the key that the record has, of objects in the JSON that verbs write
+RENAMED = {"average_hausdorff_mm": "avd_mm"}  # new key in the JSON that verbs write, key in the record
 LEFT_OUT = {"seconds", "digest", "fingerprint", "sha256", "voxels", "weights_sha256"}
-SENTENCE = 60  # characters; a longer text may be worded anew
+SENTENCE = 60  # characters; the words of a longer text may change
 TOLERANCE = 1e-4  # relative or absolute, of figures on another machine
 
 PRIVATE, UNET = "tof_mra_dp_wgan_gp", "tof_mra_vessel_segmentation"
 GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", PRIVATE]
 STACKS = {"members": ("training", 20), "non_members": ("validation", 8), "references": ("test", 8)}
-OWN = {PRIVATE: ["--critic_width", 4, "--accountant", "rdp", "--n_fakes", 8, "--noise_seed", 0]}  # else it is random
+# Without a fixed noise seed, the noise is random.
+OWN = {PRIVATE: ["--critic_width", 4, "--accountant", "rdp", "--n_fakes", 8, "--noise_seed", 0]}
 
-# Before torch is imported, here and in each process that is started: one thread on the CPU.
+# This must be set before torch is imported, here and in each process that this script starts: one thread on the CPU.
 os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "Agg"}
 
 
 def main() -> None:
-    """Records what the verbs give, or compares it with the record."""
+    """Computes the outputs of the verbs, and writes them to the record or compares them with the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--record", action="store_true", help="write tests/golden.json anew")
     wants_record = parser.parse_args().record
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def compute(folder: Path) -> dict[str, dict[str, Any]]:
-    """All lines of the record, by kind, computed in an empty folder."""
+    """Runs the verbs in an empty folder; returns the machine and, for each kind, a dict from name to value."""
     os.chdir(folder)
     make_environment(folder)
     digests, figures = {}, {}
@@ -98,7 +98,10 @@ def compute(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def make_environment(folder: Path) -> None:
-    """Lets processes find this checkout, and what the audit asks of an installed package: its version."""
+    """Sets the environment so that started processes import this checkout and find a version of the package.
+
+    The audit reads the version of the installed package; a made-up version 0 is written into `folder`.
+    """
     info = folder / "installed" / "tofgan_monai-0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tofgan-monai\nVersion: 0\n")
@@ -107,17 +110,17 @@ def make_environment(folder: Path) -> None:
 
 
 def tofgan(*verbs: list[Any]) -> None:
-    """Runs verbs one after the other in one process; a failure ends the script with what the verb has said."""
+    """Runs verbs one after the other in one process; if one fails, ends the script and prints the verb's messages."""
     words = [str(word) for verb in verbs for word in ("+", *verb)][1:]
     print("tofgan", *words, file=sys.stderr)
     command = [sys.executable, "-m", "tofgan_monai", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{done.stdout}{done.stderr}nothing was compared, as this failed: tofgan {' '.join(words)}")
+        sys.exit(f"{done.stdout}{done.stderr}this command failed, so nothing was compared: tofgan {' '.join(words)}")
 
 
 def make_data() -> None:
-    """Simulates heads of three sites, and makes stacks of three groups of patients of site A."""
+    """Simulates heads of the sites A, B and C, and extracts a stack for each of three groups of patients of site A."""
     heads = [["phantom", site, "--site", site, "--small", "-n", n] for site, n in {"A": 8, "B": 1, "C": 1}.items()]
     prepared = [["check", "A", "--counts", "2,2,4", "--n-vessel", 50], ["prepare", "A", "prepared"]]
     sizes = [(name, ["--split", split, "--n-vessel", n, "--n-random", n]) for name, (split, n) in STACKS.items()]
@@ -125,9 +128,9 @@ def make_data() -> None:
 
 
 def train(bundle: str) -> None:
-    """Trains a tiny network of a bundle for 20 iterations."""
-    validation = [] if bundle == PRIVATE else ["--validation-pairs", "non_members.npy"]  # it looks at none
-    sizes = ["--width", 4, "--batch_size", 8, "--max_epochs", 2, *OWN.get(bundle, [])]  # of 80 pairs
+    """Trains a tiny version of a bundle's network for 20 iterations."""
+    validation = [] if bundle == PRIVATE else ["--validation-pairs", "non_members.npy"]  # the private bundle uses none
+    sizes = ["--width", 4, "--batch_size", 8, "--max_epochs", 2, *OWN.get(bundle, [])]  # 80 training pairs
     tofgan(["train", bundle, "--output-dir", f"runs/{bundle}", "--pairs", "members.npy", *validation, *sizes])
 
 
@@ -135,7 +138,7 @@ def train(bundle: str) -> None:
 
 
 def array_digest(*arrays: np.ndarray) -> str:
-    """SHA-256 of the arrays' dtypes, shapes and bytes."""
+    """SHA-256, as hexadecimal text, of the dtypes, shapes and bytes of arrays."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str} {array.shape} ".encode())
@@ -144,7 +147,7 @@ def array_digest(*arrays: np.ndarray) -> str:
 
 
 def volume_digest(path: Path) -> str:
-    """SHA-256 of a NIfTI file's voxels and affine."""
+    """SHA-256, as hexadecimal text, of the voxels and the affine of a NIfTI file."""
     import nibabel
 
     volume = nibabel.load(path)
@@ -152,7 +155,7 @@ def volume_digest(path: Path) -> str:
 
 
 def weights_digest(weights: dict[str, Any]) -> str:
-    """SHA-256 of the tensors' names in alphabetical order, each with its tensor's dtype, shape and bytes."""
+    """SHA-256, as hexadecimal text, of the names, dtypes, shapes and bytes of tensors, in the order of the names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(weights.items()):
         digest.update(f"{name} {array_digest(tensor.detach().cpu().numpy())} ".encode())
@@ -160,7 +163,7 @@ def weights_digest(weights: dict[str, Any]) -> str:
 
 
 def trained(run: Path) -> Iterator[tuple[str, str]]:
-    """The digests of a training's best weights and of each network that its checkpoint has after the last iteration."""
+    """Yields name and digest of a training run's best weights, and of each network in its last checkpoint."""
     import torch
 
     (best,) = run.glob("best.*")
@@ -176,13 +179,16 @@ def trained(run: Path) -> Iterator[tuple[str, str]]:
 
 
 def read_json(path: str) -> Any:
-    """The content of a JSON file, or of each line of a JSONL file."""
+    """Reads a JSON file and returns its content; for a JSONL file, returns a list with the content of each line."""
     text = Path(path).read_text("utf-8")
     return [json.loads(line) for line in text.splitlines()] if path.endswith(".jsonl") else json.loads(text)
 
 
 def flat(content: Any, path: str) -> dict[str, Any]:
-    """Path -> number, short text, or list of numbers: all that a JSON file holds, except for what is left out."""
+    """Dict from a path of keys ("a/b") to the number, text or list of numbers there, for all JSON content at `path`.
+
+    The keys in LEFT_OUT are left out; the keys in RENAMED get their old names.
+    """
     if is_leaf(content):
         return {path: rounded(content)}
     items = content.items() if isinstance(content, dict) else enumerate(content)
@@ -192,14 +198,14 @@ def flat(content: Any, path: str) -> dict[str, Any]:
 
 
 def is_leaf(content: Any) -> bool:
-    """Whether a value is a number, a text, nothing, or nested lists of numbers."""
+    """Whether a value is a number, a text, None, or a (nested) list of numbers."""
     if isinstance(content, list):
         return all(is_leaf(part) and not isinstance(part, str) for part in content)
     return not isinstance(content, dict)
 
 
 def rounded(value: Any) -> Any:
-    """The value with six significant digits for each float, and without the wording of a sentence."""
+    """Returns the value with each float rounded to six significant digits; replaces long texts by "(a sentence)"."""
     if isinstance(value, list):
         return [rounded(part) for part in value]
     if isinstance(value, str) and len(value) > SENTENCE:
@@ -213,7 +219,7 @@ KINDS = ("digests", "figures", "verdicts")
 
 
 def machine() -> dict[str, str]:
-    """What decides whether the same code gives the same bytes."""
+    """Dict with the CPU model and the versions of torch, numpy and scipy, on which the digests depend."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
@@ -221,7 +227,7 @@ def machine() -> dict[str, str]:
 
 
 def write(found: dict[str, dict[str, Any]]) -> None:
-    """Writes the record, one line each, so that a diff shows which have changed."""
+    """Writes the record with one line per output, so that a diff shows which outputs have changed."""
     parts = []
     for kind, entries in found.items():
         lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in entries.items())
@@ -230,20 +236,23 @@ def write(found: dict[str, dict[str, Any]]) -> None:
 
 
 def differences(record: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """A line for each entry that has another value than in the record, is missing, or is new."""
+    """Yields a text for each output that differs from the record, is missing, or is not in the record."""
     elsewhere = record["machine"] != found["machine"]
     if elsewhere:
         there, here = (", ".join(f"{k} {v}" for k, v in some["machine"].items()) for some in (record, found))
-        print(f"the record is of {there}; this is {here}: digests were not compared, figures to {TOLERANCE:g}")
+        print(
+            f"the record was made on {there}, but this machine is {here}; digests were not compared, and figures may "
+            f"differ by {TOLERANCE:g}"
+        )
     for kind in ("figures", "verdicts") if elsewhere else KINDS:
         for key in {**record[kind], **found[kind]}:
             old, new = (some[kind].get(key, "missing") for some in (record, found))
             if not is_same(old, new, TOLERANCE if elsewhere else 0):
-                yield f"{kind}: {key}: now {new}, in the record {old}"
+                yield f"{kind}: {key} is now {new}, but the record has {old}"
 
 
 def is_same(old: Any, new: Any, tolerance: float) -> bool:
-    """Whether two values are equal, numbers within a tolerance; nan equals nan."""
+    """Whether two values are equal, floats within a relative or absolute tolerance; NaN equals NaN."""
     if isinstance(old, list) and isinstance(new, list):
         return len(old) == len(new) and all(is_same(*pair, tolerance) for pair in zip(old, new, strict=True))
     if isinstance(old, float) and isinstance(new, float):
@@ -251,14 +260,15 @@ def is_same(old: Any, new: Any, tolerance: float) -> bool:
     return old == new
 
 
-# ---- verdicts: the one part that knows modules, those of the tests
+# ---- verdicts: the only part that imports modules, from the tests
 
 
 def verdicts(folder: Path) -> dict[str, str]:
-    """Table/name -> "accepted" or "refused", of each malicious archive and each honest change in the tests.
+    """Dict from "TABLE/NAME" to "accepted" or "refused", for each attack and each honest change in the tests.
 
-    Keys of WEIGHTS and FORGED are names of attacks. Since weights travel as safetensors, each of them attacks that form
-    and no longer torch's file; 24 attacks on places that only safetensors has were added to the record then.
+    The tables are in the modules of tests/exchange. The names in the tables WEIGHTS and FORGED are names of attacks on
+    files of weights. All these attacks use the safetensors format, because bundles hold weights in this format. When
+    this format replaced torch's, 24 attacks on parts that only safetensors has were added to the record.
     """
     sys.path[:0] = [str(ROOT)]
     from tests import conftest
@@ -296,7 +306,7 @@ def verdicts(folder: Path) -> dict[str, str]:
     for key, make in weights.FORGED.items():
         found[f"FORGED/{key}"] = "refused" if weights.problems(make()) else "accepted"
     if Path("canary").exists():
-        sys.exit("an attack has run: the file canary is there")
+        sys.exit("an attack ran code: it wrote the file `canary`; find out which check accepted it")
     return found
 
 

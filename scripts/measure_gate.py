@@ -1,10 +1,13 @@
-"""The release gate's verdicts on audits in which there is nothing to find (docs/decisions/0003-release-gate.md).
+"""Counts the release gate's verdicts on simulated audits in which there is nothing to find.
 
     python scripts/measure_gate.py      # about 2 minutes
 
-Seven attacks on a generator guess: six on its pairs and one on the generator. Their controls guess, too. The patient
-and the patch each contribute half of a score's variance. Any two scores of one patch have a correlation of 0.5, because
-they look at the same patch. Copies, planted copies and canaries are as they should be, so only chance decides.
+The release gate is the rule that decides from an audit whether a generator may be released, see
+docs/decisions/0003-release-gate.md. In the simulated audits, seven attacks guess: six on the generator's pairs and one
+on the generator itself. The control of each attack guesses, too. The patient and the patch each contribute half of the
+variance of a score. Two attacks' scores of one patch have a correlation of 0.5, because both attacks look at the same
+patch. The audits' other checks (copies, planted copies, canary patients) give the right results, so only chance decides
+on the verdict.
 """
 
 from __future__ import annotations
@@ -18,12 +21,12 @@ import numpy as np
 from tofgan_monai.attacks.risk import assess, excess
 from tofgan_monai.audit.verdict import MIN_PAIRS, MIN_PATIENTS, MIN_REFERENCES, N_ATTACKS, verdicts
 
-N_AUDITS, N_PATCHES, N_RESAMPLES = 200, 4, 400  # 4 patches a patient; real audits resample more
+N_AUDITS, N_PATCHES, N_RESAMPLES = 200, 4, 400  # 4 patches per patient; real audits use more resamples
 CAUSES = {"control": "it measures something else", "open": "cannot be excluded"}  # words of a verdict's reasons
 
 
 def main() -> None:
-    """Prints a table row for each number of patients."""
+    """Simulates 200 audits for each number of patients and prints the fractions of each verdict as a table."""
     print("patients  failed  a control fails  0.75 or 0.25 not excluded  passed")
     for n in (MIN_PATIENTS, 40, 60):
         found: Counter[str] = Counter()
@@ -37,7 +40,7 @@ def main() -> None:
 
 
 def audit(n: int, rng: np.random.Generator) -> dict[str, Any]:
-    """The content of an audit of n members and n non-members in which all attacks guess."""
+    """Dict like `audit.json`, for n members and n non-members, in which all attacks guess."""
 
     def noise() -> np.ndarray:
         return (rng.normal(size=(2 * n, 1)) + rng.normal(size=(2 * n, N_PATCHES))).ravel()
@@ -64,7 +67,14 @@ def audit(n: int, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def found(n: int, scores: np.ndarray, strangers: np.ndarray | None) -> dict[str, Any]:
-    """The figures of an attack and of its controls."""
+    """Dict of an attack's figures and of its controls' figures, as in `audit.json`.
+
+    Args:
+        n: number of members, and of non-members.
+        scores: the attack's score for each patch, (2 n x 4,), members first.
+        strangers: scores of the control, in which the attack gets pairs of strangers (patients in neither group) in
+            place of the released pairs, (2 n x 4,); None if the attack has no such control.
+    """
     patients = np.repeat(np.arange(2 * n), N_PATCHES)
     is_member, is_half = patients < n, patients < n // 2
 

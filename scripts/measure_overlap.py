@@ -1,10 +1,10 @@
-"""Cost and benefit of overlapping windows of the shipped half U-Net, on whole labelled volumes.
+"""Measures on whole labelled volumes what overlapping windows of the shipped half U-Net cost and how they score.
 
     python scripts/measure_overlap.py PREPARED [PREPARED ...] [--overlaps 0 0.25 0.5]
 
-PREPARED are folders with a cohort.json, as written by `tofgan prepare`. Prints a table of the number of windows, the
-seconds by the clock, the seconds of processor time (which other work on the machine affects less), and DSC and 95HD at
-a probability of 0.5.
+PREPARED are folders with a cohort.json, as written by `tofgan prepare`. The script prints a table of the number of
+windows, the seconds by the clock, the seconds of processor time (which other work on the machine affects less), and the
+DSC and 95HD of the vessels. Vessels are voxels with a probability above 0.5.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ WEIGHTS = bundle_path("tof_mra_vessel_segmentation") / "models" / "model.pt"
 
 @torch.inference_mode()
 def segment(image: Tensor, overlap: float) -> tuple[Tensor, str]:
-    """The vessels (X, Y, Z) of an image (X, Y, Z), and their cost in windows, seconds and processor seconds."""
+    """Segments an image (X, Y, Z); returns its vessels (X, Y, Z), bool, and table cells with the cost.
+
+    The cost is the number of windows, the seconds by the clock and the seconds of processor time.
+    """
     network, n_windows = start_from(HalfUNet(), WEIGHTS).eval().to(memory_format=torch.channels_last), 0
 
     def counted(windows: Tensor) -> Tensor:
@@ -45,7 +48,7 @@ def segment(image: Tensor, overlap: float) -> tuple[Tensor, str]:
 
 
 def main(folders: list[Path], overlaps: list[float]) -> None:
-    """Measures each overlap on the volumes and prints a table of Dice and cost."""
+    """Segments each volume in the folders with each overlap, and prints a table of cost, DSC and 95HD."""
     print(f"{torch.get_num_threads()} threads\n")
     print("| volume | overlap | windows | s | CPU s | DSC | 95HD mm |\n|---|---|---|---|---|---|---|")
     for item in (item for folder in folders for item in read_cohort(folder, "all", labelled=True)):

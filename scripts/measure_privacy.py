@@ -1,14 +1,18 @@
-"""Cost and benefit of differential privacy on simulated patients: DSC and attack AUC against epsilon.
+"""Measures cost and benefit of differential privacy on simulated patients: DSC and attack AUC against epsilon.
 
     python scripts/measure_privacy.py FOLDER    # hours; start it twice for two processes, and again after a stop
-    python scripts/draw_privacy.py FOLDER       # a table and pictures of the results so far
+    python scripts/draw_privacy.py FOLDER       # makes a table and pictures of the results so far
 
-Private GANs are trained on ten pairs of each of 1,000 simulated patients of site A: per patch and per patient, from a
-public start (simulation C) and from nothing. Each training makes 2,000 pairs, whose label threshold is set by the
-private share of vessels. A half U-Net of width 8 is trained on them and scored on ten test patients. The pairs and the
-critic are attacked, with 40 members against 40 non-members. The epsilons do not cover the settings, nor the choice of
-the best of a U-Net's three epochs on 20 validation patients. A folder belongs to one version of this script; use a new
-folder after a change.
+The script trains private GANs on ten pairs of each of 1,000 simulated patients of site A. The unit of privacy is the
+patch or the patient. A GAN starts from random weights ("nothing"), or from the public start: a GAN that was trained on
+simulated patients of site C, which need no privacy. Each GAN makes 2,000 pairs. Their label threshold is set such that
+the fraction of vessel pixels is as in the patients' pairs, measured with privacy. A half U-Net of width 8 is trained on
+the 2,000 pairs and scored on ten test patients. Membership inference attacks run on the pairs and on the critic, with
+40 training patients (members) and 40 held-out patients (non-members). The epsilons do not cover the choice of the
+settings, nor the choice of the U-Net's best epoch of three on 20 validation patients.
+
+A point is one such GAN with its results, or a set of pairs to compare with. Use a new folder after each change of this
+script.
 """
 
 from __future__ import annotations
@@ -46,7 +50,7 @@ from tofgan_monai.training.weights import load_weights, save_weights
 GAN, UNET, PUBLIC_GAN = "tof_mra_dp_wgan_gp", "tof_mra_vessel_segmentation", "tof_mra_wgan_gp"
 N_MEMBERS, N_VALIDATION, N_TEST, N_SCORED = 1000, 20, 40, 10
 FEW, SOME, MANY = (["--n-vessel", n, "--n-random", n] for n in (5, 25, 75))
-STACKS: dict[str, list[object]] = {  # arguments of `tofgan extract`
+STACKS: dict[str, list[object]] = {  # arguments of `tofgan extract` for each stack (file of image-label pairs)
     "members": ["A_prep", *FEW],
     "attacked": ["A_prep", *FEW, "--patients", 40],
     "others": ["A_prep", *FEW, "--split", "test"],
@@ -56,7 +60,7 @@ STACKS: dict[str, list[object]] = {  # arguments of `tofgan extract`
     "C": ["C_prep", *MANY],
     "C_validation": ["C_prep", *MANY, "--split", "validation"],
 }
-EPSILONS = (1.0, 5.0, 7.4, None)  # None: clipped, without noise
+EPSILONS = (1.0, 5.0, 7.4, None)  # None: gradients are clipped, but there is no noise
 UNITS: dict[str, list[object]] = {
     "patch": [],
     "patient": ["--unit", "patient", "--batch_size", 100, "--patches_per_unit", 2, "--max_epochs", 24],
@@ -68,17 +72,18 @@ STARTS: dict[str, list[object]] = {
 COMPARED = {
     "real": "real pairs",
     "public": "the public simulation's pairs",
-    "start": "the public start's",
-    "counted": "the public start's, vessels as many as patients'",
+    "start": "the public start's pairs",
+    "counted": "the public start's pairs, vessels as many as patients'",
 }
 
 
 @dataclass(frozen=True)
 class Point:
-    """A training, or pairs that it is compared with.
+    """Point of the table and the figure: a private GAN ("private"), or a set of pairs to compare it with.
 
-    The compared pairs are "real", "public" (pairs of simulation C) or made by the public start. Labels of the latter
-    have C's share of vessels ("start") or the patients' share ("counted"), which costs 0.1 of epsilon.
+    The pairs to compare with are "real" (pairs of patients), "public" (pairs of the simulated site C), or pairs made by
+    the public start. The labels of the public start's pairs have the fraction of vessel pixels of site C ("start") or
+    of the patients ("counted"). To measure the fraction of the patients costs 0.1 of epsilon.
     """
 
     pairs: str
@@ -89,12 +94,12 @@ class Point:
 
     @property
     def folder(self) -> Path:
-        """The folder of all files of this point."""
+        """Path of the folder for all files of this point."""
         return Path("points", "_".join(str(value) for value in asdict(self).values() if value != ""))
 
 
 def points(n_seeds: int) -> Iterator[Point]:
-    """All points, those of the first seed first."""
+    """Yields all points, the points of the first seed first."""
     for seed in range(n_seeds):
         yield from (Point(pairs, seed) for pairs in COMPARED)
         for start, unit, epsilon in product(STARTS, UNITS, EPSILONS):
@@ -102,13 +107,20 @@ def points(n_seeds: int) -> Iterator[Point]:
 
 
 def run(*words: object) -> None:
-    """Runs a verb of `tofgan` with these words."""
+    """Runs a `tofgan` command in this process; the arguments are the words after `tofgan`."""
     app([str(word) for word in words], standalone_mode=False)
 
 
 @contextmanager
 def held(name: str, *, wait: bool) -> Iterator[bool]:
-    """Whether this process holds the lock of that name; the system releases it however the process ends."""
+    """Context manager that takes the file lock `.NAME.lock` and yields whether this process holds the lock.
+
+    The system releases the lock when the context or the process ends, even after a crash.
+
+    Args:
+        name: name of the lock.
+        wait: whether to wait until another process releases the lock.
+    """
     with Path(f".{name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -119,7 +131,7 @@ def held(name: str, *, wait: bool) -> Iterator[bool]:
 
 
 def simulate() -> None:
-    """Simulates heads, extracts their pairs and trains the public start, unless they exist."""
+    """Simulates heads, extracts their pairs and trains the public start; skips what exists already."""
     for site, *split in (("C", 60, 4, 0), ("A", N_MEMBERS, N_VALIDATION, N_TEST)):
         if not Path(f"{site}_prep/cohort.json").exists():
             run("phantom", site, "--site", site, "-n", sum(split), "--small", "--seeds", "weights", "--start", 1000)
@@ -136,7 +148,7 @@ def simulate() -> None:
 
 
 def measure(point: Point) -> dict[str, Any]:
-    """Trains and scores a point; returns its line of the table."""
+    """Makes a point's pairs, trains and scores a U-Net on them, and attacks them; returns a dict with the results."""
     folder, stack = point.folder, Path(f"{point.pairs}.npy")
     if point.pairs not in STACKS:
         stack = folder / "synthetic.npy"
@@ -161,7 +173,10 @@ def measure(point: Point) -> dict[str, Any]:
 
 
 def generator(point: Point) -> list[object]:
-    """Options of `tofgan generate` for the point's weights and share of vessels; trains a private generator first."""
+    """Options of `tofgan generate` for the weights of a point and its fraction of vessel pixels.
+
+    For a private point, the function trains the private GAN first.
+    """
     if point.pairs == "private":
         gan = point.folder / "gan"
         promise = ["--noise_multiplier", 0.0] if point.epsilon is None else ["--target_epsilon", point.epsilon]
@@ -178,14 +193,14 @@ def generator(point: Point) -> list[object]:
 
 
 def distance(pairs: np.ndarray) -> float:
-    """Sliced Wasserstein distance of pairs to pairs of validation patients."""
+    """Sliced Wasserstein distance between the given pairs and as many pairs of validation patients."""
     references = np.asarray(open_stack("references.npy")[0])
     n = min(len(references), len(pairs))
     return sliced_wasserstein(*(torch.from_numpy(of[:n].astype(np.float32)) for of in (references, pairs)))
 
 
 def attack(point: Point, pairs: np.ndarray) -> None:
-    """Saves the scores of all attacks on the pairs of 40 members and 40 non-members."""
+    """Runs all attacks on a point's pairs and critic; saves the scores of 40 members' and 40 non-members' pairs."""
     cohorts = read_cohorts("attacked.npy", "others.npy", "references.npy", pairs_per_patient=10)
     scores = pair_scores(match_table(cohorts.queries, pairs, cohorts.references.pairs))
     critic = {"private": point.folder / "gan", "start": Path("PUBLIC")}.get(point.pairs)
@@ -196,7 +211,7 @@ def attack(point: Point, pairs: np.ndarray) -> None:
 
 
 def main(folder: Path, n_seeds: int) -> None:
-    """Measures all points that no process has measured or is measuring."""
+    """Measures all points that no process has measured or is measuring; writes a point.json for each."""
     Path(folder, "points").mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

@@ -1,11 +1,12 @@
-"""Thinnings compared on 500 random tubes and trees with a known axis, and on a simulated head.
+"""Compares `thin` of this package with scikit-image's `skeletonize` on 500 random tubes and trees and on a head.
 
     python scripts/measure_thinning.py [--n 500]
 
-Prints two tables as Markdown; docs/results/README.md holds them. In the first, "length" is the centreline's length
-relative to the axis. For recall, half of the object is left out of the prediction; for precision, the prediction has a
-false twin; 0.5 is right for both. The calibre is that of round tubes, by `calibre_mm`, as a radius, in edges of the
-longest edge of a voxel.
+The axis of each tube or tree is known. The head is simulated; only `thin` runs on it. The script prints two tables as
+Markdown; docs/results/README.md holds them. In the first table, "length" is the length of the centreline divided by the
+length of the axis. For recall, half of the object is left out of the prediction. For precision, the prediction has the
+object twice, once in a wrong place. The right value of both is 0.5. "calibre error" is the error of the radius that
+`calibre_mm` measures on round tubes, divided by the longest edge of a voxel.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ VOXELS = (1, 1, 1)  # clDice thins in voxels
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Computes and prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=500, help="number of tubes and trees")
     trees = [random_tree(seed) for seed in range(parser.parse_args().n)]
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def table(trees: list[Tree]) -> Iterator[str]:
-    """The rows of the first table: a thinning each."""
+    """Yields the rows of the first table: the header, and one row for each thinning function."""
     yield "| | " + " | ".join(COLUMNS) + " |\n|" + "---|" * (len(COLUMNS) + 1)
     for name, thinning in THINNINGS.items():
         rows = np.array([measured(tree, thinning) for tree in trees])
@@ -60,7 +61,7 @@ def table(trees: list[Tree]) -> Iterator[str]:
 
 
 def measured(tree: Tree, thinning: Thinning) -> tuple[float, ...]:
-    """One object's figures, in the order of the table; NaN for what an empty centreline does not have."""
+    """Tuple of the figures of one tube or tree, in the order of `table`; NaN if an empty centreline has no figure."""
     line = thinning(tree.label, tree.spacing_mm)
     n = [ndimage.label(volume, TOUCHING)[1] for volume in (tree.label, line)]
     in_voxels = thinning(tree.label, VOXELS)
@@ -76,7 +77,10 @@ def measured(tree: Tree, thinning: Thinning) -> tuple[float, ...]:
 
 
 def calibre_error(tree: Tree, line: np.ndarray) -> float:
-    """The error of a round tube's radius, from the middles of the calibres as `calibre_mm` defines them."""
+    """Error of a round tube's measured radius, in longest voxel edges; NaN for trees, square tubes and empty lines.
+
+    The measured radius is the median over the centreline of half the diameter that `calibre_mm` gives.
+    """
     if not tree.is_round or tree.n_ends != 2 or not line.any():
         return np.nan
     depth = ndimage.distance_transform_edt(tree.label, sampling=tree.spacing_mm)
@@ -85,7 +89,10 @@ def calibre_error(tree: Tree, line: np.ndarray) -> float:
 
 
 def head_table() -> Iterator[str]:
-    """The rows of the second table: a label of more and more voxels of a whole head each."""
+    """Yields the rows of the second table: the header, and a row for each of three labels of a whole simulated head.
+
+    The first label is the head's own; the other two are dilated by one and by two voxels.
+    """
     head = simulate_head("A", 20000)
     spacing_mm = tuple(voxel_sizes(head.affine).tolist())
     yield f"| vessels of {' x '.join(map(str, head.label.shape))} voxels | processor seconds | objects | centrelines |"

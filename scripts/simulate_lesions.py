@@ -1,8 +1,8 @@
-"""Another segmentation task than vessels, simulated: bright round lesions in an organ, at two hospitals.
+"""Simulates data for another segmentation task than vessels: bright round lesions in an organ, at two hospitals.
 
-    python scripts/simulate_lesions.py FOLDER        # FOLDER/a and FOLDER/b, 14 patients each, a second a patient
+    python scripts/simulate_lesions.py FOLDER   # writes 14 patients each to FOLDER/a and FOLDER/b, a second per patient
 
-Nothing in it is of an angiography: see docs/how-to/other-tasks.md for how the study runs on it.
+The images do not resemble an angiography. docs/how-to/other-tasks.md explains how to run the study on these data.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 from scipy import ndimage
 
 SHAPE, SPACING_MM = (160, 160, 16), (0.8, 0.8, 3.0)
-SITES = {  # contrast of a lesion over its organ's texture, noise, smoothness of the texture in mm
+SITES = {  # contrast of a lesion to the organ, noise, smoothness of the organ's texture in mm
     "a": {"contrast": (0.3, 0.7), "noise": 0.10, "smooth_mm": 3.0},
     "b": {"contrast": (0.25, 0.5), "noise": 0.14, "smooth_mm": 5.0},
 }
 
 
 def simulate(site: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image, label and mask of the organ (X, Y, Z) of one patient."""
+    """Simulates one patient of a site ("a" or "b"); returns the image, the label and the organ mask, (X, Y, Z) each."""
     rng = np.random.default_rng(["ab".index(site), seed])
     settings = SITES[site]
     grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1) * SPACING_MM
@@ -43,7 +43,7 @@ def simulate(site: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def write(folder: Path, n: int) -> None:
-    """Writes n patients of each hospital as FOLDER/a/lesion01/{image,label,mask}.nii.gz and so on."""
+    """Simulates n patients of each hospital and writes FOLDER/a/lesion00/{image,label,mask}.nii.gz and so on."""
     for site in SITES:
         for seed in range(n):
             target = folder / site / f"lesion{seed:02d}"

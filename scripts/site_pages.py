@@ -1,7 +1,7 @@
-"""MkDocs hooks: the parts of pages that are made from the code, and links that leave docs/.
+"""MkDocs hooks that write parts of pages from the code, and that adapt links to files outside docs/.
 
-A page links to another file of the repository by its relative path, which works on GitHub. On the site each such file
-lies below `repository/`: a Markdown file as a page, any other as a file to download.
+A page links to another file of the repository by the file's relative path, which works on GitHub. On the site, such a
+file lies below `repository/`. A Markdown file becomes a page; any other file can be downloaded.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from typer.cli import get_docs_for_click
 from tofgan_monai.cli import app
 
 ROOT = Path(__file__).parents[1]
-ALWAYS = ("CHANGELOG.md", "CONTRIBUTING.md", "findings/README.md")  # pages of the menu that no page need link to
+ALWAYS = ("CHANGELOG.md", "CONTRIBUTING.md", "findings/README.md")  # menu pages, added without links too
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#|/)([^)\s#]+)")
 
 
 def help_of_verbs() -> str:
-    """The help of every verb as Markdown."""
+    """Returns the help text of every `tofgan` command as Markdown."""
     group = typer.main.get_command(app)
     help_text = get_docs_for_click(obj=group, ctx=typer.Context(group, info_name="tofgan"), name="tofgan")
     return help_text[help_text.index("\n## ") :]
 
 
 def entries_of_names() -> str:
-    """A mkdocstrings entry for each name of `tofgan_monai/__init__.pyi`, under a heading for each room."""
+    """Markdown with a mkdocstrings entry for each name in `tofgan_monai/__init__.pyi`, with a heading per package."""
     rooms: dict[str, list[str]] = defaultdict(list)
     stub = (ROOT / "tofgan_monai" / "__init__.pyi").read_text("utf-8")
     for module, name in re.findall(r"^from \.(\S+) import (\w+)", stub, flags=re.MULTILINE):
@@ -44,24 +44,29 @@ MADE = {"reference/verbs.md": help_of_verbs, "reference/names.md": entries_of_na
 
 
 def source_of(src_uri: str) -> str:
-    """The path in the repository of a page or file of the site."""
+    """Path in the repository of a page or file of the site, given its path in the site."""
     return src_uri.removeprefix("repository/") if src_uri.startswith("repository/") else f"docs/{src_uri}"
 
 
 def place_of(source: str) -> str:
-    """The path in the site of a file of the repository."""
+    """Path in the site of a file of the repository, given its path in the repository."""
     return source.removeprefix("docs/") if source.startswith("docs/") else f"repository/{source}"
 
 
 def linked_sources(source: str, text: str) -> list[str]:
-    """The paths in the repository of the existing files that a page links to."""
+    """List of the repository paths of the existing files that a page links to.
+
+    Args:
+        source: path of the page in the repository.
+        text: Markdown of the page.
+    """
     folder = posixpath.dirname(source)
     paths = (posixpath.normpath(posixpath.join(folder, link)) for link in LINK.findall(text))
     return [path for path in paths if (ROOT / path).is_file()]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds every file of the repository that a page links to."""
+    """Adds to the site every file of the repository that a page links to; MkDocs calls this hook."""
     waiting = [*ALWAYS]
     for file in files.documentation_pages():
         waiting += linked_sources(source_of(file.src_uri), file.content_string)
@@ -76,7 +81,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turns links between the repository's files into links between their places in the site; adds what is made."""
+    """Changes links between repository files to links between their paths in the site; appends text made from the code.
+
+    MkDocs calls this hook for each page.
+    """
     here = source_of(page.file.src_uri)
 
     def moved(match: re.Match[str]) -> str:

@@ -171,7 +171,7 @@ def test_the_jackknife_of_a_mean_is_students_interval() -> None:
     [
         (lambda: mean_interval([]), "no patient"),
         (lambda: mean_interval(np.zeros((3, 0))), "no patient"),
-        (lambda: mean_interval([0.5, math.nan]), "1 of 2 are NaN or infinite, the first at (1,)"),
+        (lambda: mean_interval([0.5, math.nan]), "1 of 2 numbers are NaN or infinite, the first at index (1,)"),
         (lambda: mean_interval([0.5, math.inf]), "infinite"),
         (lambda: mean_interval(np.zeros((2, 2, 2))), "(2, 2, 2)"),
         (lambda: mean_interval(0.5), "shape ()"),
@@ -179,7 +179,7 @@ def test_the_jackknife_of_a_mean_is_students_interval() -> None:
         (lambda: mean_interval(["a"]), "not a table of numbers"),
         (lambda: paired_difference([1, 2], [1, 2, 3]), "a has 2 patients and b 3"),
         (lambda: paired_difference([1, 2], [1, math.nan]), "b: 1 of 2"),
-        (lambda: paired_difference([], []), "a of shape (0,)"),
+        (lambda: paired_difference([], []), "a has shape (0,)"),
         (lambda: jackknife_interval(0.5, [0.5]), "two patients"),
         (lambda: jackknife_interval(0.5, [[0.5, 0.6]]), "shape (1, 2)"),
         (lambda: jackknife_interval(0.5, [0.5, math.nan]), "1 of 2"),

@@ -1,1 +1,1 @@
-"""Measures of a segmentation and of a stack: pure functions, and MONAI metrics where a configuration needs one."""
+"""Pure functions that measure a segmentation or a stack (a file of image-label pairs), and the MONAI metrics."""

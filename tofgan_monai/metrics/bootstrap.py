@@ -1,8 +1,9 @@
 """Bootstrap intervals of a mean over patients, and paired differences of two models on the same patients.
 
-The unit is the patient: several runs (seeds) on the same patients are averaged first, or resampled as a level of their
-own. All intervals are 95% percentile bootstrap intervals. They are too narrow for few patients: in a simulation with
-normal scores, the mean lay in 0.85 of the intervals for 5 patients, 0.90 for 10, 0.92 for 14 and 0.94 for 40.
+The unit is the patient. If a model has several runs (seeds) on the same patients, the scores of the runs are averaged
+first, or `hierarchical_difference` resamples the runs as well. All intervals are at 95%: percentile bootstrap intervals
+and, in `jackknife_interval`, a jackknife interval. Bootstrap intervals are too narrow for few patients. In a simulation
+with normal scores, the true mean lay in 0.85 of the intervals for 5 patients, 0.90 for 10, 0.92 for 14 and 0.94 for 40.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ N_RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `n` patients and its 95% interval."""
+    """Mean over `n` patients, with the ends `low` and `high` of its 95% interval."""
 
     value: float
     low: float
@@ -31,7 +32,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """A mean difference over `n` patients, its 95% interval and two-sided p value; p is None for one patient."""
+    """Mean difference of two models over `n` patients, its 95% interval and two-sided p; p is None for one patient."""
 
     value: float
     low: float
@@ -41,15 +42,15 @@ class Paired:
 
 
 def mean_interval(scores: ArrayLike, seed: int = 0, *, n_resamples: int = N_RESAMPLES) -> Interval:
-    """Mean of the patients' scores with its 95% percentile bootstrap interval over patients.
+    """Returns the mean of the patients' scores and its 95% percentile bootstrap interval, computed over patients.
 
     >>> mean_interval([0.5, 0.5, 0.5])
     Interval(value=0.5, low=0.5, high=0.5, n=3)
 
     Args:
-        scores: (patients,), or (runs, patients), which are averaged over the runs first. The interval of one patient
-            has no width.
-        seed: of the resampling.
+        scores: one score per patient, (patients,), or per run and patient, (runs, patients). Scores of several runs are
+            averaged first. For one patient, the interval has no width.
+        seed: seed of the random resampling.
         n_resamples: number of resamples.
 
     Raises:
@@ -62,9 +63,9 @@ def mean_interval(scores: ArrayLike, seed: int = 0, *, n_resamples: int = N_RESA
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike, *, seed: int = 0, n_resamples: int = N_RESAMPLES) -> Paired:
-    """Mean of a - b over the same patients, its 95% bootstrap interval over patients, and Wilcoxon's signed-rank p.
+    """Returns the mean of a - b over the same patients, its 95% bootstrap interval and Wilcoxon's signed-rank p value.
 
-    The p value is two-sided. Its ranks leave out differences of zero, and it is 1 if all differences are zero.
+    The p value is two-sided. Differences of zero get no rank, and the p value is 1 if all differences are zero.
 
     >>> paired_difference([0.5, 0.75, 1.0, 0.5], [0.25, 0.5, 0.75, 0.25])
     Paired(value=0.25, low=0.25, high=0.25, p=0.125, n=4)
@@ -72,7 +73,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, *, seed: int = 0, n_resamples:
     Args:
         a: scores of one model, (patients,) or (runs, patients); runs are averaged first.
         b: scores of the other model on the same patients in the same order; the number of runs may differ.
-        seed: of the resampling.
+        seed: seed of the random resampling.
         n_resamples: number of resamples.
 
     Raises:
@@ -89,22 +90,26 @@ def paired_difference(a: ArrayLike, b: ArrayLike, *, seed: int = 0, n_resamples:
 
 
 def hierarchical_difference(differences: ArrayLike, seed: int = 0, *, n_resamples: int = N_RESAMPLES) -> Interval:
-    """Mean of a table of differences and its 95% interval; draws, seeds and test patients are all resampled.
+    """Returns the mean of a table of differences and its 95% interval, by resampling all three dimensions of the table.
 
-    Each resample draws as many draws, seeds and patients as the table has, with replacement and independently of each
-    other, and takes the mean of the cells where they meet. (`scipy.stats.bootstrap` resamples one level only.) A level
-    whose values do not vary adds nothing to the interval, and a level of size one cannot add anything. The interval is
-    too narrow for few draws: if only three draws vary, it is their range, which holds the mean in 3 of 4 cases. It is
-    too wide, by up to the square root of 7, if only single cells vary: each level, each pair of levels and all three
-    levels together count the same variance once.
+    The table has three levels: draws of training patients, seeds of the training, and test patients. Each resample
+    takes as many draws, seeds and test patients as the table has, with replacement. The three levels are resampled
+    independently of each other. The value of a resample is the mean of the cells that belong to the resampled draws,
+    seeds and patients. (`scipy.stats.bootstrap` resamples one level only.) A level whose values do not vary adds
+    nothing to the interval, and a level of size one cannot add anything.
+
+    The interval is too narrow for few draws. For example, if there are three draws and only the draws vary, the
+    interval is the range of the three values, which holds the mean in 3 of 4 cases. The interval is too wide, by up to
+    the square root of 7, if the cells vary independently. The reason is that each of the three levels, each of the
+    three pairs of levels, and all levels together count the same variance once.
 
     Args:
         differences: (draws of training patients, seeds, test patients), all finite.
-        seed: of the resampling; the resamples of a level depend only on the seed and on the level's size.
+        seed: seed of the random resampling; the resamples of a level depend only on the seed and on the level's size.
         n_resamples: number of resamples.
 
     Returns:
-        The interval; `n` counts the test patients.
+        The mean and its interval; `n` is the number of test patients.
 
     Raises:
         InputError: not three dimensions, an empty dimension, NaN or infinity.
@@ -113,7 +118,7 @@ def hierarchical_difference(differences: ArrayLike, seed: int = 0, *, n_resample
     """
     table = _finite(differences, "differences")
     if table.ndim != 3:
-        raise InputError(f"differences of shape {table.shape}; they must be (draws, seeds and test patients)")
+        raise InputError(f"differences have shape {table.shape}; give one for draws, seeds and test patients each")
     draws, seeds, patients = (
         rng.multinomial(size, np.full(size, 1 / size), n_resamples) / size
         for rng, size in zip(np.random.default_rng(seed).spawn(3), table.shape, strict=True)
@@ -126,16 +131,16 @@ def hierarchical_difference(differences: ArrayLike, seed: int = 0, *, n_resample
 
 
 def jackknife_interval(value: float, without: ArrayLike) -> Interval:
-    """95% jackknife interval of a figure that is not a mean over patients.
+    """Returns the 95% jackknife interval of a figure that is not a mean over patients.
 
-    Use it if resamples would bias the figure, as repeated images bias a Frechet distance.
+    Use the jackknife if resamples would bias the figure. For example, repeated images bias a Frechet distance.
 
     Args:
-        value: the figure of all patients together.
-        without: (patients,), the figure without each patient in turn.
+        value: the figure computed from all patients together.
+        without: (patients,), the figure computed again with one patient left out, once for each patient.
 
     Returns:
-        The interval by Student's t distribution with patients - 1 degrees of freedom.
+        The interval, computed with Student's t distribution with patients - 1 degrees of freedom.
 
     Raises:
         InputError: fewer than two patients, NaN or infinity.
@@ -145,7 +150,7 @@ def jackknife_interval(value: float, without: ArrayLike) -> Interval:
     left = _finite(without, "without")
     n = len(left)
     if left.ndim != 1 or n < 2:
-        raise InputError(f"without of shape {left.shape}; give one figure for each of two patients or more")
+        raise InputError(f"`without` has shape {left.shape}; give one figure for each of two patients or more")
     half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.sqrt((n - 1) * left.var())
     return Interval(value, float(value - half), float(value + half), n)
 
@@ -153,7 +158,7 @@ def jackknife_interval(value: float, without: ArrayLike) -> Interval:
 def _per_patient(scores: ArrayLike, name: str) -> np.ndarray:
     table = _finite(scores, name)
     if table.ndim not in (1, 2):
-        raise InputError(f"{name} of shape {table.shape}; give one score per patient, or one per run and patient")
+        raise InputError(f"{name} has shape {table.shape}; give one score per patient, or one per run and patient")
     return table if table.ndim == 1 else table.mean(0)
 
 
@@ -162,13 +167,17 @@ def _finite(scores: ArrayLike, name: str) -> np.ndarray:
         table = np.asarray(scores, dtype=float)
     except (TypeError, ValueError) as error:
         remedy = "give one score per run and patient"
-        raise InputError(f"{name}: not a table of numbers, or rows of unequal lengths ({error}); {remedy}") from error
+        raise InputError(
+            f"{name} is not a table of numbers, or its rows have unequal lengths ({error}); {remedy}"
+        ) from error
     if not table.size:
-        raise InputError(f"{name} of shape {table.shape}: no patient was scored; give at least one score")
+        raise InputError(f"{name} has shape {table.shape}: no patient was scored; give at least one score")
     where = np.argwhere(~np.isfinite(table))
     if len(where):
         first = tuple(where[0].tolist())
-        raise InputError(f"{name}: {len(where)} of {table.size} are NaN or infinite, the first at {first}")
+        raise InputError(
+            f"{name}: {len(where)} of {table.size} numbers are NaN or infinite, the first at index {first}"
+        )
     return table
 
 

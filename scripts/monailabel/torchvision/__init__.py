@@ -1,4 +1,4 @@
-"""Stands in for torchvision, which MONAI Label 0.8.5 imports to draw 2D previews of pathology, and nothing here needs.
+"""Replaces torchvision, which MONAI Label 0.8.5 imports to draw 2D previews of pathology; this project has none.
 
-PyPI's torchvision loads beside PyPI's own build of PyTorch alone, so a CPU build could not serve.
+PyPI's torchvision works only with PyPI's own build of PyTorch, so it cannot be used with a CPU build of PyTorch.
 """

@@ -289,7 +289,8 @@ def test_stacks_that_are_too_small_are_all_named_before_anything_is_computed(wri
     small = [write_pairs(tmp_path / f"{name}.npy", n=9) for name in "ab"]
     with pytest.raises(InputError) as error:
         compare_stacks(real, small, extractor, n=10)
-    assert [problem.split(" pairs")[0] for problem in error.value.problems] == [f"{path}: 9" for path in small]
+    found = [problem.split(" pairs")[0] for problem in error.value.problems]
+    assert found == [f"{path}: the stack has 9" for path in small]
     with pytest.raises(InputError, match="not 1"):
         stack_stats(real, extractor, n=1)
     (tmp_path / "file").write_text("")

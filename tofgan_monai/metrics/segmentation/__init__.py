@@ -1,1 +1,1 @@
-"""Measures of how good the segmentation of a volume is."""
+"""Functions that measure how well the vessels of a volume were segmented."""

@@ -1,6 +1,6 @@
-"""The calibre of the true vessels, and the Dice (DSC) of small and of large vessels.
+"""Functions for the calibre (the diameter) of the true vessels, and for the Dice (DSC) of small and large vessels.
 
-Large vessels hold most of the voxels and so decide the DSC of a whole tree, but networks miss small vessels.
+Large vessels hold most of the voxels, so they decide the DSC of a whole tree. But networks miss small vessels.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ EDGES_MM = (1.5,)
 
 
 def calibre_mm(truth: Volume, spacing_mm: Sequence[float]) -> np.ndarray:
-    """The diameter in mm of the true vessel nearest to each voxel, as a volume (X, Y, Z) in float32.
+    """Volume (X, Y, Z), float32, that holds at each voxel the diameter in mm of the nearest true vessel.
 
-    The nearest vessel is the one with the nearest voxel of the centreline. Its diameter is twice the distance from its
-    centre to the nearest background voxel, and its centre is the deepest of the 3 x 3 x 3 voxels round the centreline's
-    voxel. Two errors of about half a voxel cancel: the middle of the background voxel lies beyond the surface, by up to
-    half of its edge on average, and the deepest voxel lies beside the axis. So nothing is subtracted. (The centreline's
-    own voxel lies farther from the axis: with voxels of 0.5 x 0.7 x 0.7 mm the diameter would be 0.2 to 0.3 mm too
-    small. After a subtraction of half a voxel on either side it would be 0.8 to 1 mm too small.)
+    The nearest vessel is the one with the nearest voxel of the centreline. The centre of the vessel is the deepest of
+    the 3 x 3 x 3 voxels round this centreline voxel. The diameter is twice the distance from the centre to the middle
+    of the nearest background voxel. Two errors of about half a voxel cancel: the middle of the background voxel lies
+    beyond the surface, by up to half of the voxel's edge on average, and the deepest voxel lies beside the axis. So
+    nothing is subtracted. (The centreline voxel itself lies farther from the axis. Measured there, with voxels of 0.5 x
+    0.7 x 0.7 mm, the diameter would be 0.2 to 0.3 mm too small. If half a voxel were also subtracted on either side,
+    the diameter would be 0.8 to 1 mm too small.)
 
-    The remaining error was measured with digital cylinders of 1 to 4 mm in every direction and voxels of 0.5 x 0.7 x
-    0.7 mm. The mean error is below 0.25 mm for each diameter. Single cylinders are up to 0.6 mm (a voxel) off, as the
-    values come in steps: 1.0, 1.4, 1.7, 2.0 mm. The smallest value is twice the shortest edge of a voxel: a vessel of
-    0.6 mm measures 1.0 mm.
+    The remaining error was measured with digital cylinders of 1 to 4 mm diameter in every direction and voxels of 0.5 x
+    0.7 x 0.7 mm. The mean error is below 0.25 mm for each diameter. The error of a single cylinder is up to 0.6 mm (a
+    voxel), because the results come in steps: 1.0, 1.4, 1.7, 2.0 mm. The smallest result is twice the shortest edge of
+    a voxel: for example, a vessel of 0.6 mm measures 1.0 mm.
 
     >>> vessel = np.zeros((20, 9, 9))
     >>> vessel[:, 3:6, 3:6] = 1
@@ -38,8 +39,8 @@ def calibre_mm(truth: Volume, spacing_mm: Sequence[float]) -> np.ndarray:
     2.0
 
     Args:
-        truth: vessels as 1 or True. The calibre of an empty volume is 0 everywhere; that of a volume without background
-            is the volume's diagonal.
+        truth: vessels as 1 or True. If the volume is empty, the calibre is 0 everywhere. If the volume has no
+            background, the calibre is the length of the volume's diagonal everywhere.
         spacing_mm: the edges of a voxel along X, Y and Z.
 
     Raises:
@@ -62,30 +63,33 @@ def calibre_mm(truth: Volume, spacing_mm: Sequence[float]) -> np.ndarray:
 def dsc_by_calibre(
     prediction: Volume, truth: Volume, spacing_mm: Sequence[float], edges_mm: Sequence[float] = EDGES_MM
 ) -> tuple[float | None, ...]:
-    """DSC of the vessels in each class of calibre, the smallest class first; None for a class without true voxels.
+    """Tuple of the DSC for each class of calibre, smallest calibres first; None for a class without true voxels.
 
-    A voxel of the prediction or the truth belongs to the class of its nearest true vessel (`calibre_mm`). A false
-    positive therefore counts against the nearest vessel, however far away it is.
+    Each vessel voxel of the prediction or the truth belongs to the class of its nearest true vessel (`calibre_mm`). So
+    a false positive lowers the DSC of the class of the nearest vessel, however far away this vessel is.
 
-    The default edge of 1.5 mm separates the circle of Willis, its feeding arteries and its first branches (carotid and
-    basilar artery, M1, M2, A1, A2, P1, P2) from the rest. In simulated heads of sites A and B (seeds 20000 and 20001,
-    small), the large class then holds 47 to 66 % of the vessel voxels. It holds at least 97 % of the voxels of arteries
-    that were drawn with 2 mm or more, and at most 7 % of those below 1.25 mm; arteries between, such as the posterior
-    communicating ones, fall on either side. The edge lies between two steps of the calibre (1.4 and 1.7 mm at the
-    voxels of those heads), so that a slightly different edge changes nothing.
+    The default limit of 1.5 mm separates the circle of Willis, its feeding arteries and its first branches (carotid and
+    basilar artery, M1, M2, A1, A2, P1, P2) from the rest. In small simulated heads of the simulated sites A and B
+    (seeds 20000 and 20001), the large class then holds 47 to 66 % of the vessel voxels. It holds at least 97 % of the
+    voxels of arteries that were simulated with a diameter of 2 mm or more, and at most 7 % of the voxels of arteries
+    below 1.25 mm. Arteries with a diameter between, such as the posterior communicating arteries, can be in either
+    class. The limit lies between two steps of the calibre (1.4 and 1.7 mm at the voxels of these heads), so that a
+    slightly different limit changes nothing.
 
     Args:
         prediction: vessels as 1 or True.
-        truth: the same, of the same shape.
+        truth: the true vessels as 1 or True, of the same shape.
         spacing_mm: the edges of a voxel along X, Y and Z.
-        edges_mm: the limits between the classes, ascending; a calibre equal to an edge belongs to the upper class.
+        edges_mm: the limits between the classes, ascending; a calibre equal to a limit belongs to the upper class.
 
     Raises:
         InputError: shapes that differ, values other than 0 and 1, or edges that do not ascend.
     """
     prediction, truth = binary_pair(prediction, truth, spacing_mm)
     if not np.isfinite(edges_mm).all() or not (np.diff(edges_mm) > 0).all():
-        raise InputError(f"edges {tuple(edges_mm)} mm; give finite numbers in ascending order")
+        raise InputError(
+            f"edges_mm {tuple(edges_mm)} do not ascend or are not finite; give finite numbers in ascending order"
+        )
     if not truth.any():
         return (None,) * (len(edges_mm) + 1)
     # A calibre depends only on the box and one voxel of background round it, or on the volume's border.

@@ -1,4 +1,4 @@
-"""Average distances between a predicted and a true vessel tree in mm; `overlap` states the rule for empty volumes."""
+"""Average distances in mm between a predicted and a true vessel tree; `overlap` has the table for empty volumes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from tofgan_monai.metrics.segmentation.overlap import (
 
 
 def average_surface_distance_mm(prediction: Volume, truth: Volume, *, spacing_mm: Sequence[float]) -> float:
-    """Mean distance in mm of the surface voxels of each binary volume to the other's surface; lower is better.
+    """Mean distance in mm from the surface voxels of each volume to the surface of the other volume; lower is better.
 
-    This is MONAI's symmetric average surface distance, or the volume's diagonal if only one volume is empty.
+    MONAI computes this symmetric average surface distance. If only one volume is empty, the result is the length of
+    the volume's diagonal; if both are empty, it is 0.
 
     >>> truth, prediction = np.zeros((2, 9, 9, 9))
     >>> truth[2, 4, 4] = prediction[5, 4, 4] = 1
@@ -29,7 +30,7 @@ def average_surface_distance_mm(prediction: Volume, truth: Volume, *, spacing_mm
 
     Args:
         prediction: (X, Y, Z), vessels as 1 or True.
-        truth: the same, of the same shape.
+        truth: the true vessels as 1 or True, of the same shape.
         spacing_mm: the edges of a voxel along X, Y and Z.
 
     Raises:
@@ -43,11 +44,11 @@ def average_surface_distance_mm(prediction: Volume, truth: Volume, *, spacing_mm
 
 
 def average_hausdorff_mm(prediction: Volume, truth: Volume, *, spacing_mm: Sequence[float]) -> float:
-    """Average Hausdorff distance in mm of two binary volumes; lower is better.
+    """Average Hausdorff distance in mm between two binary volumes; lower is better.
 
-    For each vessel voxel of one volume, take the distance to the nearest vessel voxel of the other; average these
-    distances; do the same the other way round; return the larger of both means. If only one volume is empty, the result
-    is the volume's diagonal.
+    For each vessel voxel of the prediction, the function takes the distance to the nearest vessel voxel of the truth,
+    and averages these distances. It does the same from the truth to the prediction, and returns the larger of the two
+    means. If only one volume is empty, the result is the length of the volume's diagonal; if both are empty, it is 0.
 
     >>> truth, prediction = np.zeros((2, 9, 9, 9))
     >>> truth[2, 4, 4] = prediction[5, 4, 4] = 1
@@ -56,7 +57,7 @@ def average_hausdorff_mm(prediction: Volume, truth: Volume, *, spacing_mm: Seque
 
     Args:
         prediction: (X, Y, Z), vessels as 1 or True.
-        truth: the same, of the same shape.
+        truth: the true vessels as 1 or True, of the same shape.
         spacing_mm: the edges of a voxel along X, Y and Z.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Overlap of a predicted and a true vessel tree: Dice (DSC) and the 95th percentile of the Hausdorff distance (95HD).
+"""Functions for the overlap of a predicted and a true vessel tree: Dice (DSC) and 95% Hausdorff distance (95HD).
 
-The rule for empty volumes is the same everywhere in this package. (MONAI alone gives NaN and leaves such patients out
-of the mean.)
+If the prediction or the truth has no vessel, the table below gives the scores everywhere in this package. (MONAI alone
+returns NaN and leaves such patients out of the mean.)
 
 | prediction | truth | DSC | 95HD |
 |---|---|---|---|
@@ -9,8 +9,8 @@ of the mean.)
 | empty | vessels | 0 | the volume's diagonal in mm |
 | vessels | empty | 0 | the volume's diagonal in mm |
 
-No surface can be farther away than the diagonal, so an empty prediction is never better than a wrong one. Every patient
-counts in every mean, and the number of empty cases is reported with the mean.
+No surface can be farther away than the length of the diagonal, so an empty prediction is never better than a wrong
+prediction. Every patient counts in every mean, and the number of empty cases is reported with the mean.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Volume = np.ndarray | torch.Tensor
 
 @dataclass(frozen=True)
 class Overlap:
-    """Scores of one patient; `empty` names what holds no vessel: "", "prediction", "truth" or "both"."""
+    """DSC and 95HD of one patient; `empty` names the volume without vessels: "", "prediction", "truth" or "both"."""
 
     dsc: float
     hd95_mm: float
@@ -47,7 +47,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean over `n` patients, sample standard deviation (None for one patient), and number of empty cases."""
+    """Mean score over `n` patients, its sample standard deviation (None for one patient), and number of empty cases."""
 
     mean: float
     sd: float | None
@@ -56,7 +56,9 @@ class Summary:
 
 
 def summarise(scores: Sequence[float], empties: Sequence[bool]) -> Summary:
-    """Mean, sample standard deviation (n - 1), count and number of empty cases; the mean includes the empty cases.
+    """Returns the mean of the patients' scores, their sample standard deviation (n - 1) and the number of empty cases.
+
+    The mean includes the empty cases (patients without a vessel in the prediction or the truth).
 
     >>> summarise([0.5, 0.75, 1.0], [False, False, True])
     Summary(mean=0.75, sd=0.25, n=3, n_empty=1)
@@ -65,18 +67,21 @@ def summarise(scores: Sequence[float], empties: Sequence[bool]) -> Summary:
         InputError: no score.
     """
     if not scores:
-        raise InputError("no patient was scored: there is nothing to average")
+        raise InputError(
+            "no patient was scored, so there is nothing to average; give the scores of at least one patient"
+        )
     sd = statistics.stdev(scores) if len(scores) > 1 else None
     return Summary(statistics.fmean(scores), sd, len(scores), sum(map(bool, empties)))
 
 
 def overlap(prediction: Volume, truth: Volume, *, spacing_mm: Sequence[float]) -> Overlap:
-    """DSC (0 to 1, higher is better) and 95HD in mm (lower is better) of two binary volumes (X, Y, Z).
+    """Returns DSC (0 to 1, higher is better) and 95HD in mm (lower is better) of two binary volumes (X, Y, Z).
 
-    Both come from MONAI. Its 95HD takes the distance from each surface voxel of one volume to the nearest surface voxel
-    of the other, the 95th percentile of these distances, the same the other way round, and the larger of the two. Eq. 6
-    of the paper uses all voxels of the vessel tree instead of surface voxels, and an average over voxels; the two
-    figures are similar, but their second digit cannot be compared.
+    MONAI computes both. For the 95HD, MONAI takes the distance from each surface voxel of the prediction to the nearest
+    surface voxel of the truth, and the 95th percentile of these distances. MONAI does the same from the truth to the
+    prediction; the result is the larger of the two percentiles. Eq. 6 of the paper uses all voxels of the vessel tree
+    instead of surface voxels, and an average over voxels. The two figures are similar, but their second digits cannot
+    be compared.
 
     >>> truth, prediction = np.zeros((2, 9, 9, 9))
     >>> truth[2, 4, 4] = prediction[5, 4, 4] = 1
@@ -85,7 +90,7 @@ def overlap(prediction: Volume, truth: Volume, *, spacing_mm: Sequence[float]) -
 
     Args:
         prediction: vessels as 1 or True.
-        truth: the same, of the same shape.
+        truth: the true vessels as 1 or True, of the same shape.
         spacing_mm: the edges of a voxel along X, Y and Z.
 
     Raises:
@@ -104,7 +109,7 @@ def overlap(prediction: Volume, truth: Volume, *, spacing_mm: Sequence[float]) -
 
 
 def dice(prediction: Volume, truth: Volume) -> float:
-    """DSC of two binary arrays of the same shape, 0 to 1, higher is better; 1 if both are empty.
+    """DSC of two binary arrays of the same shape, from 0 to 1; higher is better, and 1 if both arrays are empty.
 
     >>> dice(np.array([1, 1, 0, 0]), np.array([0, 1, 1, 0]))
     0.5
@@ -114,26 +119,28 @@ def dice(prediction: Volume, truth: Volume) -> float:
     """
     prediction, truth = as_binary(prediction, "prediction"), as_binary(truth, "truth")
     if prediction.shape != truth.shape:
-        raise InputError(f"prediction of shape {prediction.shape} and truth of shape {truth.shape}; they must be equal")
+        raise InputError(
+            f"prediction has shape {prediction.shape} and truth has shape {truth.shape}; the shapes must be equal"
+        )
     return float(compute_dice(*_batched(prediction, truth), include_background=True, ignore_empty=False))
 
 
 def diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:
-    """Length in mm of a volume's space diagonal, which is the 95HD of a patient with an empty prediction or truth."""
+    """Length in mm of a volume's space diagonal: the 95HD of a patient if only prediction or only truth is empty."""
     return math.hypot(*(n * edge for n, edge in zip(shape, spacing_mm, strict=True)))
 
 
 class OverlapMetric(CumulativeIterationMetric):
-    """DSC or 95HD per patient as a MONAI metric, by this module's rule for empty volumes; never NaN.
+    """MONAI metric that computes the DSC or the 95HD of each patient; never NaN, see this module's table.
 
-    It takes binary batch-first tensors (B, 1, X, Y, Z), or lists of channel-first ones as in the decollated output of
-    an evaluator. `aggregate` returns the mean over patients; `summary` adds standard deviation, count and number of
-    empty cases. The buffer is (n, 2): the score, and 1 if prediction or truth was empty. In a configuration,
-    `monai.handlers.IgniteMetricHandler` wraps this metric.
+    The metric takes binary tensors (B, 1, X, Y, Z), or lists of tensors (1, X, Y, Z) as in the decollated output of an
+    evaluator. `aggregate` returns the mean over patients; `summary` adds standard deviation, count and number of empty
+    cases. The buffer is (n, 2): for each patient the score, and 1 if prediction or truth was empty, else 0. In a
+    configuration, `monai.handlers.IgniteMetricHandler` wraps this metric.
 
     Args:
         score: "dsc" or "hd95_mm".
-        spacing_mm: of all volumes; by default the spacing of each truth, a MetaTensor.
+        spacing_mm: voxel edges in mm of all volumes; by default the spacing of each truth, which must be a MetaTensor.
 
     Raises:
         InputError: another score; 95HD of plain tensors without a spacing; more than one channel; see `overlap`.
@@ -148,9 +155,11 @@ class OverlapMetric(CumulativeIterationMetric):
 
     def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
         if y is None:
-            raise InputError("OverlapMetric got no truth; give it beside the prediction")
+            raise InputError("OverlapMetric got no truth; pass the truth as `y` after the prediction")
         if y_pred.shape[1] != 1 or y.shape[1] != 1:
-            raise InputError(f"{y_pred.shape[1]} and {y.shape[1]} channels; a vessel tree is one binary channel")
+            raise InputError(
+                f"prediction and truth have {y_pred.shape[1]} and {y.shape[1]} channels; give one binary channel each"
+            )
         rows = [self._score(y_pred[index, 0], y[index, 0], spacing_of(y, index)) for index in range(len(y))]
         return torch.tensor(rows, dtype=torch.float32)  # (B, 2)
 
@@ -162,23 +171,25 @@ class OverlapMetric(CumulativeIterationMetric):
             return dice(prediction, truth), float(is_empty)
         spacing_mm = self.spacing_mm or own_spacing_mm
         if spacing_mm is None:
-            raise InputError("95HD in mm needs a spacing: pass spacing_mm, or a MetaTensor as the truth")
+            raise InputError(
+                "the spacing is missing, which 95HD in mm needs; pass spacing_mm, or a MetaTensor as truth"
+            )
         result = overlap(prediction, truth, spacing_mm=spacing_mm)
         return result.hd95_mm, float(bool(result.empty))
 
     def summary(self) -> Summary:
-        """Mean, standard deviation, count and number of empty cases of all patients so far, over all ranks."""
+        """Summary of the scores of all patients since the last reset, from all ranks (processes)."""
         buffer = self.get_buffer()
         rows = buffer if isinstance(buffer, torch.Tensor) else torch.empty(0, 2)
         return summarise(rows[:, 0].tolist(), rows[:, 1].tolist())
 
     def aggregate(self) -> torch.Tensor:
-        """Mean over all patients, empty cases included."""
+        """Mean score over all patients since the last reset, with the empty cases, as a tensor ()."""
         return torch.tensor(self.summary().mean)
 
 
 def spacing_of(volume: torch.Tensor, index: int = 0) -> tuple[float, ...] | None:
-    """Voxel edges in mm of a MetaTensor, or of one volume of a batch; None for a plain tensor."""
+    """Voxel edges in mm of a MetaTensor, or of the volume number `index` in a batched one; None for a plain tensor."""
     if not isinstance(volume, MetaTensor):
         return None
     affine = volume.affine if volume.affine.ndim == 2 else volume.affine[index]
@@ -186,9 +197,9 @@ def spacing_of(volume: torch.Tensor, index: int = 0) -> tuple[float, ...] | None
 
 
 def as_batches(prediction: np.ndarray, truth: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two volumes as tensors (1, 1, X, Y, Z), cut to the box that holds the vessels of both.
+    """Crops two volumes to the box that holds the vessels of both, and returns them as tensors (1, 1, X, Y, Z).
 
-    Neither overlap nor a surface distance changes outside the box, and the box halves the time for a whole volume.
+    The crop changes neither the overlap nor a surface distance, and it halves the time for a whole volume.
     """
     box = bounding_box(prediction | truth)
     return _batched(prediction[box], truth[box])
@@ -200,10 +211,10 @@ def _batched(prediction: np.ndarray, truth: np.ndarray) -> tuple[torch.Tensor, t
 
 
 def as_binary(volume: Volume, name: str) -> np.ndarray:
-    """The volume as bool.
+    """Converts a volume of 0 and 1 to a bool array of the same shape.
 
     Raises:
-        InputError: values other than 0 and 1; the error calls the volume by `name`.
+        InputError: values other than 0 and 1; the message names the volume by the argument `name`.
     """
     array = volume.detach().cpu().numpy() if isinstance(volume, torch.Tensor) else np.asarray(volume)
     if array.dtype == bool:
@@ -218,7 +229,7 @@ def as_binary(volume: Volume, name: str) -> np.ndarray:
 def binary_pair(
     prediction: Volume, truth: Volume, spacing_mm: Sequence[float] = (1, 1, 1)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Prediction and truth as bool (X, Y, Z), after a check of their values, shapes and spacing.
+    """Checks values, shapes and spacing of prediction and truth, and returns both as bool arrays (X, Y, Z).
 
     Raises:
         InputError: values other than 0 and 1, shapes that differ or are not three-dimensional, a spacing that is not
@@ -227,18 +238,20 @@ def binary_pair(
     prediction, truth = as_binary(prediction, "prediction"), as_binary(truth, "truth")
     problems = []
     if prediction.shape != truth.shape:
-        problems.append(f"prediction of shape {prediction.shape} and truth of shape {truth.shape}; they must be equal")
+        problems.append(
+            f"prediction has shape {prediction.shape} and truth has shape {truth.shape}; the shapes must be equal"
+        )
     if truth.ndim != 3 or len(spacing_mm) != 3:
-        problems.append(f"a volume of {truth.ndim} dimensions and {len(spacing_mm)} spacings; three of each are needed")
+        problems.append(f"the volume has {truth.ndim} dimensions and {len(spacing_mm)} spacings; give three of each")
     if not all(math.isfinite(edge) and edge > 0 for edge in spacing_mm):
-        problems.append(f"spacing {tuple(spacing_mm)} mm; positive numbers are needed")
+        problems.append(f"spacing {tuple(spacing_mm)} mm is not positive and finite; give positive numbers")
     if problems:
         raise InputError(problems)
     return prediction, truth
 
 
 def distance_if_empty_mm(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float]) -> float | None:
-    """The distance in mm that the rule for empty volumes gives; None if neither volume is empty."""
+    """Distance in mm if a volume is empty (0 for two empty volumes, else the diagonal); None if neither is empty."""
     if empty := _what_is_empty(prediction, truth):
         return 0.0 if empty == "both" else diagonal_mm(truth.shape, spacing_mm)
     return None
@@ -251,5 +264,5 @@ def _what_is_empty(prediction: np.ndarray, truth: np.ndarray) -> str:
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box that holds all True voxels of a mask; the mask must have some."""
+    """Smallest box that holds all True voxels of a mask, as slices; the mask must have at least one True voxel."""
     return ndimage.find_objects(mask.view(np.uint8))[0]

@@ -1,9 +1,14 @@
-"""The centreline of a vessel label, by a thinning that neither loses, cuts nor joins a vessel of any width.
+"""Computes the centreline of a vessel label by a thinning that neither loses, cuts nor joins vessels of any width.
 
-scikit-image's `skeletonize` deletes straight tubes of even width (its issue 3757), and in two dimensions it shortens
-diagonal bars to a pixel. Both happen because it deletes voxels that touch each other in one step. Here a voxel is
-deleted only if it is simple, which means that the topology stays, and voxels that touch are never deleted in one step.
-The page docs/decisions/0006-thinning.md compares this thinning with others.
+scikit-image's `skeletonize` deletes straight tubes of even width (scikit-image issue 3757), and in two dimensions it
+shortens diagonal bars to a pixel. The reason is that `skeletonize` deletes voxels that touch each other in one step.
+Here a voxel is deleted only if the voxel is simple, which means that its deletion does not change the topology. Voxels
+that touch each other are never deleted in one step. The page docs/decisions/0006-thinning.md compares this thinning
+with others.
+
+Words used below: a spur is a short side branch that thinning leaves and that is no vessel. A free end is a voxel where
+the centreline ends. The depth of a voxel is its distance to the background. A cavity is background inside an object. A
+row is the index of a voxel in the list that `_Voxels` keeps.
 
 Sources: Pudney 1998, Computer Vision and Image Understanding 72(3) (thinning in the order of depth); Bertrand and
 Malandain 1994, Pattern Recognition Letters 15(2) (simple voxels by two counts of components).
@@ -39,12 +44,13 @@ NOT_FIRST = [_bits(OFFSETS[:, axis] > -1) for axis in range(3)]
 
 
 def thin(label: np.ndarray, spacing_mm: Sequence[float] | None = None) -> np.ndarray:
-    """The centreline of a vessel label, one voxel wide and inside of the label, as bool on the label's grid.
+    """Returns the centreline of a vessel label, one voxel wide and inside the label, as bool of the label's shape.
 
     Each object (voxels that touch by faces, edges or corners) keeps one connected centreline with the object's loops.
-    Free ends reach the end of the vessel. Side branches that end within two radii of their vessel's axis are deleted.
-    A vessel that leaves the volume ends at the border. The centreline passes beside cavities; where it cannot, as in a
-    foam with hundreds of them, it is cut.
+    The free ends of the centreline reach the end of the vessel. Side branches that end within two radii of their
+    vessel's axis are deleted. The centreline of a vessel that leaves the volume ends at the volume's border. The
+    centreline passes beside cavities. If no way beside the cavities exists, as in a foam with hundreds of cavities, the
+    centreline is cut.
 
     >>> bar = np.zeros((6, 12))
     >>> bar[1:5, 1:11] = 1
@@ -52,8 +58,8 @@ def thin(label: np.ndarray, spacing_mm: Sequence[float] | None = None) -> np.nda
     [0, 0, 10, 0, 0, 0]
 
     Args:
-        label: (X, Y, Z) or (X, Y); vessels are not 0.
-        spacing_mm: the edges of a voxel, by default 1. The centreline lies in the middle in mm.
+        label: label map (X, Y, Z) or (X, Y); vessels are all values other than 0.
+        spacing_mm: the edges of a voxel, by default 1. The middle of a vessel is measured in mm.
 
     Raises:
         InputError: not two or three dimensions, or not one positive spacing for each.
@@ -62,8 +68,8 @@ def thin(label: np.ndarray, spacing_mm: Sequence[float] | None = None) -> np.nda
     spacing = np.ones(vessels.ndim) if spacing_mm is None else np.asarray(spacing_mm, float)
     if vessels.ndim not in (2, 3) or spacing.shape != (vessels.ndim,) or not (spacing > 0).all():
         raise InputError(
-            f"a label of {vessels.ndim} dimensions with spacing {spacing_mm} mm; give a label of two or three "
-            "dimensions and a positive spacing for each"
+            f"the label has {vessels.ndim} dimensions with spacing {spacing_mm} mm; give a label of two or three "
+            "dimensions and a positive spacing for each dimension"
         )
     if vessels.ndim == 2:
         return thin(vessels[..., None], (*spacing, spacing.min()))[..., 0]
@@ -88,13 +94,13 @@ def thin(label: np.ndarray, spacing_mm: Sequence[float] | None = None) -> np.nda
 
 
 class _Voxels:
-    """The voxels of a label and its cavities as a list, with the depth and the neighbours of each.
+    """List of the voxels of a label and its cavities, with the depth and the neighbours of each voxel.
 
     Args:
-        padded: the label, bool, with a border of background.
-        holes: the numbered components of its background; 1 is the outside.
+        padded: the label (X, Y, Z), bool, with a border of background one voxel wide.
+        holes: the numbered connected components of the label's background, of the same shape; 1 is the outside.
         spacing: the edges of a voxel in mm.
-        corner: the indices of the first voxel in the whole volume; they make the result independent of the crop.
+        corner: where the crop starts in the whole volume, in voxels; it makes the result independent of the crop.
     """
 
     def __init__(self, padded: np.ndarray, holes: np.ndarray, spacing: np.ndarray, corner: Sequence[int]) -> None:
@@ -113,7 +119,7 @@ class _Voxels:
         self._open_cavities(holes)
 
     def centreline(self) -> np.ndarray:
-        """The centreline on the padded grid."""
+        """Thins the label, deletes spurs and lengthens the ends; returns the centreline as bool, shaped as `padded`."""
         self._thin()
         while self._prune():
             self._thin()
@@ -123,7 +129,7 @@ class _Voxels:
         return line
 
     def _open_cavities(self, holes: np.ndarray) -> None:
-        """Digs a short shaft to each cavity, so that thinning leaves no shell round it."""
+        """Deletes voxels on a way from the outside to each cavity, so that thinning leaves no shell round a cavity."""
         cavities = ndimage.find_objects(holes)[1:]
         if not cavities:
             return
@@ -139,7 +145,10 @@ class _Voxels:
                     break
 
     def _dig(self, start: np.ndarray, end: np.ndarray) -> bool:
-        """Deletes the voxels on a straight way along faces; deletes none and returns False if one is not simple."""
+        """Deletes the voxels on a straight way from `start` to `end`, where voxels touch by faces; returns True.
+
+        If one of the voxels is not simple, the function deletes none and returns False.
+        """
         lengths = np.abs(end - start)
         order = np.argsort(np.concatenate([(np.arange(n) + 0.5) / max(n, 1) for n in lengths]), kind="stable")
         axes = np.repeat(np.arange(3), lengths)[order]
@@ -155,7 +164,7 @@ class _Voxels:
         return True
 
     def _empty(self, rows: np.ndarray) -> None:
-        """Deletes simple voxels of a cavity until none is left."""
+        """Deletes the simple voxels of a cavity (its rows in the list) until no voxel can be deleted."""
         n_left = -1
         while n_left != (n_left := self.there[rows].sum()):
             for subfield in range(8):
@@ -163,7 +172,7 @@ class _Voxels:
                 self.there[some[_is_simple(self._code(some))]] = False
 
     def _thin(self) -> None:
-        """Deletes simple voxels that are not the end of a line, from the surface inwards."""
+        """Deletes the simple voxels that are not the end of a line, from the surface of the vessels inwards."""
         level = np.ceil(self.depth * (LEVELS_PER_VOXEL / self.spacing.min())).astype(int)
         changed = self.there.copy()
         for deepest in np.unique(level[self.there[:-1]]):
@@ -178,14 +187,17 @@ class _Voxels:
                     changed[self.near[gone]] = True
 
     def _prune(self) -> bool:
-        """Deletes the spurs; returns whether there were any."""
+        """Deletes the spurs, and returns True if at least one spur was deleted."""
         branches = [branch for branch, is_side in map(self._branch, self._ends()) if is_side]
         spurs = [row for branch in branches if self._is_within(branch[0], branch[-1]) for row in branch[:-1]]
         self.there[spurs] = False
         return bool(spurs)
 
     def _lengthen(self) -> None:
-        """Replaces the last piece of each free end, which may turn into a corner, by a straight one to the surface."""
+        """Replaces the last part of the line at each free end by a straight line to the surface of the vessel.
+
+        Without this step, the last part of a line may turn into a corner of the vessel.
+        """
         for end in self._ends():
             branch, _ = self._branch(end)
             n_cut = max(n for n in range(1 + len(branch) // 3) if n == 0 or self._is_within(end, branch[n]))
@@ -205,7 +217,11 @@ class _Voxels:
                 self.there[tip] = True
 
     def _ahead(self, tip: int, start: np.ndarray, direction: np.ndarray) -> int | None:
-        """The label's voxel next to a tip that is nearest to a ray, if it touches the line at the tip only."""
+        """Row of the voxel next to `tip` that is nearest to the ray from `start`; None if no voxel is suitable.
+
+        A suitable voxel lies in the label, ahead of the tip and less than one voxel beside the ray, and touches the
+        line at the tip only.
+        """
         near = self.near[tip]
         near = near[~self.there[near] & (near < self.n)]
         near = near[self.inside[near] & ((self.indices[near] - self.indices[tip]) @ direction > 0)]
@@ -219,7 +235,7 @@ class _Voxels:
         return rows[self.there[self.near[rows]].sum(axis=1) == 2]
 
     def _branch(self, end: int) -> tuple[list[int], bool]:
-        """The rows from a free end to the next branch point or the line's other end; True for a branch point."""
+        """Rows from a free end to the next branch point or the other end of the line; True if it is a branch point."""
         branch = [end]
         while True:
             near = self.near[branch[-1]]
@@ -229,20 +245,24 @@ class _Voxels:
             branch.append(following[0])
 
     def _is_within(self, end: int, root: int) -> bool:
-        """Whether an end lies within two radii of the axis at a root, with half a voxel for rounding."""
+        """Whether the tip of a branch lies within two radii of the vessel's axis at the voxel `root`.
+
+        Half a voxel's diagonal is added for rounding.
+        """
         reach = np.linalg.norm((self.indices[end] - self.indices[root]) * self.spacing) + self.depth[end]
         return reach <= SPUR * self.deepest[root] + np.linalg.norm(self.spacing) / 2
 
     def _code(self, rows: np.ndarray) -> np.ndarray:
-        """The neighbours that are left, as the bits of a number for each row."""
+        """Array (n,) that encodes for each row, in the bits of a number, which of its 26 neighbours are left."""
         return np.packbits(self.there[self.near[rows]], axis=1, bitorder="little").view("<u4")[:, 0] & ALL
 
 
 def _depths_mm(padded: np.ndarray, indices: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """The distance in mm from each voxel (n, 3) to the middle of the nearest background voxel.
+    """Distances (n,) in mm from each voxel, given by its indices (n, 3), to the middle of the nearest background voxel.
 
-    Only background next to the label can be the nearest; for a whole head this takes a tenth of the time of SciPy's
-    distance transform. The outside is background, but not above and below a single slice.
+    The function searches only background voxels that touch the label, as no other can be the nearest. For a whole head
+    the search takes a tenth of the time of SciPy's distance transform. Voxels outside the volume are background, but
+    for a single slice the voxels above and below the slice are not.
     """
     wall = ndimage.binary_dilation(padded) & ~padded
     for axis in np.flatnonzero(np.array(padded.shape) == 3):
@@ -252,10 +272,14 @@ def _depths_mm(padded: np.ndarray, indices: np.ndarray, spacing: np.ndarray) -> 
 
 
 def _is_simple(code: np.ndarray) -> np.ndarray:
-    """Whether each voxel can be deleted without a change of topology, by the bits of its neighbourhood (n,).
+    """Array (n,) that says whether each voxel is simple: its deletion does not change the topology.
 
-    Its neighbours in the object must be connected by corners, and its background neighbours by faces must be connected
-    by faces among the 18 voxels that touch it by faces or edges.
+    A voxel is simple under two conditions. Its neighbours in the object are connected with each other by faces, edges
+    or corners. Its background neighbours that share a face with it are connected with each other by faces, on ways
+    through the 18 voxels that share a face or an edge with it.
+
+    Args:
+        code: for each voxel, the neighbours in the object as the bits of a number, (n,).
     """
     background = ~code & BY_EDGES
     faces = background & BY_FACES
@@ -268,7 +292,13 @@ def _is_simple(code: np.ndarray) -> np.ndarray:
 
 
 def _flood(start: np.ndarray, within: np.ndarray, grow: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The bits of `within` that are connected to the lowest bit of `start`."""
+    """Array (n,) of the bits of `within` that are connected to the lowest bit of `start`, for each voxel.
+
+    Args:
+        start: for each voxel, neighbours as the bits of a number, (n,); the search begins at the lowest of these bits.
+        within: the neighbours that the search may reach, (n,).
+        grow: function that adds to a set of bits the neighbours of these bits.
+    """
     reached = start & (~start + np.uint32(1))
     while True:
         grown = grow(reached) & within
@@ -288,6 +318,6 @@ def _grow_by_corners(bits: np.ndarray) -> np.ndarray:
 
 
 def _moved(bits: np.ndarray, axis: int) -> np.ndarray:
-    """The bits moved by one voxel forwards and backwards along an axis."""
+    """Bits of neighbourhoods, moved by one voxel forwards and backwards along an axis; union of both."""
     stride = np.uint32(STRIDES[axis])
     return (bits & NOT_LAST[axis]) << stride | (bits & NOT_FIRST[axis]) >> stride

@@ -1,4 +1,4 @@
-"""The best single intensity threshold of a cohort, a baseline for networks, and the DSC at several thresholds."""
+"""Best single intensity threshold of a cohort, as a baseline for networks; DSC at several thresholds."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ Volume = np.ndarray | Callable[[], np.ndarray]
 
 @dataclass(frozen=True)
 class ThresholdBaseline:
-    """What a threshold alone achieves: a segmentation network has to be better.
+    """DSC that one intensity threshold reaches without a network; a segmentation network has to be better.
 
     Attributes:
-        threshold: the one intensity for all heads that gives the highest mean DSC; vessels are `image >= threshold`.
+        threshold: the intensity that gives the highest mean DSC when used for all heads; vessels are
+            `image >= threshold`.
         dsc: the DSC of each head at that threshold.
     """
 
@@ -34,25 +35,25 @@ class ThresholdBaseline:
 
 
 def best_threshold(images: Sequence[Volume], labels: Sequence[Volume]) -> ThresholdBaseline:
-    """The intensity threshold with the highest mean DSC over all heads, and the DSC of each head at that threshold.
+    """Searches for the intensity threshold with the highest mean DSC over all heads; returns it with each head's DSC.
 
-    The threshold is chosen on the heads that are scored, so no other threshold is better on them. The result is exact
-    if the heads have at most 1,024 different vessel intensities; otherwise it is the best of 1,024 of them. Give
-    functions that load the volumes, and one head at a time is in memory.
+    The function chooses and scores the threshold on the same heads, so no other threshold is better on these heads. The
+    result is exact if the vessels of all heads have at most 1,024 different intensities. Otherwise the function tries
+    1,024 of these intensities. If you give functions that load the volumes, only one head at a time is in memory.
 
     >>> image, label = np.array([1, 5, 7, 9]), np.array([0, 0, 1, 1])
     >>> best_threshold([image], [label])
     ThresholdBaseline(threshold=7.0, dsc=(1.0,))
 
     Args:
-        images: arrays of any shape, or functions without arguments that return one.
-        labels: arrays of the same shapes in the same order, vessels above 0, or functions.
+        images: one array of any shape for each head, or a function without arguments that returns this array.
+        labels: one array for each head, of the image's shape, vessels above 0; or a function that returns this array.
 
     Raises:
         InputError: no heads, or no vessel in any head.
     """
     if not images or len(images) != len(labels):
-        raise InputError(f"{len(images)} images and {len(labels)} labels; give one label for each image")
+        raise InputError(f"{len(images)} images and {len(labels)} labels were given; give one label for each image")
     candidates = _candidates(images, labels)
     curves = np.stack([_dice_curve(*_load(*pair), candidates) for pair in zip(images, labels, strict=True)])
     best = int(curves.mean(axis=0).argmax())
@@ -62,18 +63,19 @@ def best_threshold(images: Sequence[Volume], labels: Sequence[Volume]) -> Thresh
 def dice_at(
     probability: np.ndarray, truth: np.ndarray, thresholds: Sequence[float] = PROBABILITIES
 ) -> tuple[float, ...]:
-    """DSC at each threshold of a vessel probability, from one pass over it; vessels are `probability >= threshold`.
+    """Tuple of the DSC at each threshold of a vessel probability map; vessels are `probability >= threshold`.
 
-    A threshold is rounded to the probability's data type, as in MONAI's AsDiscrete. The DSC is 1 if neither prediction
-    nor truth holds a vessel, as in `tofgan_monai.metrics.segmentation.overlap`.
+    The function reads the map once for all thresholds. It rounds each threshold to the data type of the probabilities,
+    as MONAI's AsDiscrete does. The DSC is 1 if neither prediction nor truth holds a vessel, as in
+    `tofgan_monai.metrics.segmentation.overlap`.
 
     >>> dice_at(np.array([0.1, 0.4, 0.6, 0.9]), np.array([0, 0, 1, 1]), thresholds=(0.25, 0.5))
     (0.8, 1.0)
 
     Args:
-        probability: floating point, of any shape.
-        truth: of the same shape, vessels above 0.
-        thresholds: ascending.
+        probability: the probability of a vessel at each voxel, floating point, of any shape.
+        truth: label of the same shape, vessels above 0.
+        thresholds: at least one number, in ascending order.
 
     Raises:
         InputError: shapes that differ, no thresholds, or thresholds that do not ascend.
@@ -81,7 +83,9 @@ def dice_at(
     probability, label = _load(probability, truth)
     candidates = np.asarray(thresholds, dtype=probability.dtype)
     if not candidates.size or not (np.diff(candidates) > 0).all():
-        raise InputError(f"thresholds {tuple(thresholds)}; give at least one, in ascending order")
+        raise InputError(
+            f"thresholds {tuple(thresholds)} are empty or do not ascend; give at least one, in ascending order"
+        )
     return tuple(_dice_curve(probability, label, candidates).tolist())
 
 
@@ -89,12 +93,16 @@ def _load(image: Volume, label: Volume) -> tuple[np.ndarray, np.ndarray]:
     image, label = (volume() if callable(volume) else volume for volume in (image, label))
     image, label = np.asarray(image), np.asarray(label) > 0
     if image.shape != label.shape:
-        raise InputError(f"image of shape {image.shape} and label of shape {label.shape}; they must be equal")
+        raise InputError(f"image has shape {image.shape} and label has shape {label.shape}; the shapes must be equal")
     return image, label
 
 
 def _candidates(images: Sequence[Volume], labels: Sequence[Volume]) -> np.ndarray:
-    """Vessel intensities, evenly chosen. The best threshold is one of them: lower ones only add false positives."""
+    """Sorted array of at most 1,024 intensities that vessels of the heads have; these are the thresholds to try.
+
+    The best threshold is one of the vessel intensities: between two neighbouring ones, a lower threshold only adds
+    false positives.
+    """
     pooled = []
     for pair in zip(images, labels, strict=True):
         image, label = _load(*pair)
@@ -120,6 +128,6 @@ def _dice_curve(image: np.ndarray, label: np.ndarray, candidates: np.ndarray) ->
 
 
 def _n_from(values: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """How many values are at or above each candidate."""
+    """Array of the number of values at or above each candidate threshold."""
     bins = np.bincount(np.searchsorted(candidates, values, side="right"), minlength=candidates.size + 1)
     return bins[::-1].cumsum()[::-1][1:]

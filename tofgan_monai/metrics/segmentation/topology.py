@@ -1,7 +1,8 @@
-"""Whether a predicted vessel tree is connected in the same way as the true one: clDice and Betti numbers.
+"""clDice and Betti numbers, which measure whether a predicted vessel tree is connected in the same way as the true one.
 
-The DSC hardly changes if a vessel is cut or if two vessels are fused, but a neurologist notices. For empty volumes:
-clDice is 1 if both are empty and 0 if one is; the Betti numbers of an empty volume are 0, so their errors need no rule.
+The DSC hardly changes if a vessel is cut or if two vessels are fused, but a neurologist notices. clDice is 1 if both
+volumes are empty, and 0 if only one volume is empty. The Betti numbers of an empty volume are 0, so the errors of Betti
+numbers need no rule for empty volumes.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from skimage.measure import euler_number
 from tofgan_monai.metrics.segmentation.overlap import Volume, binary_pair, bounding_box
 from tofgan_monai.metrics.segmentation.thinning import thin
 
-TOUCHING = np.ones((3, 3, 3), bool)  # vessel voxels are neighbours by faces, edges or corners; background's by faces
+TOUCHING = np.ones((3, 3, 3), bool)  # vessel voxels touch by faces, edges or corners; background voxels by faces
 
 
 def cl_dice(prediction: Volume, truth: Volume) -> float:
     """Centreline Dice of two binary volumes (X, Y, Z); 0 to 1, higher is better.
 
-    This is the harmonic mean of two shares: of the prediction's centreline that lies in the truth, and of the truth's
-    centreline that lies in the prediction. Centrelines are found by thinning, in voxels, whatever the voxels' size.
+    clDice is the harmonic mean of two fractions: the fraction of the prediction's centreline that lies in the true
+    vessels, and the fraction of the true centreline that lies in the predicted vessels. The function finds the
+    centrelines by thinning with cubic voxels; it ignores the spacing.
 
     >>> truth, prediction = np.zeros((2, 20, 9, 9))
     >>> truth[:, 3:6, 3:6] = prediction[:, 2:7, 2:7] = 1
@@ -41,7 +43,9 @@ def cl_dice(prediction: Volume, truth: Volume) -> float:
 
 
 def betti_numbers(volume: Volume) -> tuple[int, int, int]:
-    """Numbers of components, loops and cavities of a binary volume (X, Y, Z); vessel voxels touch by corners too.
+    """Tuple of the numbers of components, loops and cavities of a binary volume (X, Y, Z).
+
+    Two vessel voxels are connected if they share a face, an edge or a corner.
 
     >>> ring = np.zeros((9, 9, 9))
     >>> ring[2:7, 2:7, 4] = 1
@@ -64,7 +68,7 @@ def betti_numbers(volume: Volume) -> tuple[int, int, int]:
 
 
 def betti_errors(prediction: Volume, truth: Volume) -> tuple[int, int, int]:
-    """Absolute differences between the numbers of components, loops and cavities of two volumes; 0 is best.
+    """Absolute differences between two volumes in the numbers of components, loops and cavities; 0 is best.
 
     Raises:
         InputError: see `cl_dice`.

@@ -1,1 +1,1 @@
-"""Measures of how good a stack of synthetic pairs is."""
+"""Functions that measure how good the synthetic pairs of a stack are (a stack is a file of image-label pairs)."""

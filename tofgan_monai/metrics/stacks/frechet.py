@@ -1,4 +1,7 @@
-"""The Frechet distance between the features of two stacks; 2048 dimensions take seconds, and memory is bounded."""
+"""Computes the Frechet distance between the features of two stacks (files of image-label pairs).
+
+With 2048 dimensions a distance takes seconds. `feature_stats` needs no more memory for more features.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,14 @@ Features = np.ndarray | torch.Tensor
 
 @dataclass(frozen=True, eq=False)
 class FeatureStats:
-    """A Gaussian fitted to n features of d dimensions, in float64.
+    """Gaussian (mean and covariance, float64) that was fitted to n feature vectors of d dimensions.
 
     Attributes:
-        mean: (d,).
-        n: number of features.
-        extractor: name of the extractor of the features.
-        covariance: (d, d) if n >= d; otherwise None.
-        factor: (n, d) if n < d, with `factor.T @ factor` as the covariance; otherwise None.
+        mean: mean of the feature vectors, (d,).
+        n: number of feature vectors.
+        extractor: name of the extractor that computed the features.
+        covariance: covariance (d, d) if n >= d; otherwise None.
+        factor: matrix (n, d) if n < d, such that `factor.T @ factor` is the covariance; otherwise None.
     """
 
     mean: np.ndarray
@@ -45,7 +48,7 @@ class FeatureStats:
     factor: np.ndarray | None = None
 
     def root(self) -> np.ndarray:
-        """A matrix R with d columns and at most d rows, so that R.T @ R is the covariance."""
+        """Matrix R with d columns and at most d rows, such that R.T @ R is the covariance."""
         if self.factor is not None:
             return self.factor
         try:
@@ -56,46 +59,48 @@ class FeatureStats:
             return np.sqrt(variances[kept])[:, None] * axes[:, kept].T
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the statistics to an `.npz` file, whole or not at all."""
+        """Writes the statistics to an `.npz` file; if the writing fails, no partial file is left."""
         present = {name: value for name, value in vars(self).items() if value is not None}
         with written_whole(path) as temporary, open(temporary, "wb") as stream:
             np.savez(stream, **present)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> FeatureStats:
-        """The statistics that `save` wrote.
+        """Reads the statistics from an `.npz` file that `save` wrote.
 
         Raises:
-            InputError: the file is missing or holds something else.
+            InputError: the file is missing or holds other data.
         """
         try:
             with np.load(path, allow_pickle=False) as content:
                 stored = dict(content)
             return cls(**{**stored, "n": int(stored["n"]), "extractor": str(stored["extractor"])})
         except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
-            raise InputError(f"{path}: no readable statistics of features ({error}); delete the file") from error
+            raise InputError(
+                f"{path}: no readable statistics of features are in this file ({error}); delete the file"
+            ) from error
 
 
 def feature_stats(features: Features | Iterable[Features], extractor: str = "") -> FeatureStats:
-    """Mean and covariance (n - 1) of features (n, d), given as one array or in chunks of rows of any size.
+    """Computes mean and covariance (divided by n - 1) of features (n, d), given as one array or in chunks of rows.
 
-    About 2 d rows are in memory at a time. Each block of rows is centred on its own mean before it is squared, so that
-    a mean far from 0 does not cost precision.
+    The chunks may have any number of rows. About 2 d rows are in memory at a time. The function subtracts the mean of
+    each group of rows before it squares them, so that a mean far from 0 does not reduce the precision.
 
     >>> stats = feature_stats(np.array([[0.0], [2.0], [4.0]]))
     >>> stats.mean.item(), stats.covariance.item()
     (2.0, 4.0)
 
     Raises:
-        InputError: fewer than two features, values that are not finite, or chunks of different width.
+        InputError: fewer than two rows of features, values that are not finite, or chunks of different width.
 
-    Source: Chan, Golub and LeVeque 1983, doi:10.1080/00031305.1983.10483115 (blocks merged).
+    Source: Chan, Golub and LeVeque 1983, doi:10.1080/00031305.1983.10483115 (how to merge groups of rows).
     """
     blocks = _blocks([features] if isinstance(features, Features) else features)
     first = next(blocks, np.empty((0, 1)))
     n, d = first.shape
     if n < 2:
-        raise InputError(f"{n} features; give two or more for a covariance")
+        raise InputError(f"{n} features are too few for a covariance; give two or more")
     if n < d:
         return FeatureStats(mean := first.mean(axis=0), n, extractor, factor=(first - mean) / math.sqrt(n - 1))
     n, mean, scatter = 0, np.zeros(d), np.zeros((d, d))
@@ -110,17 +115,19 @@ def feature_stats(features: Features | Iterable[Features], extractor: str = "") 
 
 
 def _blocks(chunks: Iterable[Features]) -> Iterator[np.ndarray]:
-    """Yields the rows as float64 blocks of d to 2 d rows; only the last block may have fewer."""
+    """Regroups chunks of features (rows, d) and yields float64 arrays of d to 2 d rows; the last may have fewer."""
     waiting: list[np.ndarray] = []
     d = 0
     for chunk in chunks:
         d = d or chunk.shape[-1]
         if chunk.ndim != 2 or chunk.shape[1] != d:
-            raise InputError(f"features of shape {tuple(chunk.shape)}; they must be (n, {d})")
+            raise InputError(f"the features have shape {tuple(chunk.shape)}; they must be (n, {d})")
         for start in range(0, len(chunk), d):
             waiting.append(np.asarray(chunk[start : start + d]).astype(np.float64))
             if not np.isfinite(waiting[-1]).all():
-                raise InputError("features are not finite; check the images, in [-1, 1], and the weights")
+                raise InputError(
+                    "the features are not finite; check that the images are in [-1, 1], and the extractor's weights"
+                )
             if sum(map(len, waiting)) >= max(d, 2):
                 block, waiting = np.concatenate(waiting), []
                 yield block
@@ -129,22 +136,22 @@ def _blocks(chunks: Iterable[Features]) -> Iterator[np.ndarray]:
 
 
 def frechet_distance(a: FeatureStats, b: FeatureStats) -> float:
-    """Squared Frechet distance between two Gaussians fitted to features; 0 when equal, lower is closer.
+    """Squared Frechet distance between two Gaussians that were fitted to features; 0 when equal, lower is closer.
 
-    It is biased upwards for small n: compare only distances of equal n and of the same extractor.
+    The distance is biased upwards for small n. Compare only distances with equal n and the same extractor.
 
     >>> features = np.array([[0.0], [2.0], [4.0]])
     >>> frechet_distance(feature_stats(features), feature_stats(features + 3))
     9.0
 
     Raises:
-        InputError: the two Gaussians are of different extractors or dimensions.
+        InputError: the two Gaussians were fitted to features of different extractors or dimensions.
 
     Source: Heusel et al. 2017, arXiv:1706.08500, eq. 6.
     """
     if (a.extractor, a.mean.shape) != (b.extractor, b.mean.shape):
         kinds = " and ".join(f"{stats.extractor} ({len(stats.mean)} dimensions)" for stats in (a, b))
-        raise InputError(f"features of {kinds}; fit both with the same extractor")
+        raise InputError(f"the features are from {kinds}; fit both with the same extractor")
     # With C = R.T @ R, the eigenvalues of C_a C_b are the squared singular values of R_a R_b.T. So they are eigenvalues
     # of a symmetric matrix with no more rows than either root, and no matrix square root is needed.
     roots = sorted((a.root(), b.root()), key=len)
@@ -162,18 +169,18 @@ def stack_stats(
     cache: Path | None = None,
     channel: str = "image",
 ) -> FeatureStats:
-    """Mean and covariance of the features of a stack's images, of its label maps, or of both joined.
+    """Computes mean and covariance of the features of a stack's images, of its label maps, or of both joined.
 
     Args:
-        path: the stack's `.npy`.
-        extractor: see `tofgan_monai.metrics.stacks.features`.
-        n: number of pairs, drawn without replacement by the seed; all by default.
-        seed: of the draw.
+        path: the stack's `.npy` file.
+        extractor: computes the features; see `tofgan_monai.metrics.stacks.features`.
+        n: number of pairs, drawn at random without replacement; by default all pairs.
+        seed: seed for the draw of the pairs.
         cache: folder that keeps the result for the next call with the same extractor, channel, n, seed and stack.
-        channel: "image", "label" or "pair".
+        channel: "image", "label", or "pair", which joins the features of image and label.
 
     Raises:
-        InputError: the stack cannot be read or holds fewer pairs; another channel.
+        InputError: the stack cannot be read or holds fewer than n pairs; n is below 2; an unknown channel.
     """
     dataset = PairDataset(path)
     n = _n_of_each([path], n)
@@ -192,7 +199,7 @@ def stack_stats(
 def _stats_without_each_patient(
     path: Path, extractor: Extractor, n: int, seed: int, channel: str
 ) -> Iterator[FeatureStats]:
-    """Yields the statistics of `stack_stats` without each of the patients in the manifest in turn."""
+    """Yields the statistics of a real stack's features with one patient left out, once for each drawn patient."""
     stack, manifest = open_stack(path)
     rows = drawn(len(stack), n, seed)
     patients = patients_of_pairs(path, manifest)[rows]
@@ -205,7 +212,11 @@ def _stats_without_each_patient(
 def _n_of_each(paths: Sequence[str | os.PathLike], n: int | None) -> int:
     sizes = {path: len(PairDataset(path)) for path in paths}
     n = min(sizes.values()) if n is None else n
-    short = [f"{path}: {size} pairs; ask for 2 to {size}, not {n}" for path, size in sizes.items() if n > size or n < 2]
+    short = [
+        f"{path}: the stack has {size} pairs; ask for 2 to {size} pairs, not {n}"
+        for path, size in sizes.items()
+        if n > size or n < 2
+    ]
     if short:
         raise InputError(short)
     return n
@@ -223,22 +234,24 @@ def compare_stacks(
     over_patients: bool = False,
     channel: str = "image",
 ) -> list[dict[str, Any]]:
-    """The Frechet distance between a real stack and each other stack, as a line of results for each stack.
+    """Computes the Frechet distance between a real stack and each given stack; returns a list of one dict per stack.
 
     Args:
-        real: the reference.
-        stacks: the stacks that are compared with it.
-        extractor: see `tofgan_monai.metrics.stacks.features`.
-        n: number of pairs of each stack, the reference too; by default as many as the smallest stack has.
-        seed: of the draw of the pairs.
-        cache: see `stack_stats`.
-        output: a file for the lines, one JSON object per line; it is replaced.
-        over_patients: adds the distance without each patient of the reference, and the 95% interval from these.
-        channel: what is compared: "image", "label", or "pair", which joins the features of both.
+        real: path of the real stack, the reference.
+        stacks: paths of the stacks to compare with the reference.
+        extractor: computes the features; see `tofgan_monai.metrics.stacks.features`.
+        n: number of pairs taken from each stack and from the reference; by default the size of the smallest stack.
+        seed: seed for the draw of the pairs.
+        cache: folder that keeps the statistics of each stack for the next call.
+        output: file for the results, one JSON object per line; an existing file is replaced.
+        over_patients: also computes each distance again with one patient of the reference left out, for each patient in
+            turn, and adds these distances and the 95% jackknife interval computed from them.
+        channel: what is compared: "image", "label", or "pair", which joins the features of image and label.
 
     Raises:
-        InputError: stacks that cannot be read or hold fewer than n pairs, all of them named; with `over_patients`, a
-            reference whose manifest does not tell two patients apart; another channel.
+        InputError: stacks that cannot be read; stacks of fewer than n pairs (the message lists all of them); with
+            `over_patients`, a reference whose manifest does not tell the patient of each pair, or that holds one
+            patient only; an unknown channel.
     """
     measure = measure_of(extractor, channel)
     n = _n_of_each([real, *stacks], n)

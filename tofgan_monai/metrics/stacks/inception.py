@@ -1,9 +1,10 @@
-"""Inception-v3 for the FID, up to its 2048 pooled features; the layers have the same names as in torchvision.
+"""Inception-v3 network for the FID, which returns 2048 pooled features; its layers are named as in torchvision.
 
-The blocks are built from tables, not from a class for each block. The network differs from torchvision's in the same
-way as the original FID weights: average pooling does not count the padding, and the last block pools by the maximum.
-There is no classifier and no auxiliary head. Tests check names, shapes and blocks. But the file of the original weights
-was not available, so the features have not been compared with those of the original network.
+Each network block ("Mixed") is built from a table of layers; there is no class for each block. The network differs from
+torchvision's Inception-v3 in the same way as the network of the original FID: average pooling does not count the
+padding, and the last block uses maximum pooling. There is no classifier and no auxiliary classifier. Tests check names,
+shapes and blocks. But the file of the original weights was not available, so the features have not been compared with
+the features of the original network.
 
 Sources: Szegedy et al. 2015, arXiv:1512.00567; the FID's variant after Heusel et al. 2017, arXiv:1706.08500.
 """
@@ -30,7 +31,7 @@ halving_maximum = partial(F.max_pool2d, kernel_size=3, stride=2)
 
 
 def inception_v3() -> nn.Sequential:
-    """A network from images (B, 3, 299, 299) in [-1, 1] to features (B, 2048), with random weights."""
+    """Builds the network, with random weights, from images (B, 3, 299, 299) in [-1, 1] to features (B, 2048)."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         Conv2d_1a_3x3=convolution(3, 32, 3, stride=2),  # (B, 32, 149, 149)
         Conv2d_2a_3x3=convolution(32, 32, 3),
@@ -57,7 +58,7 @@ def inception_v3() -> nn.Sequential:
 
 
 def convolution(n_in: int, n_out: int, kernel: Kernel, stride: int = 1, padding: Kernel = 0) -> nn.Sequential:
-    """A block of a convolution without bias, a batch normalisation and a ReLU."""
+    """Builds a sequence of a convolution without bias, a batch normalisation and a ReLU."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv=nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=False),
         bn=nn.BatchNorm2d(n_out, eps=0.001),
@@ -67,16 +68,17 @@ def convolution(n_in: int, n_out: int, kernel: Kernel, stride: int = 1, padding:
 
 
 class Mixed(nn.Module):
-    """A block of parallel branches of convolutions, whose outputs are joined along the channels.
+    """Network block of parallel branches of convolutions, whose outputs are joined along the channels.
 
-    A convolution is called BRANCH, or BRANCH_1, BRANCH_2 ... if the branch has several. Two convolutions with the same
-    input are a list in the table, and their names end in `a` and `b`. Convolutions of stride 1 keep the image's size;
-    those of stride 2 have no padding.
+    If a branch has one convolution, the convolution has the branch's name, for example `branch1x1`. If a branch has
+    several, their names are `branch5x5_1`, `branch5x5_2` and so on. Two convolutions with the same input are a list in
+    the table of layers, and their names end in `a` and `b`. Convolutions with stride 1 keep the image's size;
+    convolutions with stride 2 have no padding.
 
     Args:
         n_in: number of input channels.
-        branches: the layers of each branch, in the order in which their outputs are joined.
-        pool: the first step of `branch_pool`.
+        branches: dict from the name of a branch to its layers; the outputs are joined in the order of the dict.
+        pool: pooling function, the first step of the branch `branch_pool`.
     """
 
     def __init__(self, n_in: int, branches: Branches, pool: Callable[[Tensor], Tensor]) -> None:
@@ -95,7 +97,10 @@ class Mixed(nn.Module):
                 n = sum(twin[0] for twin in twins)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The output (B, n_out, H, W), or of about half that size, for the input (B, n_in, H, W)."""
+        """Returns the output (B, n_out, H, W) for the input x (B, n_in, H, W).
+
+        If the block has convolutions with stride 2, height and width of the output are about H / 2 and W / 2.
+        """
         ends = []
         for branch, path in self.paths.items():
             end = self.pool(x) if branch == "branch_pool" else x

@@ -1,4 +1,7 @@
-"""The kernel distance (KID) between two sets of features; unlike a Frechet distance, it is unbiased at any n."""
+"""Computes the kernel distance (KID) between two sets of features.
+
+Unlike a Frechet distance, the KID has no bias, for any number of features.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +17,28 @@ N_SUBSETS = 10
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """A squared distance and its standard error; the distance may be negative if the two sets are alike."""
+    """Squared distance between two sets of features and its standard error; may be negative if the sets are alike."""
 
     value: float
     standard_error: float
 
 
 def kernel_distance(a: np.ndarray, b: np.ndarray, *, n_subsets: int = N_SUBSETS, seed: int = 0) -> KernelDistance:
-    """Unbiased squared maximum mean discrepancy of features (n, d) and (m, d) under the kernel (x.y / d + 1)^3.
+    """Unbiased squared maximum mean discrepancy between two sets of features, with the kernel (x.y / d + 1)^3.
 
-    The value uses all features. The standard error is that of a jackknife, which leaves out random subsets of both sets
-    in turn. It assumes independent features, so it is too small if one patient contributed many. Memory grows with
-    (n + m)^2.
+    The value is computed from all features. The standard error is computed by a jackknife, which leaves out random
+    subsets of both sets in turn. The jackknife assumes that the features are independent, so the standard error is too
+    small if one patient contributed many features. The memory grows with (n + m)^2.
 
     >>> ones = np.ones((4, 2))
     >>> kernel_distance(ones, -ones)  # the kernel is 8 within a set and 0 between the sets
     KernelDistance(value=16.0, standard_error=0.0)
 
     Args:
-        a: features, n of 3 or more.
-        b: features of the same number of dimensions, m of 3 or more.
-        n_subsets: number of subsets of the jackknife.
-        seed: of the subsets.
+        a: features of the first set, (n, d), with n of 3 or more.
+        b: features of the second set, (m, d), with m of 3 or more.
+        n_subsets: number of subsets for the jackknife.
+        seed: seed for the random choice of the subsets.
 
     Raises:
         InputError: too few features, or features of different dimensions.
@@ -43,7 +46,9 @@ def kernel_distance(a: np.ndarray, b: np.ndarray, *, n_subsets: int = N_SUBSETS,
     Source: Binkowski et al. 2018, arXiv:1801.01401, section 4; Gretton et al. 2012, JMLR 13, eq. 3 (the estimate).
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 3:
-        raise InputError(f"features of shape {a.shape} and {b.shape}; (n, d) and (m, d) with 3 or more are needed")
+        raise InputError(
+            f"the features have shapes {a.shape} and {b.shape}; (n, d) and (m, d) with n and m of 3 or more are needed"
+        )
     kernels = _kernel(a, a), _kernel(b, b), _kernel(a, b)
     rng = np.random.default_rng(seed)
     n_subsets = min(n_subsets, len(a), len(b))

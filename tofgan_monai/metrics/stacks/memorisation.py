@@ -1,4 +1,8 @@
-"""A Frechet distance that penalises closeness to the training patients, and the same for held-out patients."""
+"""Computes MiFID, a Frechet distance that is made larger if the synthetic images are too close to real images.
+
+If the mean cosine distance from the synthetic images to the nearest real images is small, MiFID is the Frechet distance
+divided by it. MiFID is computed for training patients (members) and for held-out patients (non-members).
+"""
 
 from __future__ import annotations
 
@@ -13,19 +17,20 @@ BLOCK = 1024
 def mifid(
     synthetic: np.ndarray, members: np.ndarray, non_members: np.ndarray, *, tau: float = TAU
 ) -> dict[str, dict[str, float]]:
-    """Memorisation-informed Frechet distance (MiFID) to training patients (members) and to held-out patients.
+    """Computes the memorisation-informed Frechet distance (MiFID) to training patients and to held-out patients.
 
-    The held-out patients are the control: a stack that is close to the members alone may hold copies.
+    The held-out patients are the control: if the synthetic images are close to the members only, they may hold copies.
 
     Args:
-        synthetic: (n, d), features of synthetic images.
-        members: (m, d), features of the members' images.
-        non_members: (k, d), features of the held-out patients' images.
-        tau: if the cosine distance is smaller, the Frechet distance is divided by it.
+        synthetic: features of synthetic images, (n, d).
+        members: features of the members' images, (m, d).
+        non_members: features of the held-out patients' images, (k, d).
+        tau: if the mean cosine distance is below tau, the Frechet distance is divided by the mean cosine distance.
 
     Returns:
-        For "members" and "non_members" each: `frechet`, the Frechet distance; `distance`, the mean over synthetic
-        features of 1 - |cosine| to the nearest real feature; and `mifid`.
+        Dict with the keys "members" and "non_members". Each value is a dict: "frechet" is the Frechet distance,
+        "distance" is the mean cosine distance, and "mifid" is the MiFID. The cosine distance of a synthetic feature is
+        1 - |cosine| to the nearest real feature.
 
     Source: Bai et al. 2021, arXiv:2106.03062, eqs. 3 to 5.
     """

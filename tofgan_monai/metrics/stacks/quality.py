@@ -1,7 +1,8 @@
-"""All measures of the quality of a synthetic stack, each with the same figure of other real patients as its floor.
+"""Computes all measures of the quality of a synthetic stack (a file of image-label pairs).
 
-A figure alone says little. Its floor is the same figure of as many pairs of held-out patients: a stack that is as good
-as unseen patients reaches the floor.
+A single value says little. So each measure is also computed for as many real pairs of held-out patients in place of the
+synthetic pairs. The second value is called the floor. A synthetic stack that resembles the training patients as closely
+as held-out patients do reaches the floor.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from tofgan_monai.metrics.stacks.vessels import compare_vessels, vessel_statisti
 N_FEATURES = 1000  # largest number of pairs of each set that the network processes
 WORDS = {"image": "images", "label": "labels", "pair": "images and labels jointly"}
 WARNING = (
-    "A stack of copies of the training patients has the best distances of all. A distance below its floor does not "
-    "mean a better stack: the stack lies closer to the training patients than held-out patients do, as copies would."
+    "A stack that copies the training patients has the smallest distances of all. A distance below its floor does not "
+    "mean a better stack. It means that the stack is closer to the training patients than held-out patients are, as "
+    "copies would be."
 )
 
 Pairs = dict[str, np.ndarray]  # one array for each set: "synthetic", "real", "others"
@@ -38,28 +40,28 @@ def quality(
     n: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The quality of a synthetic stack against its training patients, as data for JSON; it holds no patient's pixel.
+    """Measures the quality of synthetic pairs against the training patients; returns a dict for JSON without any pixel.
 
-    All sets have n pairs. The distances of features and the manifold use at most 1000 of them and tell the number. For
-    3 x 2000 pairs, the features of EfficientNet-Lite0 take three to four minutes on one core, everything else about
-    two.
+    The function draws n pairs from each of the three sets. The measures on features (distances, manifold, MiFID) use at
+    most 1000 of these pairs and state the number. For 3 x 2000 pairs, the features of EfficientNet-Lite0 take three to
+    four minutes on one core, and all other measures take about two minutes.
 
     Args:
-        synthetic: pairs (n, 2, 96, 96), image in [-1, 1] and label in {-1, +1}; all three may be memory maps.
-        members: real pairs of the training patients.
-        others: real pairs of held-out patients.
-        extractor: see `tofgan_monai.metrics.stacks.features`.
-        n: number of pairs of each set, drawn by the seed; by default as many as the smallest set has.
-        seed: of all draws.
+        synthetic: synthetic pairs (n, 2, 96, 96), image in [-1, 1], label in {-1, +1}, an array or a memory map.
+        members: real pairs of the training patients, likewise.
+        others: real pairs of held-out patients, likewise.
+        extractor: computes the features; see `tofgan_monai.metrics.stacks.features`.
+        n: number of pairs drawn from each set; by default the size of the smallest set.
+        seed: seed for all random draws.
 
     Returns:
-        "n", "seed", "extractor"; "distances" (Frechet and kernel distances of images, labels, and both joined);
-        "manifold" (precision, recall, density, coverage of the images); "mifid" (see `memorisation`); "diversity"
-        (MS-SSIM within the images of each set); "vessels" (see `compare_vessels`); "warning". The key "real" stands for
-        the training patients.
+        Dict with "n", "seed", "extractor"; "distances" (Frechet and kernel distances between images, between labels,
+        and between both joined); "manifold" (precision, recall, density and coverage of the images); "mifid" (see
+        module `memorisation`); "diversity" (MS-SSIM within the images of each set); "vessels" (see `compare_vessels`);
+        "warning" (a text). The key "real" holds values of the training patients.
 
     Raises:
-        InputError: fewer pairs than asked for or than the measures need, or the package prdc is missing.
+        InputError: a set has fewer than n pairs; n is too small for the measures; the package `prdc` is missing.
     """
     given = {"synthetic": synthetic, "real": members, "others": others}
     n = _n_of_each(given, n)
@@ -83,12 +85,17 @@ def _n_of_each(pairs: Pairs, n: int | None) -> int:
     n = smallest if n is None else n
     if not N_NEAREST + 2 <= n <= smallest:
         sizes = ", ".join(f"{name} {len(of)}" for name, of in pairs.items())
-        raise InputError(f"n of {n} pairs; {N_NEAREST + 2} or more are needed, and no more than each set has ({sizes})")
+        raise InputError(
+            f"n of {n} pairs; {N_NEAREST + 2} or more are needed, and at most as many as the smallest set has ({sizes})"
+        )
     return n
 
 
 def _features(pairs: Pairs, n: int, extractor: Extractor, seed: int) -> dict[str, dict[str, np.ndarray]]:
-    """The features (n, dim) by channel and set; the network processes each image and each label map once."""
+    """Computes the features of n pairs per set; returns a dict from channel to a dict from set to features (n, dim).
+
+    The network processes each image and each label map once. The channel "pair" joins both (n, 2 dim).
+    """
     rows = drawn(len(pairs["real"]), n, seed)
     found = {
         channel: {

@@ -1,4 +1,4 @@
-"""A distance between two sets of pairs that needs no trained network, so that a training can compute it often."""
+"""Distance between two sets of image-label pairs; it needs no trained network, so a training run computes it often."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ N_SCALES, NEIGHBOURHOOD, N_PROJECTIONS, N_PER_PAIR = 3, 7, 128, 32
 def sliced_wasserstein(reals: Tensor, fakes: Tensor, *, seed: int = 0) -> float:
     """Sliced Wasserstein distance between the local neighbourhoods of two sets of pairs; 0 when equal, lower is closer.
 
-    A neighbourhood is 7x7 pixels of both channels, so that a label which does not fit its image increases the distance.
-    Neighbourhoods are taken at three scales and normalised by the mean and standard deviation of the reals.
+    A neighbourhood is 7x7 pixels of both channels (image and label), so a label that does not fit its image increases
+    the distance. The function takes neighbourhoods at three scales, and normalises them by the mean and the standard
+    deviation of the real neighbourhoods.
 
     >>> reals = torch.zeros(2, 2, 96, 96)
     >>> sliced_wasserstein(reals, reals)
     0.0
 
     Args:
-        reals: pairs (n, 2, H, W).
-        fakes: pairs of the same shape.
-        seed: of the places of the neighbourhoods and of the projections.
+        reals: real pairs (n, 2, H, W).
+        fakes: synthetic pairs of the same shape.
+        seed: seed for the positions of the neighbourhoods and for the directions of the projections.
 
     Raises:
         ValueError: the two sets differ in shape.
@@ -30,7 +31,9 @@ def sliced_wasserstein(reals: Tensor, fakes: Tensor, *, seed: int = 0) -> float:
     Source: Karras et al. 2018, arXiv:1710.10196, section 5 (here on averaged scales instead of a Laplacian pyramid).
     """
     if reals.shape != fakes.shape:
-        raise ValueError(f"sets of shapes {tuple(reals.shape)} and {tuple(fakes.shape)}: give equal numbers of pairs")
+        raise ValueError(
+            f"the sets have shapes {tuple(reals.shape)} and {tuple(fakes.shape)}; give equal numbers of pairs"
+        )
     generator = torch.Generator().manual_seed(seed)
     distances = []
     for scale in range(N_SCALES):
@@ -44,7 +47,7 @@ def sliced_wasserstein(reals: Tensor, fakes: Tensor, *, seed: int = 0) -> float:
 
 
 def _neighbourhoods(sets: list[Tensor], generator: torch.Generator) -> list[Tensor]:
-    """The neighbourhoods (n x 32, 2 x 7 x 7) of each set (n, 2, H, W), 32 of each pair, at random places."""
+    """Cuts 32 random neighbourhoods from each pair of each set (n, 2, H, W); one array (n x 32, 2 x 7 x 7) per set."""
     n, _, height, width = sets[0].shape
     which = torch.arange(n).repeat_interleave(N_PER_PAIR)
     rows = torch.randint(height - NEIGHBOURHOOD + 1, (len(which),), generator=generator)

@@ -1,7 +1,8 @@
-"""Statistics of the vessels in a stack that a neurologist would look at, from its label maps and images.
+"""Computes statistics of the vessels in a stack (a file of image-label pairs), such as a neurologist would look at.
 
-Patches are axial slices of 96 x 96 pixels, so all statistics are two-dimensional: a vessel across the slice is a dot,
-and a vessel that leaves the patch ends there. Lengths are in pixels, as a synthetic stack has no spacing.
+Each pair is a patch: an axial slice of 96 x 96 pixels with its label map. So all statistics are two-dimensional: a
+vessel across the slice is a dot, and a vessel that leaves the patch ends at the border. Lengths are in pixels, because
+a synthetic stack has no spacing.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from tofgan_monai.metrics.segmentation.thinning import thin
 from tofgan_monai.metrics.segmentation.topology import betti_numbers
 
 TOUCHING = np.ones((3, 3))
-RING_PIXELS = (2, 6)  # distance of the tissue round a vessel; the pixel at the wall is half vessel and does not count
+RING_PIXELS = (2, 6)  # tissue lies this far from a vessel; the pixel at the wall is partly vessel and does not count
 OUTSIDE = -0.98  # outside the brain mask, images have their minimum, -1
 N_RING = 30  # fewer pixels of tissue do not suffice to measure its noise
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """A statistic of vessels: its name, its unit, the width of its histogram's bins, and whether it is a count."""
+    """Description of a statistic of vessels: name, unit, width of the histogram's bins, and whether it is a count."""
 
     name: str
     unit: str
@@ -42,12 +43,14 @@ STATISTICS = (
 
 
 def vessel_statistics(pairs: np.ndarray, *, name: str = "a stack") -> dict[str, np.ndarray]:
-    """The values of each of `STATISTICS` in a stack, one for each patch; the radius has one for each centreline pixel.
+    """Dict from the name of each statistic in `STATISTICS` to an array of its values in a stack.
 
-    A patch without vessels has no radius and no contrast, and its other values are 0.
+    Each statistic has one value per patch, but the vessel radius has one value per pixel of the centreline. A patch
+    without vessels has no radius and no contrast to noise, and its other values are 0. Patches whose contrast cannot be
+    measured have none.
 
     Args:
-        pairs: (n, 2, 96, 96), an array or a memory map.
+        pairs: all pairs of the stack, (n, 2, 96, 96), an array or a memory map.
         name: the stack's name in the progress bar.
     """
     found = [_of_patch(*pair) for pair in tqdm(pairs, desc=f"vessels of {name}", unit="pair", disable=None)]
@@ -68,44 +71,49 @@ def _of_patch(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def radii_pixels(vessels: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """The distance from each pixel of the centreline to the middle of the nearest background pixel, (n,).
+    """Array (n,) of the vessel radius in pixels at each pixel of the centreline.
 
-    It is 1 for a vessel one pixel wide, 2 for a vessel three pixels wide, and less next to a vessel's end. Without
-    background there is no radius.
+    The radius is the distance from the centreline pixel to the middle of the nearest background pixel: 1 for a vessel
+    one pixel wide, 2 for a vessel three pixels wide, and less next to the end of a vessel. If the patch has no
+    background, the array is empty.
 
     Args:
-        vessels: (H, W), bool.
-        line: their centreline, (H, W), bool.
+        vessels: mask of the vessels, (H, W), bool.
+        line: centreline of these vessels, (H, W), bool.
     """
     return ndimage.distance_transform_edt(vessels)[line] if not vessels.all() else np.empty(0)
 
 
 def length_pixels(line: np.ndarray) -> float:
-    """Length of a centreline (H, W) in pixels; a step along a row or column counts 1, a diagonal one the root of 2."""
+    """Length of a centreline (H, W) in pixels; a step along a row or column counts 1, a diagonal step sqrt(2)."""
     straight = (line[1:] & line[:-1]).sum() + (line[:, 1:] & line[:, :-1]).sum()
-    falling = line[1:, 1:] & line[:-1, :-1] & ~line[1:, :-1] & ~line[:-1, 1:]  # not if other pixels connect them
+    falling = (
+        line[1:, 1:] & line[:-1, :-1] & ~line[1:, :-1] & ~line[:-1, 1:]
+    )  # no diagonal step if other pixels connect both
     rising = line[1:, :-1] & line[:-1, 1:] & ~line[1:, 1:] & ~line[:-1, :-1]
     return float(straight + np.sqrt(2) * (falling.sum() + rising.sum()))
 
 
 def branch_points(line: np.ndarray) -> int:
-    """Number of branch points of a centreline (H, W): pixels with 3 neighbours or more; touching ones count once."""
+    """Number of branch points of a centreline (H, W): pixels with 3 or more neighbours; touching pixels count once."""
     neighbours = ndimage.convolve(line.astype(np.int8), np.ones((3, 3), np.int8), mode="constant") - 1
     return ndimage.label(line & (neighbours >= 3), TOUCHING)[1]
 
 
 def contrast_to_noise(image: np.ndarray, vessels: np.ndarray) -> float | None:
-    """Difference between the means of the vessels and of the tissue round them, in standard deviations of the tissue.
+    """Mean intensity of the vessels minus mean intensity of the tissue, in standard deviations of the tissue.
 
-    The tissue lies 2 to 6 pixels from the nearest vessel, inside the brain. Its standard deviation includes anatomy as
-    well as the scanner's noise. The scale and the offset of an image do not change the result.
+    Tissue pixels lie 2 to 6 pixels from the nearest vessel, inside the brain. The standard deviation of the tissue
+    includes anatomy as well as the scanner's noise. The scale and the offset of the image's intensities do not change
+    the result.
 
     Args:
-        image: (H, W) in [-1, 1].
-        vessels: (H, W), bool.
+        image: image of the patch, (H, W), in [-1, 1].
+        vessels: mask of the vessels, (H, W), bool.
 
     Returns:
-        None without a vessel, with less than 30 pixels of tissue, or if the tissue does not vary.
+        The contrast to noise. None if there is no vessel, if there are fewer than 30 pixels of tissue, or if the
+        intensity of the tissue does not vary.
     """
     if not vessels.any():
         return None
@@ -119,19 +127,21 @@ def contrast_to_noise(image: np.ndarray, vessels: np.ndarray) -> float | None:
 def compare_vessels(
     synthetic: dict[str, np.ndarray], real: dict[str, np.ndarray], others: dict[str, np.ndarray]
 ) -> list[dict]:
-    """Distance between synthetic and real values and histograms for each of `STATISTICS`, as data for JSON.
+    """Compares the vessels of synthetic pairs with those of real pairs; returns one dict for each of `STATISTICS`.
 
-    The distance is the first Wasserstein distance in the statistic's unit: how far the values must be moved on average.
-    `floor` is the same distance for held-out patients. Both are None if a set has no value.
+    The distance between two sets is the first Wasserstein distance in the statistic's unit: the mean distance by which
+    the values of one set must be moved to match the other set. A distance is None if one of its two sets has no value.
 
     Args:
-        synthetic: from `vessel_statistics`.
-        real: the same for as many pairs of the training patients.
-        others: the same for as many pairs of held-out patients.
+        synthetic: result of `vessel_statistics` for synthetic pairs.
+        real: result of `vessel_statistics` for as many pairs of training patients.
+        others: result of `vessel_statistics` for as many pairs of held-out patients.
 
     Returns:
-        For each statistic: name, unit, distance, floor; `edges` of the bins, the first and last of which include all
-        values beyond them; and for each set the share of values in each bin, their mean and their number.
+        For each statistic, a dict for JSON. "distance" is the distance between synthetic and real values, "floor" the
+        distance between the held-out and the training patients' values. "edges" are the edges of the histogram's bins;
+        the first and the last bin include all values beyond the edges. "synthetic", "real" and "others" hold the
+        fraction of the set's values in each bin. "means" and "n" hold the mean and the number of each set's values.
     """
     sets = {"synthetic": synthetic, "real": real, "others": others}
     return [_compared(one, {name: of[one.name] for name, of in sets.items()}) for one in STATISTICS]
@@ -157,7 +167,7 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def _edges(values: np.ndarray, statistic: Statistic) -> np.ndarray:
-    """Edges of bins that hold 99 of 100 values; a count is the middle of its bin."""
+    """Array of the edges of bins that hold the middle 99% of the values; each count is the middle of its bin."""
     low, high = np.quantile(values, (0.005, 0.995)) if len(values) else (0.0, 0.0)
     first, last = np.floor(low / statistic.bin_width), np.floor(high / statistic.bin_width) + 1
     return (np.arange(first, last + 1) - statistic.is_count / 2) * statistic.bin_width
