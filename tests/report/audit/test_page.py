@@ -319,7 +319,7 @@ def test_the_same_audit_gives_the_same_bytes_where_it_is_told_to(tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        ("[1", "not readable as JSON"),
+        ("[1", "not valid JSON"),
         ("[]", "format None"),
         ('{"format": 2}', "format 2"),
         ('{"format": 1}', "lacks target"),
@@ -329,15 +329,15 @@ def test_an_audit_of_another_form_is_named(tmp_path: Path, content: str, named: 
     (tmp_path / "audit.json").write_text(content)
     with pytest.raises(InputError, match=f"audit.json: .*{named}"):
         write_audit_report(tmp_path)
-    with pytest.raises(InputError, match="no audit"):
+    with pytest.raises(InputError, match="audit cannot be read"):
         write_audit_report(tmp_path / "elsewhere")
 
 
 def test_pictures_of_another_audit_are_refused(tmp_path: Path) -> None:
     folder = write_audit(tmp_path, generator_audit(), n_pictures=1)
-    with pytest.raises(InputError, match=r"pictures.npz: synthetic has shape \(1, 2, 96, 96\)"):
+    with pytest.raises(InputError, match=r"pictures.npz: .*synthetic has shape \(1, 2, 96, 96\)"):
         write_audit_report(folder)
     (folder / "pictures.npz").write_text("?")
-    with pytest.raises(InputError, match=r"pictures.npz: not readable"):
+    with pytest.raises(InputError, match=r"pictures.npz: the file cannot be read"):
         write_audit_report(folder)
     assert not (folder / "audit.html").exists()
