@@ -84,6 +84,7 @@ def side_tips(branches: list[Branch], distance: Distance, rng: np.random.Generat
     rows: list[tuple] = []
 
     def leave(i: int, node: int, radius: float) -> None:
+        """Adds a tip that leaves branch `i` at point `node`."""
         branch = branches[i]
         ahead = branch.points_mm[min(node + 2, len(branch.points_mm) - 1)] - branch.points_mm[max(node - 2, 0)]
         out = _gradient(distance, branch.points_mm[node][None])[1][0]

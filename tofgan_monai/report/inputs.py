@@ -66,6 +66,7 @@ def inputs_from_folder(folder: str | os.PathLike) -> ReportInputs:
     order = {name: position for position, name in enumerate(about.get("captions", {}))}
 
     def captioned(pattern: str, name: Callable[[Path], str], caption: Callable[[Path], str] | None = None) -> Captioned:
+        """Returns (caption, path) of the files that match a pattern, in the order of about.json."""
         paths = sorted(sorted(folder.glob(pattern)), key=lambda path: order.get(name(path), len(order)))
         own = caption or (lambda path: name(path).replace("_", " "))
         return [(about.get("captions", {}).get(name(path)) or own(path), path) for path in paths]
@@ -106,6 +107,7 @@ def _read_about(path: Path) -> dict[str, Any]:
 
 
 def _stem(path: Path) -> str:
+    """Returns the name of a file without its suffix."""
     return path.stem
 
 

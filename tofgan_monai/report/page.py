@@ -76,6 +76,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
     problems: list[str] = []
 
     def each(parts: Captioned, read: Callable[[str, Path], T]) -> list[T]:
+        """Reads each file with `read`; files that cannot be read are left out and added to `problems`."""
         made = []
         for caption, path in parts:
             with collected(problems, path):

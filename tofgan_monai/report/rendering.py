@@ -34,6 +34,7 @@ class Sentences:
         self._macros = _environment().get_template(template).make_module(content)
 
     def __getitem__(self, name: str) -> list[str]:
+        """Returns the lines of the macro `name`, without empty lines."""
         lines = getattr(self._macros, name)().splitlines()
         return [" ".join(line.split()) for line in lines if line.strip()]
 

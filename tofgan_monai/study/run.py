@@ -51,6 +51,7 @@ def run_study(
     require_writable(folder)
 
     def snakemake(*options: str) -> bool:
+        """Runs Snakemake with these options in the study's folder; returns whether it succeeded."""
         config = str(folder / "config.yaml")
         common = ["--snakefile", str(SNAKEFILE), "--directory", str(folder), "--configfile", config, "--nolock"]
         parser, args = parse_args([*common, *options])

@@ -58,6 +58,7 @@ def _comparisons(results: StudyResults) -> Iterator[Line]:
     """Yields the lines of all comparisons between training sets, thresholds and arms, paired by test patient."""
 
     def of(name: str, site: str) -> Scores | None:
+        """Returns the scores of U-Nets trained on the set `name` on a site's test patients; None if there are none."""
         return results.table2.get((name, site, "test"))
 
     best, settings = results.best_gan, results.settings

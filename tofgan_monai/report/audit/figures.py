@@ -68,6 +68,7 @@ def forest(attacks: Sequence[Attack]) -> Forest:
     start = min(0.25, math.floor(lowest * 20) / 20)
 
     def percent(auc: float) -> float:
+        """Returns the position of an AUC on the axis in percent of its width."""
         return round(100 * (auc - start) / (1 - start), 2)
 
     tracks = [(attack, marks := _marks(attack, percent), 2 * PAD_PX + LINE_PX * len(marks)) for attack in attacks]

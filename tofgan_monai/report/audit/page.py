@@ -121,6 +121,7 @@ def _for_sharing(audit: Audit) -> Audit:
     """
 
     def without(part: dict[str, Any] | None, *names: str) -> dict[str, Any] | None:
+        """Returns a copy of a dict without these keys; None for None."""
         return part and {name: value for name, value in part.items() if name not in names}
 
     return {

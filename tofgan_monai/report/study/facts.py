@@ -94,10 +94,12 @@ def findings(results: StudyResults) -> dict[str, Any]:
     """
 
     def dsc(name: str, site: str = "A") -> float | None:
+        """Returns the mean test DSC of U-Nets trained on the set `name`; None if it was not measured."""
         scores = results.table2.get((name, site, "test"))
         return scores.mean("dsc") if scores else None
 
     def differences(**wanted: Any) -> list[Line]:
+        """Returns the lines that compare DSC values and have the given values."""
         return results.lines("comparison", measure="dsc", **wanted)
 
     real, best = dsc("real"), dsc(results.best_gan)
