@@ -67,7 +67,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _p("gamma", "", (1, 1), (1, 1), (0.8, 1.3), "power law of the export"),
     _p("window", "grey matter", (99, 99), (99, 99), (1.7, 12), "intensity at which the export clips", log=True),
     # tissue
-    _p("white_matter", "", (0.95, 1.05), (1.06, 1.16), (0.85, 1.25), "factor on the signal that T1 and MT give for white matter"),
+    _p("white_matter", "", (0.95, 1.05), (1.06, 1.16), (0.85, 1.25), "factor on the signal of white matter"),
     _p("csf", "", (0.55, 0.75), (0.75, 0.95), (0.3, 1.1), "factor on the signal that T1 gives for fluid (pulsation)"),
     _p("fat", "", (0.75, 1.0), (0.35, 0.55), (0.0, 1.2), "factor on the signal that T1 gives for fat (saturation)"),
     _p("texture", "", (0.04, 0.06), (0.06, 0.08), (0.0, 0.10), "standard deviation of the brain's texture"),
