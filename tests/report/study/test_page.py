@@ -214,7 +214,7 @@ def test_missing_parts_are_named(tmp_path: Path) -> None:
 def test_settings_alone_make_a_page_and_are_escaped(tmp_path: Path) -> None:
     page = Page(write_report(write_lines(tmp_path, made_up_lines(unet_train="<i>x")[:1])))
     assert "&lt;i&gt;x" in page.source and "<i>" not in page.source
-    for missing in ("Nothing yet", "No Table 2", "No Fig. 3", "No comparisons", "No choices"):
+    for missing in ("no findings yet", "No Table 2", "No Fig. 3", "No comparisons", "No choices"):
         assert missing in page.text
 
 

@@ -15,7 +15,7 @@ ATTACKED = {"data": "the pairs", "generator": "the generator", "critic": "the cr
 CHANNELS = {"image": "images", "label": "label maps"}
 UNITS = {"patient": "By patient", "patch": "By patch"}
 RATES = {"0.1": "10%", "0.01": "1%"}
-CAUGHT = {True: "caught", False: "missed", None: NONE}
+CAUGHT = {True: "detected", False: "missed", None: NONE}
 QUANTITIES = {
     "median": "median",
     "q05": "5% quantile",
