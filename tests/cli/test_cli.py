@@ -128,7 +128,7 @@ def test_generate_takes_the_share_of_vessels_that_a_private_training_tells(ran, 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("train tof_mra_dcgan --output-dir OUT", "nothing to train on"),
+        ("train tof_mra_dcgan --output-dir OUT", "the training has no data"),
         ("train tof_mra_dcgan --output-dir OUT --pairs a.npy --widht 8", "did you mean --width?"),
         ("train tof_mra_dcgan --output-dir OUT --pairs a.npy --width", "overrides come as --ID VALUE"),
         ("train tof_mra_dcgan --output-dir OUT --pairs a.npy width 8", "overrides come as --ID VALUE"),
@@ -136,7 +136,7 @@ def test_generate_takes_the_share_of_vessels_that_a_private_training_tells(ran, 
         ("train tof_mra_dcgam --output-dir OUT --pairs a.npy", "no such bundle"),
         ("generate tof_mra_dcgan OUT.npy --weights none.pt", "none.pt: no such weights"),
         ("generate tof_mra_dcgan OUT.npy -n 0 --weights none.pt", "error: "),
-        ("check nowhere --counts 1,two", "--counts 1,two: give numbers"),
+        ("check nowhere --counts 1,two", "--counts 1,two: the value is not a list of numbers"),
         ("phantom OUT -n 0", "-n 0"),
     ],
 )

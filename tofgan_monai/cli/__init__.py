@@ -1,4 +1,4 @@
-"""The command line: one verb for each step from a volume to a report."""
+"""The command line `tofgan`. It has one verb (subcommand) for each step from a volume to a report."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Runs the command line; an error that the user can correct becomes lines on stderr and exit status 1.
+    """Runs the verbs that the command line names.
 
-    Verbs that are joined by a `+` run one after the other in the same process; the first one that fails ends the run.
+    InputError and TrainingDivergedError are not shown as tracebacks: their messages go to stderr and the exit status is
+    1. A + between two verbs runs both in the same process, one after the other; if a verb fails, the later ones do not
+    run.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -37,8 +39,9 @@ def main() -> None:
 
 
 def _run_verb(words: list[str]) -> None:
+    """Runs one verb with its options; returns if the verb succeeds and raises SystemExit if typer ends it otherwise."""
     try:
         app(words)
-    except SystemExit as end:  # typer ends every verb with this, also one that succeeds
+    except SystemExit as end:  # typer raises SystemExit after every verb, with code 0 after success
         if end.code:
             raise

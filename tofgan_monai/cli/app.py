@@ -1,4 +1,7 @@
-"""The application that all verbs belong to, the options that several verbs share, and how a verb runs a bundle."""
+"""The typer application of all verbs (subcommands), the options that several verbs share, and functions for bundles.
+
+A bundle is a folder of MONAI with a network, its weights and its configurations.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ WeightsOption = Annotated[Path | None, Option(help="weights to use instead of th
 SeedOption = Annotated[int, Option(min=0, help="seed of all random draws")]
 WorkersOption = Annotated[int, Option(min=1, help="number of processes that work at the same time")]
 InceptionOption = Annotated[
-    Path | None, Option(help="Inception weights of the original FID; default: EfficientNet-Lite0")
+    Path | None, Option(help="file with the Inception weights of the original FID; default: EfficientNet-Lite0")
 ]
 
 _MONAI_WARNINGS = (
-    "parsing config_file",  # any configuration is code
-    r"monai\.metrics\.utils get_mask_edges:always_return_as_numpy",  # MONAI 1.6 calls its own function this way
+    "parsing config_file",  # MONAI warns that a configuration may run any code
+    r"monai\.metrics\.utils get_mask_edges:always_return_as_numpy",  # MONAI 1.6 itself uses this deprecated argument
 )
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -34,12 +37,19 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 @app.callback()
 def silence_missing_decoder() -> None:
     """Make synthetic image-label pairs of brain angiographies (TOF-MRA) and train a vessel segmentation on them."""
-    logging.getLogger("monai.data").setLevel(logging.ERROR)  # it reports a missing GPU decoder each time
+    logging.getLogger("monai.data").setLevel(logging.ERROR)  # else MONAI reports a missing GPU decoder at each start
     warnings.filterwarnings("ignore", "NvImgCodecPydicomReader")
 
 
 def run_bundle(bundle: str, configs: list[str], given: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Runs configurations of a bundle with the values that the verb sets and the user's overrides; returns them all."""
+    """Runs configurations of a bundle and returns all values that replaced values in these configurations.
+
+    Args:
+        bundle: name or folder of the bundle.
+        configs: file names in the bundle's folder `configs`, such as "train.yaml".
+        given: values that the verb sets, by their names in the configurations.
+        context: context of the verb; its further options --ID VALUE replace the values in `given`.
+    """
     from tofgan_monai.bundle_runs import paths, runs
 
     overrides = {**given, **runs.parse_overrides(context.args)}
@@ -51,10 +61,13 @@ def run_bundle(bundle: str, configs: list[str], given: dict[str, Any], context: 
 
 @contextmanager
 def quiet_monai(bundle: Path | None) -> Iterator[None]:
-    """Silences MONAI's own warnings by name while a bundle runs, if `tofgan verify` would pass its configurations.
+    """Context manager that hides the warnings in `_MONAI_WARNINGS` while a bundle runs.
 
-    MONAI warns at each run that a configuration may run any code. It has no list of what is allowed; `tofgan verify`
-    has one. The warnings stay for a bundle that holds anything beyond that list. None stands for code without a bundle.
+    MONAI warns at each run that a configuration may run any code. `tofgan verify` has a list of allowed classes and
+    functions. If a bundle uses others, the warnings stay visible.
+
+    Args:
+        bundle: folder of the bundle; None for code that runs without a bundle, which is always silent.
     """
     is_silent = bundle is None or passes_inspection(bundle)
     with warnings.catch_warnings():
@@ -72,5 +85,8 @@ def passes_inspection(bundle: Path) -> bool:
 
 
 def absolute(path: Path | None) -> str | None:
-    """The absolute form of a path; bundles run in their own folder, where a relative path would name another file."""
+    """Returns a path as absolute text, or None for None.
+
+    A bundle runs in its own folder, where a relative path would mean another file.
+    """
     return None if path is None else os.path.abspath(path)

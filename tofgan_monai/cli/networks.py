@@ -1,6 +1,7 @@
 """The verbs that train and run networks: train, adopt, generate, segment, evaluate.
 
-All but `adopt` are fronts of MONAI's own command `python -m monai.bundle run`.
+All of them except `adopt` run configurations of a bundle, as MONAI's command `python -m monai.bundle run` does. A stack
+is a .npy file of image-label pairs.
 """
 
 from __future__ import annotations
@@ -28,22 +29,22 @@ logger = logging.getLogger(__name__)
 SEGMENTATION = "tof_mra_vessel_segmentation"
 
 SegmentationOption = Annotated[str, Option(help="name or folder of a segmentation bundle")]
-RestartOption = Annotated[bool, Option("--restart", help="begin anew where an earlier run was stopped")]
-ThresholdPairsOption = Annotated[Path | None, Option(help="real pairs on which a GAN's label threshold is chosen")]
+RestartOption = Annotated[bool, Option("--restart", help="do not continue a stopped run, but start again")]
+ThresholdPairsOption = Annotated[Path | None, Option(help="stack of real pairs that sets a GAN's label threshold")]
 
 
 @app.command(context_settings=OVERRIDES)
 def train(
     context: Context,
     bundle: BundleArgument,
-    output_dir: Annotated[Path, Option(help="folder of the training; the same command continues a stopped training")],
+    output_dir: Annotated[Path, Option(help="folder for the training; run the same command again to continue it")],
     dataset_dir: Annotated[Path | None, Option(help="prepared volumes to sample pairs from")] = None,
     pairs: Annotated[list[Path] | None, Option(help="stack to train on; repeat to pool several")] = None,
     validation_pairs: Annotated[
-        list[Path] | None, Option(help="stack of other patients; chooses the best weights")
+        list[Path] | None, Option(help="stack of other patients, on which the best weights are chosen")
     ] = None,
-    paper: Annotated[bool, Option("--paper", help="the paper's scale, for a GPU")] = False,
-    overlay: Annotated[list[str] | None, Option(help="further file of configs/, such as classical")] = None,
+    paper: Annotated[bool, Option("--paper", help="train at the scale of the paper, on a GPU")] = False,
+    overlay: Annotated[list[str] | None, Option(help="name of a further file in configs/, as classical")] = None,
     restart_if_changed: Annotated[
         bool,
         Option(
@@ -56,7 +57,7 @@ def train(
     from tofgan_monai.bundle_runs import paths
 
     if not (dataset_dir or pairs):
-        raise InputError("nothing to train on: give --dataset-dir PREPARED or --pairs STACK.npy")
+        raise InputError("the training has no data; give --dataset-dir PREPARED or --pairs STACK.npy")
     given = {
         "output_dir": absolute(output_dir),
         "dataset_dir": absolute(dataset_dir),
@@ -65,7 +66,9 @@ def train(
     }
     settings = (paths.bundle_path(bundle) / "configs" / "train.yaml").read_text("utf-8")
     if pairs and not validation_pairs and "validation_pairs" in settings:  # a private GAN uses no real pairs for this
-        logger.warning("no --validation-pairs: the best weights are chosen on the training pairs")
+        logger.warning(
+            "the best weights are chosen on the training pairs; give --validation-pairs STACK to choose them on others"
+        )
     overlays = [*(["paper"] if paper else []), *(overlay or [])]
     configs = ["train.yaml", *(f"{name}.yaml" for name in overlays)]
     try:
@@ -73,7 +76,7 @@ def train(
     except ChangedTrainingError as error:
         if not restart_if_changed:
             raise
-        logger.warning("%s: deleted, the training starts again (%s)", output_dir, error)
+        logger.warning("%s: the old training is deleted and the training starts again (%s)", output_dir, error)
         shutil.rmtree(output_dir)
         run_bundle(bundle, configs, given, context)
     echo(f"trained: {output_dir}")
@@ -84,7 +87,7 @@ def adopt(
     run: Annotated[Path, Argument(help="output folder of a training")],
     bundle: Annotated[str, Argument(help="name or folder of the bundle that receives the weights")],
     validation_pairs: ThresholdPairsOption = None,
-    last: Annotated[bool, Option("--last", help="weights of the last epoch, not the best")] = False,
+    last: Annotated[bool, Option("--last", help="copy the weights of the last epoch, not the best ones")] = False,
 ) -> None:
     """Copy the weights of a training into a bundle, so that the bundle's other verbs use them."""
     from tofgan_monai.bundle_runs import paths
@@ -104,7 +107,7 @@ def generate(
     weights: WeightsOption = None,
     validation_pairs: ThresholdPairsOption = None,
     for_release: Annotated[
-        Path | None, Option(metavar="AUDIT", help="only if this audit covers the pairs and has passed")
+        Path | None, Option(metavar="AUDIT", help="write the pairs only if this audit covers them and has passed")
     ] = None,
     drop_copies: Annotated[bool, Option("--drop-copies", help="leave out near-copies of training pairs")] = False,
     despite: Annotated[
@@ -126,7 +129,9 @@ def generate(
         echo(f"{output}: {n - dropped} synthetic pairs{left_out}")
         return
     if drop_copies or despite is not None:
-        raise InputError("--drop-copies and --despite need --for-release AUDIT: add it, or leave them out")
+        raise InputError(
+            "--drop-copies and --despite need --for-release AUDIT; add --for-release AUDIT, or leave these options out"
+        )
     choosing = ("--label_threshold", "--vessel_share", "--validation_pairs")
     if weights and not validation_pairs and not any(word.startswith(choosing) for word in context.args):
         from tofgan_monai.gan import privacy_budget
@@ -134,8 +139,8 @@ def generate(
         given["vessel_share"] = privacy_budget.told_share(weights.parent)
         if given["vessel_share"] is None:
             logger.warning(
-                "the label threshold is the one of the bundle's own weights; "
-                "give --validation-pairs STACK to choose one for these weights"
+                "the label threshold was chosen for the bundle's own weights, not for --weights; "
+                "give --validation-pairs STACK to choose a threshold for --weights"
             )
     run_bundle(bundle, ["inference.yaml"], {"n": n, "seed": seed, "output": absolute(output), **given}, context)
     echo(f"{output}: {n} synthetic pairs")

@@ -1,4 +1,7 @@
-"""The verbs that measure distances between stacks, run whole studies and write reports: frechet, study, report."""
+"""The verbs frechet, study and report: they measure distances between stacks, run whole studies and write pages.
+
+A stack is a .npy file of image-label pairs.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,15 @@ def frechet(
     real: Annotated[Path, Argument(help="reference stack, a .npy file")],
     stacks: Annotated[list[Path], Argument(help="stacks to compare with the reference")],
     output: Annotated[Path | None, Option(help=".jsonl file for the distances, replaced if it exists")] = None,
-    n: Annotated[int | None, Option("--n", "-n", help="pairs from each stack; default: the smallest stack")] = None,
+    n: Annotated[int | None, Option("--n", "-n", help="pairs of each stack; default: all of the smallest")] = None,
     seed: SeedOption = 0,
     inception_weights: InceptionOption = None,
-    cache: Annotated[Path | None, Option(help="folder that keeps the statistics of features")] = None,
+    cache: Annotated[Path | None, Option(help="folder where feature statistics are kept for reuse")] = None,
     over_patients: Annotated[
         bool, Option("--over-patients", help="add a 95% jackknife interval over the patients of REAL")
     ] = False,
     channel: Annotated[
-        Literal["image", "label", "pair"], Option(help="what is compared; pair: images and labels jointly")
+        Literal["image", "label", "pair"], Option(help="part of the pairs to compare; pair: image and label together")
     ] = "image",
 ) -> None:
     """Measure the Frechet distance of stacks to a reference stack, with equal numbers of pairs."""
@@ -50,9 +53,9 @@ def frechet(
 @app.command(context_settings=OVERRIDES)
 def study(
     context: Context,
-    config: Annotated[str, Option(help="smoke, laptop, paper, or a YAML file of differences from one of these")],
+    config: Annotated[str, Option(help="smoke, laptop, paper, or a YAML file that changes one of these")],
     output: Annotated[Path | None, Option(help="folder of the study; default: study_CONFIG")] = None,
-    cores: Annotated[int, Option(help="number of steps that run at the same time")] = os.cpu_count() or 1,
+    cores: Annotated[int, Option(help="CPU cores that the steps may use together")] = os.cpu_count() or 1,
     dry_run: Annotated[bool, Option("--dry-run", help="list the steps and run none")] = False,
 ) -> None:
     """Run all of the paper's experiments; further options are passed to Snakemake."""
@@ -80,4 +83,6 @@ def report(
     elif output:
         echo(f"{comparison.write_comparison(folders, output)}")
     else:
-        raise InputError(f"{len(folders)} folders: name the page that compares them with --output FILE.html")
+        raise InputError(
+            f"the comparison of {len(folders)} folders needs a file to write; name the page with --output FILE.html"
+        )

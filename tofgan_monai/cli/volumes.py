@@ -1,4 +1,7 @@
-"""The verbs that lead from volumes to stacks of real pairs: phantom, check, prepare, extract."""
+"""The verbs phantom, check, prepare and extract: they make stacks of real pairs from volumes.
+
+A stack is a .npy file of image-label pairs.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ def phantom(
         Literal["A", "B", "C"], Option(help="A and B stand for two hospitals, C is the public simulation")
     ] = "A",
     n: Annotated[int, Option("--n", "-n", help="number of heads")] = 8,
-    small: Annotated[bool, Option(help="crop each head to the part about the circle of Willis")] = False,
-    seeds: Annotated[Literal["weights", "demo", "study"], Option(help="range of seeds; ranges share no head")] = "demo",
+    small: Annotated[bool, Option(help="crop each head to the part around the circle of Willis")] = False,
+    seeds: Annotated[Literal["weights", "demo", "study"], Option(help="range of seeds; no two share a head")] = "demo",
     start: Annotated[int, Option(help="position of the first seed within the range")] = 0,
     workers: WorkersOption = 1,
 ) -> None:
@@ -29,7 +32,8 @@ def phantom(
     reserved = simulation.SEEDS[seeds]
     if not 0 <= start < start + n <= len(reserved):
         raise InputError(
-            f"--start {start} -n {n}: the range {seeds} has the seeds 0 to {len(reserved) - 1}; choose within it"
+            f"--start {start} -n {n}: the range --seeds {seeds} has the positions 0 to {len(reserved) - 1}; choose "
+            "--start and -n (1 or more) within it"
         )
     simulation.write_heads(folder, site, reserved[start : start + n], small=small, workers=workers)
     echo(f"{n} simulated heads of site {site} in {folder}")
@@ -46,14 +50,14 @@ def check(
         list[str] | None, Option(help='meaning of label values, such as "255=1" or "1-12,15=1"; repeatable')
     ] = None,
     patient_pattern: Annotated[str | None, Option(help="regular expression; group 1 is the patient")] = None,
-    n_vessel: Annotated[int, Option(help="vessel-centred patches that each patient must have room for")] = 500,
+    n_vessel: Annotated[int, Option(help="vessel-centred patches that each patient has to provide")] = 500,
     seed: SeedOption = 0,
-    fractions: Annotated[str | None, Option(help="shares of the three splits, such as 0.6,0.15,0.25")] = None,
-    counts: Annotated[str | None, Option(help="patients in the three splits, such as 41,11,14")] = None,
-    training: Annotated[str | None, Option(help="training subjects with commas, or a file of them")] = None,
-    validation: Annotated[str | None, Option(help="validation subjects, likewise")] = None,
-    test: Annotated[str | None, Option(help="test subjects, likewise")] = None,
-    no_split: Annotated[bool, Option("--no-split", help="only for segmentation: no split")] = False,
+    fractions: Annotated[str | None, Option(help="fraction of patients in each split, as 0.6,0.15,0.25")] = None,
+    counts: Annotated[str | None, Option(help="number of patients in each split, as 41,11,14")] = None,
+    training: Annotated[str | None, Option(help="training subjects: names with commas, or a file of names")] = None,
+    validation: Annotated[str | None, Option(help="validation subjects: names or a file, as for training")] = None,
+    test: Annotated[str | None, Option(help="test subjects: names or a file, as for training")] = None,
+    no_split: Annotated[bool, Option("--no-split", help="make no splits; the cohort is only segmented")] = False,
 ) -> None:
     """Find and validate volumes, split them by patient and write cohort.json."""
     from tofgan_monai.volumes import cohort
@@ -88,14 +92,14 @@ def prepare(
     cohort: Annotated[Path, Argument(help="cohort.json of `tofgan check`, or its folder")],
     output: Annotated[Path, Argument(help="folder for the prepared volumes and their cohort.json")],
     skull_strip: Annotated[
-        Literal["none", "given", "computed"], Option(help="source of the brain mask; given: the cohort's own")
+        Literal["none", "given", "computed"], Option(help="source of the brain mask; given: the masks of the cohort")
     ] = "given",
     bias_field: Annotated[bool, Option(help="correct the bias field with N4")] = False,
     denoise: Annotated[bool, Option(help="Rician non-local means (needs the extra denoise)")] = False,
     workers: WorkersOption = 1,
     force: Annotated[bool, Option("--force", help="prepare existing volumes again")] = False,
 ) -> None:
-    """Write prepared volumes: images and labels inside the brain mask."""
+    """Write prepared volumes; images and labels are masked by the brain, except with --skull-strip none."""
     from tofgan_monai.volumes import preparation
 
     options: dict[str, Any] = {"bias_field": bias_field, "denoise": denoise, "workers": workers, "force": force}
@@ -124,10 +128,21 @@ def extract(
 
 
 def _numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
-    """The numbers in a text such as 41,11,14; None if the option is not given."""
+    """Converts the text of an option, such as 41,11,14, to a list of numbers; returns None for None.
+
+    Args:
+        option: name of the option, for the error message.
+        text: the text that the user gave.
+        kind: int or float.
+
+    Raises:
+        InputError: a part of the text is not a number of this kind.
+    """
     if text is None:
         return None
     try:
         return [kind(word) for word in text.split(",")]
     except ValueError:
-        raise InputError(f"{option} {text}: give numbers with commas between them, such as 41,11,14") from None
+        raise InputError(
+            f"{option} {text}: the value is not a list of numbers; give numbers with commas, such as 41,11,14"
+        ) from None

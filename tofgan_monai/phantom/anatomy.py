@@ -1,8 +1,8 @@
-"""The tissues of a head: their surfaces as approximate signed distances in mm, and their mixture at each voxel.
+"""The tissues of a simulated head: their surfaces as approximate signed distances in mm, and the signal at each voxel.
 
-Coordinates are RAS millimetres with the anterior commissure near the origin. All shapes are ellipsoids (superquadrics
-for the brain and the head) that smooth noise deforms. Sulci are the zero level set of such noise, which is a folded
-sheet.
+Template coordinates are RAS millimetres of a head of standard size, with the anterior commissure near the origin. All
+shapes are ellipsoids (superquadrics for the brain and the skin) that smooth noise deforms. The sulci lie where such
+noise is zero, which is a folded surface. The signal is in units of grey matter.
 """
 
 from __future__ import annotations
@@ -13,12 +13,21 @@ import numpy as np
 
 Vector = tuple[float, float, float]
 Points = Sequence[np.ndarray] | np.ndarray
-"""x, y and z in mm: three arrays of one shape."""
+"""x, y and z in mm: three arrays of the same shape."""
 Volumes = Mapping[str, np.ndarray]
 
 
 def ellipsoid(at: Points, *, centre: Vector, radii: Vector, power: float = 2.0) -> np.ndarray:
-    """Distance in mm to a superquadric along the ray from its centre; negative inside."""
+    """Returns the distance in mm from points to a superquadric, measured along the ray from its centre.
+
+    The distance is negative inside.
+
+    Args:
+        at: the points in mm.
+        centre: centre of the shape in mm.
+        radii: half axes in mm.
+        power: exponent of the superquadric: 2 (an ellipsoid) or 2.5 (more like a box).
+    """
     total: np.ndarray | float = 0.0
     squares: np.ndarray | float = 0.0
     for values, middle, radius in zip(at, centre, radii, strict=True):
@@ -26,7 +35,7 @@ def ellipsoid(at: Points, *, centre: Vector, radii: Vector, power: float = 2.0) 
         square = away * away
         squares = squares + square
         square *= np.float32(1 / radius**2)
-        if power != 2.0:  # 2.5: the square times the fourth root of itself is ten times faster than a power
+        if power != 2.0:  # 2.5: u^2.5 as u^2 * (u^2)^0.25, with two square roots, is ten times faster than a power
             square *= np.sqrt(np.sqrt(square))
         total = total + square
     if power != 2.0:
@@ -36,7 +45,7 @@ def ellipsoid(at: Points, *, centre: Vector, radii: Vector, power: float = 2.0) 
 
 
 def intracranial(at: Points) -> np.ndarray:
-    """Signed distance in mm to the inner table of the skull, in template coordinates; negative inside."""
+    """Returns the signed distance in mm from template coordinates to the inner skull; negative inside."""
     cerebrum = ellipsoid(at, centre=(0, -16, 12), radii=(66, 84, 62), power=2.5)
     cerebellum = ellipsoid(at, centre=(0, -50, -42), radii=(50, 37, 27))
     face = ellipsoid(at, centre=(0, 50, -58), radii=(75, 58, 38))
@@ -45,19 +54,19 @@ def intracranial(at: Points) -> np.ndarray:
 
 
 def outside(at: Points) -> np.ndarray:
-    """Signed distance in mm to the skin, in template coordinates; negative inside."""
+    """Returns the signed distance in mm from template coordinates to the skin; negative inside the head."""
     cap = ellipsoid(at, centre=(0, -13, 10), radii=(79, 98, 80), power=2.5)
     jaw = ellipsoid(at, centre=(0, 6, -62), radii=(68, 88, 70), power=2.5)
     return np.minimum(cap, jaw)
 
 
 def _inside(distance: np.ndarray, soft_mm: float = 0.8) -> np.ndarray:
-    """1 inside and 0 outside, with a ramp of `soft_mm` across the surface."""
+    """Turns a signed distance in mm into a fraction: 1 inside, 0 outside, and a ramp of `soft_mm` at the surface."""
     return np.clip(np.float32(0.5) - distance / np.float32(soft_mm), 0, 1)
 
 
 def _ventricles(at: Points, s: float) -> np.ndarray:
-    """Signed distance in mm to the ventricles, whose size is s times the usual one."""
+    """Returns the signed distance in mm from points to the ventricles, whose size is `s` times the usual size."""
     x, y, z = at
     sides = (np.abs(x), y, z)
     body = ellipsoid((sides[0], y, z - np.float32(0.12) * y), centre=(9, -8, 20), radii=(6 * s, 33, 7 * s))
@@ -68,7 +77,10 @@ def _ventricles(at: Points, s: float) -> np.ndarray:
 
 
 def _brain(at: Points, depth: np.ndarray, drawn: Mapping[str, float], fields: Volumes, levels: Volumes) -> np.ndarray:
-    """The signal of the brain and its fluid."""
+    """Returns the signal of grey matter, white matter and fluid; `depth` is the distance in mm below the inner skull.
+
+    The other arguments are those of `tissue`.
+    """
     x, y, z = at
     sides = (np.abs(x), y, z)
     fold = np.abs(fields["fold"])
@@ -95,7 +107,7 @@ def _brain(at: Points, depth: np.ndarray, drawn: Mapping[str, float], fields: Vo
 
 
 def _face(at: Points, fields: Volumes, levels: Volumes) -> np.ndarray:
-    """The signal below and in front of the brain: muscle, fat, bone, air-filled sinuses, the eyes in their fat."""
+    """Returns the signal below and in front of the brain: muscle, fat, sinuses with air, and eyes in orbital fat."""
     sides = (np.abs(at[0]), *at[1:])
     mix = fields["small"] + np.float32(0.4) * fields["texture"]
     signal = levels["muscle"] * np.clip(mix * 3 + np.float32(1.2), np.float32(0.12), 1)
@@ -112,13 +124,14 @@ def _face(at: Points, fields: Volumes, levels: Volumes) -> np.ndarray:
 
 
 def tissue(at: Points, drawn: Mapping[str, float], fields: Volumes, levels: Volumes) -> tuple[np.ndarray, np.ndarray]:
-    """The signal without vessels, and the signed distance in mm to the inner skull, which is negative inside.
+    """Returns the signal of a head without vessels, and the signed distance in mm to the inner skull (negative inside).
 
     Args:
-        at: template coordinates in mm; the results have their shape.
-        drawn: the head's parameters.
-        fields: smooth noise on the same grid (wide, small, fold, texture), and sleeve, the fluid round arteries.
-        levels: the signal of grey, white, fluid, fat and muscle, each broadcastable to that shape.
+        at: template coordinates in mm; both results have the shape of one of these arrays.
+        drawn: the parameters of the head.
+        fields: smooth noise on the same grid, by the names wide, small, fold and texture. The field sleeve is the
+            fraction of fluid around arteries.
+        levels: the signal of grey, white, fluid, fat and muscle; each array can be broadcast to the shape of the grid.
     """
     inner = intracranial(at) + fields["wide"] * np.float32(drawn["deformation"])
     skin = outside(at) + fields["wide"] * np.float32(drawn["deformation"]) + fields["small"] * np.float32(0.3)

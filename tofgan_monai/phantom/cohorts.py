@@ -1,4 +1,7 @@
-"""Simulated heads as files, one folder for each patient."""
+"""Writes simulated heads as NIfTI files, one folder for each head.
+
+A source is a simulated site, "A", "B" or "C", from whose ranges the parameters of a head are drawn.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +24,24 @@ logger = logging.getLogger(__name__)
 
 
 def head_name(source: str, seed: int) -> str:
-    """The name of a head's folder, such as sub-A10003."""
+    """Returns the name of the folder of a head, such as sub-A10003 for source "A" and seed 10003."""
     return f"sub-{source}{seed:05d}"
 
 
 def write_head(folder: str | os.PathLike, head: Head) -> None:
-    """Writes label.nii.gz, mask.nii.gz (uint8) and, last, image.nii.gz (int16), each whole or not at all.
+    """Writes label.nii.gz and mask.nii.gz (uint8) and then image.nii.gz (int16) into a folder.
+
+    If writing stops, no incomplete file remains.
 
     Raises:
-        InputError: the folder cannot be written to or the disk is full.
+        InputError: the folder is not writable, or the disk is full.
     """
     for name, volume, dtype in (
         ("label", head.label, np.uint8), ("mask", head.mask, np.uint8), ("image", head.image, np.int16),
     ):  # fmt: skip
         nifti = nibabel.Nifti1Image(volume.astype(dtype), head.affine)
         nifti.set_qform(head.affine, code=1)
-        nifti.set_sform(nifti.get_qform(), code=1)  # both forms then have the quaternion's rounding
+        nifti.set_sform(nifti.get_qform(), code=1)  # the sform then has the same rounding as the qform's quaternion
         nifti.header.set_xyzt_units("mm", "sec")
         nifti.header["descrip"] = SIMULATED
         with written_whole(Path(folder) / f"{name}.nii.gz") as temporary:
@@ -44,6 +49,7 @@ def write_head(folder: str | os.PathLike, head: Head) -> None:
 
 
 def _write_one(seed: int, *, folder: Path, source: str, small: bool) -> None:
+    """Simulates and writes one head, unless its image exists already."""
     target = folder / head_name(source, seed)
     if (target / "image.nii.gz").exists():  # written last, so all three files exist
         return
@@ -54,17 +60,19 @@ def _write_one(seed: int, *, folder: Path, source: str, small: bool) -> None:
 def write_heads(
     folder: str | os.PathLike, source: str, seeds: Iterable[int], *, small: bool = False, workers: int = 1
 ) -> None:
-    """Simulates a head for each seed and writes FOLDER/sub-A10000/{image,label,mask}.nii.gz; existing heads stay.
+    """Simulates a head for each seed and writes FOLDER/sub-A10000/{image,label,mask}.nii.gz.
+
+    A head whose image exists already is not simulated again.
 
     Args:
-        folder: for the heads' folders.
-        source: "A", "B" or "C"; see `simulate_head`.
-        seeds: one for each head.
-        small: see `simulate_head`.
-        workers: number of processes.
+        folder: folder in which each head gets a folder of its own.
+        source: simulated site, "A", "B" or "C"; see `simulate_head`.
+        seeds: one seed for each head.
+        small: True crops the heads; see `simulate_head`.
+        workers: number of processes that simulate heads at the same time.
 
     Raises:
-        InputError: an unknown source, a negative seed, or a folder that cannot be written to.
+        InputError: the source is unknown, a seed is negative, or the folder is not writable.
     """
     write = partial(_write_one, folder=Path(folder), source=source, small=small)
     if workers <= 1:
@@ -72,4 +80,4 @@ def write_heads(
             write(seed)
         return
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(write, seeds))  # raises what went wrong
+        list(pool.map(write, seeds))  # raises the exceptions of the processes

@@ -1,10 +1,13 @@
-"""Time-of-flight contrast: the steady state of still tissue, fresh blood that saturates on its way, and the noise.
+"""Time-of-flight contrast: the signal of still tissue and of blood, and the noise of the image.
 
-Spoiled gradient echo: after n pulses of flip angle a at distance TR the longitudinal magnetisation is
+In a spoiled gradient echo sequence, after n pulses with flip angle a and repetition time TR, the longitudinal
+magnetisation is
 
     M(n) = Mss + (M0 - Mss) (E1 cos a)^n,   Mss = M0 (1 - E1) / (1 - E1 cos a),   E1 = exp(-TR / T1)
 
-and the signal is M sin a. Still tissue receives all pulses, blood only those since it entered the slab.
+and the signal is M sin a. Still tissue receives all pulses, so it reaches the steady state. Blood receives only the
+pulses after it entered the slab, so it is brighter. A slab is one of the thin volumes that are imaged one by one.
+`drawn` always holds the parameters of a head; see `sources.PARAMETERS`.
 Source: Haacke et al. 1990, MRM 14:202; Parker et al. 1991, MRM 17:434 (several thin slabs).
 """
 
@@ -16,7 +19,7 @@ import numpy as np
 
 from tofgan_monai.phantom.trunks import Branch
 
-# T1 in ms at 3 T, and proton density, which for white matter includes extra magnetisation transfer.
+# (T1 in ms at 3 T, relative proton density); the density of white matter includes its stronger magnetisation transfer.
 TISSUES: dict[str, tuple[float, float]] = {
     "grey": (1450.0, 0.82), "white": (950.0, 0.60), "fluid": (4000.0, 1.0), "fat": (370.0, 0.9),
     "muscle": (1300.0, 0.75),
@@ -25,18 +28,23 @@ BLOOD_T1_MS = 1650.0
 
 
 class Slabs:
-    """The slabs of an acquisition: the slab and the flip angle at each slice position."""
+    """The slabs of an acquisition, which give the slab and the flip angle at each slice position.
+
+    Args:
+        drawn: the parameters of the head.
+        phase: shift of the slabs along z, as a fraction of a slab.
+    """
 
     def __init__(self, drawn: Mapping[str, float], *, phase: float) -> None:
         self.drawn = drawn
         self.phase = phase
 
     def index(self, z_mm: np.ndarray) -> np.ndarray:
-        """The index of the slab that images each position."""
+        """Returns the index of the slab that images each position in mm."""
         return np.floor(z_mm / self.drawn["slab"] + self.phase).astype(int)
 
     def flip(self, z_mm: np.ndarray) -> np.ndarray:
-        """The flip angle in radians at each position; it rises through a slab and falls at the slab's edges."""
+        """Returns the flip angle in radians at each position in mm; it rises along a slab and falls at both edges."""
         u = z_mm / self.drawn["slab"] + self.phase
         u = u - np.floor(u)  # 0 at the lower, 1 at the upper edge
         edge = np.exp(-((np.minimum(u, 1 - u) / 0.09) ** 2))
@@ -45,13 +53,27 @@ class Slabs:
 
 
 def steady_state(t1_ms: float, repetition_time_ms: float, flip: np.ndarray) -> np.ndarray:
-    """The signal of still tissue of unit proton density."""
+    """Returns the steady-state signal of still tissue with proton density 1.
+
+    Args:
+        t1_ms: T1 of the tissue in ms.
+        repetition_time_ms: TR in ms.
+        flip: flip angles in radians, of any shape; the result has this shape.
+    """
     e1 = np.exp(-repetition_time_ms / t1_ms)
     return np.sin(flip) * (1 - e1) / (1 - e1 * np.cos(flip))
 
 
 def blood_signal(seconds_in_slab: np.ndarray, repetition_time_ms: float, flip: np.ndarray) -> np.ndarray:
-    """The signal of blood after some time in a slab: sin(flip) at its entry, and the steady state in the end."""
+    """Returns the signal of blood after some time in a slab, for proton density 1.
+
+    The signal is sin(flip) when the blood enters the slab and approaches the steady state later.
+
+    Args:
+        seconds_in_slab: time since the blood entered the slab, of any shape.
+        repetition_time_ms: TR in ms.
+        flip: flip angles in radians, of the same shape.
+    """
     e1 = np.exp(-repetition_time_ms / BLOOD_T1_MS)
     rest = steady_state(BLOOD_T1_MS, repetition_time_ms, flip)
     pulses = seconds_in_slab * 1000 / repetition_time_ms
@@ -59,7 +81,7 @@ def blood_signal(seconds_in_slab: np.ndarray, repetition_time_ms: float, flip: n
 
 
 def tissue_levels(drawn: Mapping[str, float], flip: np.ndarray) -> dict[str, np.ndarray]:
-    """The signal of each tissue at each slice's flip angle, in units of grey matter at the middle of a slab."""
+    """Dict from tissue to its signal at these flip angles (radians); the unit is `grey_unit`."""
     tr = drawn["repetition_time"]
     factor = {
         "grey": drawn["magnetisation_transfer"],
@@ -74,7 +96,7 @@ def tissue_levels(drawn: Mapping[str, float], flip: np.ndarray) -> dict[str, np.
 
 
 def grey_unit(drawn: Mapping[str, float]) -> float:
-    """The signal of grey matter at the middle of a slab, which is the unit of images."""
+    """Returns the signal of grey matter in the middle of a slab, by which all other signals are divided."""
     t1, density = TISSUES["grey"]
     flip = np.radians(drawn["flip_angle"])
     return float(
@@ -86,10 +108,18 @@ def transit_times(
     tree: Sequence[Branch], z_mm: Sequence[np.ndarray], slabs: Slabs, drawn: Mapping[str, float],
     rng: np.random.Generator,
 ) -> list[np.ndarray]:  # fmt: skip
-    """The seconds that the blood at each point of each branch has spent in the slab that images the point.
+    """List of arrays, one for each branch: the seconds that blood has spent in the slab that images each point.
 
-    The velocity is proportional to r^0.7; by Murray's law alone (flow as r^3, so velocity as r), thin vessels would be
-    invisible. A branch that stays in a slab grows dim along its way; one that enters another slab is bright again.
+    The velocity of the blood is proportional to r^0.7. By Murray's law alone (flow proportional to r^3, so velocity
+    proportional to r) thin vessels would be invisible. A branch becomes darker along its way through a slab and is
+    bright again where it enters another slab.
+
+    Args:
+        tree: the branches; each comes after its parent.
+        z_mm: the position of each branch's points along the scanner's z axis.
+        slabs: the slabs of the acquisition.
+        drawn: the parameters of the head.
+        rng: source of a random factor for the velocity in each branch.
     """
     times: list[np.ndarray] = []
     for branch, z in zip(tree, z_mm, strict=True):
@@ -106,7 +136,11 @@ def transit_times(
 
 
 def neighbours(volume: np.ndarray, weight: float) -> np.ndarray:
-    """The volume after an in-plane blur with `weight` for both neighbours along an axis and the rest for the voxel."""
+    """Blurs a volume along its first two axes and returns the result.
+
+    Each voxel becomes a weighted mean: `weight` for each of its two neighbours along the axis, and the rest for the
+    voxel itself. If `weight` is 0, the volume is returned unchanged.
+    """
     if weight <= 0:
         return volume
     w = np.float32(weight)
@@ -122,10 +156,17 @@ def neighbours(volume: np.ndarray, weight: float) -> np.ndarray:
 
 
 def rician(signal: np.ndarray, sigma: float, blur: float, rng: np.random.Generator) -> np.ndarray:
-    """The magnitude of the signal plus complex noise of standard deviation `sigma` per channel, blurred in plane."""
+    """Adds complex noise to a signal and returns the magnitude, which has Rician noise.
+
+    Args:
+        signal: the signal without noise.
+        sigma: standard deviation of the noise in the real and in the imaginary part, after the blur.
+        blur: weight of each in-plane neighbour when the noise is blurred; see `neighbours`.
+        rng: source of the noise.
+    """
     keep = np.float32(
         sigma / ((1 - 2 * blur) ** 2 + 2 * blur**2)
-    )  # the blur's loss along one axis, squared for two axes
+    )  # the blur along two axes multiplies the variance by the square of this denominator
     real = neighbours(rng.standard_normal(signal.shape, dtype=np.float32), blur)
     real *= keep
     real += signal

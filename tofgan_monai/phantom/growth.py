@@ -1,4 +1,8 @@
-"""Arteries beyond the named ones: vessels branch by Murray's law until they are thinner than a voxel."""
+"""Grows arteries from the named arteries: vessels branch by Murray's law until their radius is below THINNEST_MM.
+
+Murray's law: the cube of a vessel's radius is the sum of the cubes of its daughters' radii. A tip is the start of a
+branch that will grow. A distance is a function that returns the signed distance to a surface (the skull or the skin).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from tofgan_monai.phantom.trunks import STEP_MM, Branch
 
 Distance = Callable[[np.ndarray], np.ndarray]  # (n, 3) mm to signed distance (n,) mm, negative inside
 
-# Named arteries with a free end, and the share of their flow (radius cubed) that leaves on the way.
+# Named artery with a free end -> fraction of its flow (radius cubed) that leaves through branches before its end.
 FREE_ENDS = {
     "m2 upper": 0.7, "m2 lower": 0.7, "a2": 0.8, "p2": 0.75, "superior cerebellar": 0.5,
     "anterior inferior cerebellar": 0.4, "anterior choroidal": 0.3,
@@ -22,7 +26,16 @@ THINNEST_MM = 0.19
 
 @dataclass
 class Tips:
-    """Branches that will grow: starts and directions (n, 3), and radii, parents' indices and nodes, sides (n,)."""
+    """The starts of n branches that will grow.
+
+    Attributes:
+        start: (n, 3), first point in mm.
+        direction: (n, 3), unit vectors.
+        radius: (n,), in mm.
+        parent: (n,), index of the parent branch in the tree.
+        node: (n,), index of the parent's point at which the branch leaves.
+        side: (n,), 1 for the right, -1 for the left and 0 for neither side.
+    """
 
     start: np.ndarray
     direction: np.ndarray
@@ -35,21 +48,22 @@ class Tips:
         return len(self.radius)
 
     def where(self, keep: np.ndarray) -> Tips:
-        """The tips that the mask `keep` (n,) selects."""
+        """Returns the tips for which the mask `keep` (n,) is True."""
         return Tips(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
 
     @staticmethod
     def joined(parts: Sequence[Tips]) -> Tips:
-        """The tips of several parts in one."""
+        """Concatenates several sets of tips into one."""
         return Tips(*(np.concatenate([getattr(p, name) for p in parts]) for name in Tips.__dataclass_fields__))
 
 
 def _unit(v: np.ndarray) -> np.ndarray:
+    """Divides vectors (..., 3) by their lengths."""
     return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)
 
 
 def _gradient(distance: Distance, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distance at points (n, 3), and the unit vectors (n, 3) that point outwards."""
+    """Returns the signed distance (n,) at points (n, 3), and the unit vectors (n, 3) along which it increases."""
     n = len(points)
     shifted = np.concatenate([points, *(points + 1.5 * e for e in np.eye(3))])
     values = distance(shifted).reshape(4, n)
@@ -57,10 +71,20 @@ def _gradient(distance: Distance, points: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def side_tips(branches: list[Branch], distance: Distance, rng: np.random.Generator) -> Tips:
-    """The first branches of the named arteries, whose radii shrink by Murray's law at each branch (in place)."""
+    """Returns the tips of the branches that leave the named arteries.
+
+    The function changes `branches`: behind each branch that leaves, the radius of an artery in `FREE_ENDS` becomes
+    smaller by Murray's law. Small branches that leave the arteries in `PERFORATED` do not change the radius.
+
+    Args:
+        branches: the named arteries.
+        distance: signed distance to the inner skull.
+        rng: source of random places, directions and radii.
+    """
     rows: list[tuple] = []
 
     def leave(i: int, node: int, radius: float) -> None:
+        """Adds a tip that leaves branch `i` at point `node`."""
         branch = branches[i]
         ahead = branch.points_mm[min(node + 2, len(branch.points_mm) - 1)] - branch.points_mm[max(node - 2, 0)]
         out = _gradient(distance, branch.points_mm[node][None])[1][0]
@@ -90,7 +114,20 @@ def walk(
     tips: Tips, steps: np.ndarray, distance: Distance, rng: np.random.Generator, tortuosity: float,
     *, depth_mm: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Wavy paths below a surface, (steps + 1, n, 3), and the number of points of each path inside it, (n,)."""
+    """Lets n vessels grow along wavy paths below a surface.
+
+    Args:
+        tips: the starts of the vessels.
+        steps: (n,), number of steps of STEP_MM for each vessel.
+        distance: signed distance to the surface.
+        rng: source of the random bends.
+        tortuosity: strength of the bends.
+        depth_mm: (n,), depth below the surface that each vessel keeps to; drawn at random by default.
+
+    Returns:
+        The paths in mm, (largest of steps + 1, n, 3), and the number of points (n,) of each path. A path ends after its
+        steps, or earlier if it comes closer than 0.3 mm to the surface; later points have no meaning.
+    """
     n, longest = len(tips), int(steps.max())
     path = np.empty((longest + 1, n, 3))
     path[0] = position = tips.start
@@ -120,7 +157,18 @@ def walk(
 
 def _split(tips: Tips, ends: np.ndarray, headings: np.ndarray, first: int, nodes: np.ndarray,
            rng: np.random.Generator) -> Tips:  # fmt: skip
-    """Two daughters of each tip; the thinner one has the larger angle, by the principle of minimum work."""
+    """Returns two daughters for each grown branch, first all thinner and then all thicker daughters.
+
+    The thinner daughter has the larger angle (Murray's principle of minimum work).
+
+    Args:
+        tips: the tips from which the branches grew.
+        ends: (n, 3), the ends of the branches in mm.
+        headings: (n, 3), unit vectors along the ends.
+        first: index in the tree of the first of these branches.
+        nodes: (n,), index of the last point of each branch.
+        rng: source of the random radii and angles.
+    """
     n = len(tips)
     share = rng.uniform(0.12, 0.5, n)
     across = _unit(np.cross(headings, rng.standard_normal((n, 3))))
@@ -135,7 +183,16 @@ def _split(tips: Tips, ends: np.ndarray, headings: np.ndarray, first: int, nodes
 def grow(
     branches: list[Branch], drawn: Mapping[str, float], distance: Distance, rng: np.random.Generator
 ) -> list[Branch]:
-    """The whole tree: the named arteries, whose radii shrink where branches leave, and all branches grown from them."""
+    """Grows all further arteries and returns the whole tree: the named arteries and then the grown branches.
+
+    The radii of named arteries become smaller where branches leave (see `side_tips`).
+
+    Args:
+        branches: the named arteries.
+        drawn: the parameters of the head; see `sources.PARAMETERS`.
+        distance: signed distance to the inner skull.
+        rng: source of all random draws.
+    """
     tree = list(branches)
     tips = side_tips(tree, distance, rng)
     while len(tips := tips.where(tips.radius >= THINNEST_MM)):

@@ -1,4 +1,8 @@
-"""The simulation of a head: anatomy, arteries, contrast and acquisition on one grid."""
+"""Simulates a head: anatomy, arteries, contrast and acquisition on the grid of the image.
+
+A source is a simulated site, "A", "B" or "C", from whose ranges the parameters of a head are drawn. The stretch of a
+head is the factor (3,) from template coordinates (a head of standard size, RAS mm) to the head's own RAS mm.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +24,8 @@ from tofgan_monai.phantom.sources import FULL_SHAPE, SMALL_SHAPE, SOURCES, draw_
 from tofgan_monai.phantom.trunks import Branch, circle_of_willis
 from tofgan_monai.phantom.veins import scalp_arteries, veins
 
-CENTRE_MM = (0.0, -13.0, 4.0)  # of the full field of view
-CIRCLE_MM = (0.0, -8.0, -17.0)  # of a small head's field of view
+CENTRE_MM = (0.0, -13.0, 4.0)  # centre of the full field of view, RAS
+CIRCLE_MM = (0.0, -8.0, -17.0)  # centre of the field of view of a small head, near the circle of Willis
 SCALES_MM = {"wide": 35.0, "small": 9.0, "fold": 5.6, "texture": 2.6, "bias": 42.0}
 
 
@@ -30,11 +34,12 @@ class Head:
     """A simulated TOF-MRA volume with its true label and brain mask.
 
     Attributes:
-        image: (X, Y, Z), float32, whole numbers as a scanner exports them.
-        label: (X, Y, Z), uint8, 1 where arteries fill at least `label_fraction` of the voxel, a half at A and B.
+        image: (X, Y, Z), float32, with whole numbers as a scanner exports them.
+        label: (X, Y, Z), uint8, 1 where arteries fill at least the fraction `label_fraction` of the voxel. This
+            parameter is 0.5 at sources A and B. Pieces smaller than the parameter `label_piece` are left out.
         mask: (X, Y, Z), uint8, 1 in the brain and its vessels.
-        affine: (4, 4), from voxel indices to RAS mm; the quaternion of a NIfTI header holds it exactly.
-        parameters: the values that were drawn for this head, by the names in `sources.PARAMETERS`.
+        affine: (4, 4), from voxel indices to RAS mm; a rotation, voxel sizes and an offset, without shear.
+        parameters: dict from the names in `sources.PARAMETERS` to the values that were drawn for this head.
     """
 
     image: np.ndarray
@@ -46,7 +51,14 @@ class Head:
 
 @dataclass
 class _Grid:
-    """Positions along the scanner's axes in mm from the isocentre, and the rotation to the patient."""
+    """The grid of an image.
+
+    Attributes:
+        axes_mm: positions of the voxels along the three axes of the scanner, relative to the isocentre.
+        rotation: (3, 3), from the axes of the scanner to RAS axes of the patient.
+        centre_mm: (3,), RAS position of the isocentre.
+        spacing_mm: (3,), voxel size.
+    """
 
     axes_mm: tuple[np.ndarray, np.ndarray, np.ndarray]
     rotation: np.ndarray
@@ -55,23 +67,31 @@ class _Grid:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along each axis."""
         x, y, z = self.axes_mm
         return len(x), len(y), len(z)
 
     @property
     def corner_mm(self) -> np.ndarray:
+        """Position (3,) of the first voxel along the axes of the scanner."""
         return np.array([axis[0] for axis in self.axes_mm])
 
     @property
     def affine(self) -> np.ndarray:
+        """Matrix (4, 4) from voxel indices to RAS mm."""
         return from_matvec(self.rotation * self.spacing_mm, self.rotation @ self.corner_mm + self.centre_mm)
 
     def to_scanner(self, points_mm: np.ndarray) -> np.ndarray:
-        """The millimetres along the scanner's axes of points (n, 3) in RAS millimetres."""
+        """Converts points (n, 3) from RAS mm to mm along the axes of the scanner."""
         return (points_mm - self.centre_mm) @ self.rotation
 
     def template(self, rows: slice, stretch: np.ndarray) -> Points:
-        """Template coordinates of the voxels in a range of the first axis, float32: RAS mm over the head's stretch."""
+        """Returns x, y and z of voxels in template coordinates: RAS mm divided by the head's stretch, float32.
+
+        Args:
+            rows: the range of the first axis; all voxels of the other two axes are included.
+            stretch: (3,), the stretch of the head.
+        """
         x, y, z = self.axes_mm
         r, c = self.rotation, self.centre_mm
         out = []
@@ -82,6 +102,7 @@ class _Grid:
 
 
 def _grid(source: str, drawn: Mapping[str, float], rng: np.random.Generator, *, small: bool) -> _Grid:
+    """Draws the rotation and position of the field of view and returns its grid; `small` crops it."""
     spacing = np.array([drawn["spacing_x"], drawn["spacing_x"] * drawn["spacing_y_ratio"], drawn["spacing_z"]])
     if source in FULL_SHAPE:
         shape = np.array(FULL_SHAPE[source])
@@ -104,7 +125,7 @@ def _grid(source: str, drawn: Mapping[str, float], rng: np.random.Generator, *, 
 
 
 def _arteries(drawn: Mapping[str, float], stretch: np.ndarray, rng: np.random.Generator) -> list[Branch]:
-    """The arterial tree in the patient's millimetres."""
+    """Draws the arterial tree of a head, with aneurysms; the points of its branches are in RAS mm of the patient."""
     named = circle_of_willis(drawn, rng)
     tree = grow(named, drawn, lambda points: intracranial(points.T), rng)
     for branch in named:
@@ -121,14 +142,24 @@ def _arteries(drawn: Mapping[str, float], stretch: np.ndarray, rng: np.random.Ge
 
 
 def _fresh(seed_parts: list[int], name: str) -> np.random.Generator:
-    """A separate random stream for each purpose, so that a change of one does not change the others."""
+    """Returns a random generator for one purpose of a head, so that further draws for one do not change the others.
+
+    Args:
+        seed_parts: number of the source and seed of the head.
+        name: name of the purpose, such as "noise".
+    """
     return np.random.default_rng([*seed_parts, *name.encode()])
 
 
 def _blood(
     tree: list[Branch], grid: _Grid, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points (n, 3) along the scanner's axes, and radii and signal (n,), of the arterial tree; thick vessels first."""
+    """Computes the signal of blood along the arterial tree.
+
+    Returns:
+        Points (n, 3) in mm along the axes of the scanner, radii (n,) in mm and signal (n,) in units of grey matter;
+        points of thick vessels come first.
+    """
     points = [grid.to_scanner(branch.points_mm) for branch in tree]
     times = contrast.transit_times(tree, [p[:, 2] for p in points], slabs, drawn, rng)
     rows = [
@@ -145,7 +176,11 @@ def _blood(
 def _others(
     grid: _Grid, stretch: np.ndarray, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, radii and signal of the veins and the arteries of the scalp, in the form of `_blood`."""
+    """Draws the veins and the arteries of the scalp, which are bright but not labelled.
+
+    Returns:
+        Points (n, 3) in mm along the axes of the scanner, radii (n,) in mm and signal (n,) in units of grey matter.
+    """
     vein, vein_radius = veins(rng, lambda points: intracranial(points.T))
     scalp, scalp_radius = scalp_arteries(rng, lambda points: outside(points.T))
     position = grid.to_scanner(np.concatenate([vein, scalp]) * stretch)
@@ -157,18 +192,23 @@ def _others(
 
 
 def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
-    """A simulated head of source "A", "B" (two sites) or "C" (the public prior); equal seeds give equal bytes.
+    """Simulates a TOF-MRA head; the same source and seed always give the same bytes.
 
     Args:
-        source: the column of `sources.PARAMETERS` from which the head's parameters are drawn.
+        source: the simulated site: "A" and "B" stand for two hospitals, "C" is public and has much wider ranges. The
+            parameters of the head are drawn from the ranges of this site in `sources.PARAMETERS`.
         seed: 0 or more; `sources.SEEDS` lists reserved ranges.
-        small: crop to at most 192 x 192 x 24 voxels round the circle of Willis, at the native spacing.
+        small: True crops the head to at most 192 x 192 x 24 voxels around the circle of Willis, with the same voxel
+            size.
 
     Raises:
-        InputError: an unknown source or a negative seed.
+        InputError: the source is unknown or the seed is negative.
     """
     if source not in SOURCES or seed < 0:
-        raise InputError(f"no simulated head {source!r} {seed}: choose the source A, B or C, and a seed of 0 or more")
+        raise InputError(
+            f"source {source!r}, seed {seed}: there is no such simulated head; choose the source A, B or C, and a seed "
+            "of 0 or more"
+        )
     parts = ["ABC".index(source), int(seed)]
     drawn = draw_parameters(source, _fresh(parts, "parameters"))
     pose = _fresh(parts, "pose")
@@ -197,7 +237,19 @@ def _signal(
     grid: _Grid, stretch: np.ndarray, slabs: contrast.Slabs, drawn: Mapping[str, float],
     fields: Mapping[str, SmoothField], rasters: Mapping[str, tuple[np.ndarray, np.ndarray]],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """The signal that the coils receive, in units of grey matter, and the brain mask; in blocks that fit the cache."""
+    """Computes the signal that the coils receive and the brain mask, in parts of 16 rows that fit the cache.
+
+    Args:
+        grid: the grid of the image.
+        stretch: (3,), the stretch of the head.
+        slabs: the slabs of the acquisition.
+        drawn: the parameters of the head.
+        fields: smooth noise by name, and sleeve, the density of arteries, in which thick arteries weigh more.
+        rasters: dict from "artery" and "other" (veins and scalp) to the two results of `rasterise`.
+
+    Returns:
+        The signal (X, Y, Z), float32, in units of grey matter, and the mask (X, Y, Z), uint8.
+    """
     signal, mask = np.empty(grid.shape, np.float32), np.empty(grid.shape, np.uint8)
     levels = contrast.tissue_levels(drawn, slabs.flip(grid.axes_mm[2]))
     x_mm, y_mm, z_mm = grid.axes_mm
@@ -219,12 +271,12 @@ def _signal(
 
 
 def _acquire(signal: np.ndarray, drawn: Mapping[str, float], rng: np.random.Generator) -> np.ndarray:
-    """The image after point spread, noise, and the export to whole numbers."""
+    """Applies the point spread, the noise and the scanner's export to a signal; returns whole numbers as float32."""
     image = contrast.rician(contrast.neighbours(signal, drawn["blur"]), 1 / drawn["snr"], drawn["noise_blur"], rng)
     window = np.float32(drawn["window"])
     if drawn["gamma"] != 1:
         image = window * (image / window) ** np.float32(drawn["gamma"])
     if window < 99:
         np.minimum(image, window, out=image)
-    level = drawn["grey_level"] if window > 5 else 255 / window  # a narrow window is an 8-bit export's
+    level = drawn["grey_level"] if window > 5 else 255 / window  # a narrow window means an export with 8 bits
     return np.minimum(np.rint(image * np.float32(level)), 32767).astype(np.float32)

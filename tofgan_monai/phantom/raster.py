@@ -1,4 +1,4 @@
-"""The fraction of each voxel that tubes fill, by counting which of the voxel's 27 parts lie in a tube."""
+"""Computes the fraction of each voxel that tubes fill. Each voxel has 27 parts; the parts inside a tube are counted."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import numpy as np
 
 from tofgan_monai.phantom.trunks import STEP_MM
 
-PARTS = 3  # along each axis
+PARTS = 3  # number of parts of a voxel along each axis
 
 
 def along(rows: np.ndarray, radius_mm: float) -> np.ndarray:
-    """A branch's table (n, k), resampled at steps of 0.45 of its radius, so that balls form a smooth tube."""
+    """Resamples the points of a branch so densely that balls at the points form a smooth tube.
+
+    Args:
+        rows: (n, k), a row for each point, STEP_MM apart; all k columns are interpolated.
+        radius_mm: radius of the branch; the new distance is 0.45 times this radius, within limits.
+    """
     if len(rows) < 2:
         return rows
     at = np.arange(0, len(rows) - 1, np.clip(0.45 * radius_mm / STEP_MM, 0.25, 4))
@@ -20,14 +25,18 @@ def along(rows: np.ndarray, radius_mm: float) -> np.ndarray:
 def rasterise(
     points_mm: np.ndarray, radius_mm: np.ndarray, signal: np.ndarray, *, shape: tuple[int, ...], spacing_mm: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The fraction of each voxel that balls at the points fill, and the sum of their signal in the voxel, both float32.
+    """Draws balls on a grid; tubes are rows of balls.
 
     Args:
-        points_mm: (n, 3) along the axes of the grid; 0 is the centre of the first voxel.
-        radius_mm: (n,), of the balls.
-        signal: (n,); where balls overlap, the signal of the earlier point counts.
-        shape: of the grid.
-        spacing_mm: (3,), of the grid.
+        points_mm: (n, 3), centres of the balls along the axes of the grid; 0 is the centre of the first voxel.
+        radius_mm: (n,), radii of the balls.
+        signal: (n,), signal of the balls; where balls overlap, the signal of the ball with the lower index counts.
+        shape: number of voxels along each axis of the grid.
+        spacing_mm: (3,), voxel size of the grid.
+
+    Returns:
+        The fraction of each voxel that the balls fill, and the sum over the voxel's parts of the balls' signal divided
+        by the number of parts; both have the shape of the grid, float32.
     """
     part_mm = np.asarray(spacing_mm, float) / PARTS
     fine = np.array(shape) * PARTS
@@ -35,7 +44,7 @@ def rasterise(
     reach = radius_mm[:, None] / part_mm
     near = np.all((position > -reach - 1) & (position < fine + reach), axis=1)
     position, radius_mm, owner = position[near], radius_mm[near], np.flatnonzero(near)
-    keys = []  # one number for a voxel's part and its owner, so that one sort suffices
+    keys = []  # each key encodes a part of a voxel and the ball that fills it (its owner), so that one sort is enough
     bucket = np.ceil(radius_mm / 0.1).astype(int)
     for size in np.unique(bucket):
         chosen = np.flatnonzero(bucket == size)
@@ -59,7 +68,7 @@ def rasterise(
         return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     key = np.sort(np.concatenate(keys))
     code, who = np.divmod(key, len(points_mm))
-    first = np.flatnonzero(np.diff(code, prepend=-1))  # the earliest of all owners gets the part
+    first = np.flatnonzero(np.diff(code, prepend=-1))  # of the balls that fill a part, the first counts
     code, who = code[first], who[first]
     x, rest = np.divmod(code, fine[1] * fine[2])
     y, z = np.divmod(rest, fine[2])

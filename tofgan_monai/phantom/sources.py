@@ -1,4 +1,8 @@
-"""The three sources of simulated heads as a table of parameter ranges, and the seeds reserved for each use."""
+"""The three sources of simulated heads as a table of parameter ranges, and the seeds reserved for each use.
+
+A source is a simulated site. Sources A and B stand for the patients of two hospitals. Source C is public; its ranges
+are much wider.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,17 @@ SEEDS: dict[str, range] = {"weights": range(0, 10_000), "demo": range(10_000, 20
 
 @dataclass(frozen=True)
 class Parameter:
-    """A quantity that is drawn for each head, evenly from the range of the head's source (in the log if `log`)."""
+    """A quantity that is drawn for each head from a uniform distribution over a range.
+
+    Attributes:
+        name: name of the quantity.
+        unit: unit of the quantity; empty for a ratio.
+        A: lowest and highest value at source A.
+        B: lowest and highest value at source B.
+        C: lowest and highest value at source C.
+        meaning: explanation of the quantity.
+        log: True if the logarithm of the quantity has the uniform distribution.
+    """
 
     name: str
     unit: str
@@ -25,7 +39,7 @@ class Parameter:
     log: bool = False
 
     def range_of(self, source: str) -> Range:
-        """The lowest and the highest value at source "A", "B" or "C"."""
+        """Returns the lowest and the highest value at source "A", "B" or "C"."""
         return getattr(self, source)
 
 
@@ -35,7 +49,7 @@ _p = Parameter
 PARAMETERS: tuple[Parameter, ...] = (
     # acquisition
     _p("spacing_x", "mm", (0.5, 0.5), (0.5, 0.5), (0.3, 0.8), "voxel size, first axis"),
-    _p("spacing_y_ratio", "", (1.0, 1.0), (1.4, 1.4), (1.0, 1.15), "voxel size of the second axis over the first's"),
+    _p("spacing_y_ratio", "", (1.0, 1.0), (1.4, 1.4), (1.0, 1.15), "voxel size of the second axis over the first axis"),
     _p("spacing_z", "mm", (0.7, 0.7), (0.7, 0.7), (0.5, 1.0), "slice distance"),
     _p("tilt", "degrees", (0, 6), (0, 6), (0, 15), "largest rotation of the field of view about each axis"),
     _p("repetition_time", "ms", (21, 23), (24, 27), (15, 35), "TR"),
@@ -45,35 +59,35 @@ PARAMETERS: tuple[Parameter, ...] = (
     _p("slab_edge", "", (0.04, 0.10), (0.12, 0.20), (0.0, 0.25), "loss of flip angle at a slab's edges"),
     _p("magnetisation_transfer", "", (0.72, 0.78), (0.84, 0.92), (0.5, 1.0), "brain signal kept under MT"),
     _p("blur", "", (0.00, 0.04), (0.07, 0.11), (0.0, 0.22), "weight of each in-plane neighbour in the point spread"),
-    _p("snr", "", (9.5, 12.5), (7, 9), (4.5, 30), "grey matter over noise", log=True),
+    _p("snr", "", (9.5, 12.5), (7, 9), (4.5, 30), "signal of grey matter over noise", log=True),
     _p("noise_blur", "", (0.00, 0.04), (0.10, 0.16), (0.0, 0.25), "weight of each in-plane neighbour in the noise"),
     _p("bias", "", (0.10, 0.15), (0.17, 0.22), (0.0, 0.35), "standard deviation of the log of the coil's sensitivity"),
-    _p("coil_rim", "", (0.05, 0.15), (0.25, 0.40), (0.0, 0.6), "gain at the head's surface over the centre's"),
-    _p("grey_level", "", (200, 300), (70, 110), (40, 1000), "grey matter in the scanner's integers", log=True),
+    _p("coil_rim", "", (0.05, 0.15), (0.25, 0.40), (0.0, 0.6), "gain at the head's surface over the gain inside"),
+    _p("grey_level", "", (200, 300), (70, 110), (40, 1000), "value of grey matter in the exported image", log=True),
     _p("gamma", "", (1, 1), (1, 1), (0.8, 1.3), "power law of the export"),
     _p("window", "grey matter", (99, 99), (99, 99), (1.7, 12), "intensity at which the export clips", log=True),
     # tissue
-    _p("white_matter", "", (0.95, 1.05), (1.06, 1.16), (0.85, 1.25), "white matter, beyond what T1 and MT give"),
-    _p("csf", "", (0.55, 0.75), (0.75, 0.95), (0.3, 1.1), "signal of fluid, beyond what T1 gives (pulsation)"),
-    _p("fat", "", (0.75, 1.0), (0.35, 0.55), (0.0, 1.2), "signal of fat, beyond what T1 gives (fat saturation)"),
+    _p("white_matter", "", (0.95, 1.05), (1.06, 1.16), (0.85, 1.25), "factor on the signal of white matter"),
+    _p("csf", "", (0.55, 0.75), (0.75, 0.95), (0.3, 1.1), "factor on the signal that T1 gives for fluid (pulsation)"),
+    _p("fat", "", (0.75, 1.0), (0.35, 0.55), (0.0, 1.2), "factor on the signal that T1 gives for fat (saturation)"),
     _p("texture", "", (0.04, 0.06), (0.06, 0.08), (0.0, 0.10), "standard deviation of the brain's texture"),
     _p("sulcus_width", "", (0.10, 0.18), (0.14, 0.24), (0.06, 0.4), "how open the sulci are (atrophy)"),
     _p("ventricles", "", (0.8, 1.2), (0.9, 1.4), (0.5, 1.8), "ventricle size"),
     _p("sleeve", "", (0.5, 0.9), (0.5, 0.9), (0.0, 1.2), "fluid around the larger arteries"),
     # anatomy
-    _p("head_size", "", (0.95, 1.01), (0.92, 1.00), (0.86, 1.08), "size over the template's"),
+    _p("head_size", "", (0.95, 1.01), (0.92, 1.00), (0.86, 1.08), "size of the head over the template"),
     _p("head_shape", "", (0.0, 0.04), (0.0, 0.05), (0.0, 0.09), "largest relative change of each axis"),
     _p("deformation", "mm", (1.0, 2.0), (1.0, 2.0), (0.5, 3.5), "standard deviation of the surfaces' displacement"),
-    _p("height", "mm", (-3, 3), (-3, 3), (-8, 8), "height of the field of view over its usual place"),
+    _p("height", "mm", (-3, 3), (-3, 3), (-8, 8), "height of the field of view above its usual place"),
     _p("m1_radius", "mm", (1.30, 1.48), (1.14, 1.28), (0.9, 2.0), "middle cerebral artery, first segment"),
     _p("tortuosity", "", (0.5, 0.9), (1.2, 1.7), (0.3, 2.2), "waviness of the arteries"),
     _p("branch_length", "", (0.80, 0.95), (0.85, 1.0), (0.5, 1.1), "length of a branch over 42 r^0.6 mm"),
     _p("variants", "", (0.25, 0.35), (0.3, 0.45), (0.1, 0.6), "chance that a communicating artery is thin or missing"),
-    _p("aneurysms", "", (0.05, 0.1), (0.05, 0.1), (0.0, 0.5), "six times the chance at each large artery's end"),
-    _p("velocity", "mm/s", (112, 138), (210, 260), (130, 600), "of blood at radius 1.5 mm", log=True),
+    _p("aneurysms", "", (0.05, 0.1), (0.05, 0.1), (0.0, 0.5), "six times the chance of one at a large artery's end"),
+    _p("velocity", "mm/s", (112, 138), (210, 260), (130, 600), "velocity of blood at radius 1.5 mm", log=True),
     _p("flow_loss", "", (0.72, 0.78), (0.88, 0.96), (0.65, 1.0), "signal of blood kept under dephasing"),
     _p("flow_spread", "", (0.2, 0.3), (0.3, 0.4), (0.1, 0.6), "standard deviation of the log of a branch's velocity"),
-    _p("veins", "", (1.1, 1.4), (1.15, 1.45), (0.7, 1.7), "veins and sinuses over grey matter"),
+    _p("veins", "", (1.1, 1.4), (1.15, 1.45), (0.7, 1.7), "signal of veins and sinuses over grey matter"),
     # what a rater labels as vessel: voxels that are half filled or more, or all that can be seen and followed
     _p("label_fraction", "", (0.5, 0.5), (0.5, 0.5), (0.15, 0.5), "vessel fraction from which a voxel is labelled"),
     _p("label_piece", "mm^3", (0, 0), (0, 0), (0, 20), "smallest connected piece that is labelled"),
@@ -85,7 +99,7 @@ SOURCES: dict[str, dict[str, Range]] = {s: {p.name: p.range_of(s) for p in PARAM
 
 
 def draw_parameters(source: str, rng: np.random.Generator) -> dict[str, float]:
-    """The parameters of one head by name, each drawn from its source's range."""
+    """Draws the parameters of one head from the ranges of its source; returns a dict from name to value."""
     drawn = {}
     for parameter in PARAMETERS:
         low, high = map(np.log, parameter.range_of(source)) if parameter.log else parameter.range_of(source)

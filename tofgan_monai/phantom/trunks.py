@@ -1,4 +1,8 @@
-"""The named arteries at the base of the brain: the circle of Willis, its feeding arteries and its branches."""
+"""Draws the named arteries at the base of the brain: the circle of Willis, its feeding arteries and its branches.
+
+Positions are template coordinates: RAS mm of a head of standard size. `drawn` always holds the parameters of a head;
+see `sources.PARAMETERS`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from scipy.interpolate import CubicSpline
 STEP_MM = 0.4
 SIDES = {"right": 1.0, "left": -1.0}
 
-# Where the arteries meet, RAS mm for the right side; the two sides are jittered independently.
+# Points where arteries begin, end or meet, RAS mm for the right side; each side gets its own random shift.
 LANDMARKS: dict[str, tuple[float, float, float]] = {
     "neck": (24, -14, -72), "carotid top": (14, 1, -18), "communicating": (12.5, 0, -20.5), "eye": (12.5, 9, -27),
     "choroidal": (13.5, 0.5, -19.3), "m1 end": (36, 1, -17), "a1 end": (3, 11, -14), "p1 end": (12, -18, -19),
@@ -22,7 +26,7 @@ MIDLINE: dict[str, tuple[float, float, float]] = {
     "basilar top": (0, -14, -21.5),
 }  # fmt: skip
 
-# Start, points on the way, and end; None if the last point on the way is a free end.
+# Artery -> (start, points on the way, end); the end is None if the artery ends freely at the last point on the way.
 PATHS: dict[str, tuple[str, list[tuple[float, float, float]], str | None]] = {
     "carotid": ("neck", [(23, -12, -58), (20, -7, -48), (13, -1, -44), (11, 3, -38), (11.5, 11, -34), (12.5, 9, -27),
                          (13, 3, -23)], "carotid top"),
@@ -44,9 +48,15 @@ PATHS: dict[str, tuple[str, list[tuple[float, float, float]], str | None]] = {
 
 @dataclass
 class Branch:
-    """A piece of artery: points (n, 3) and radii (n,) in mm from upstream to downstream, and its parent.
+    """A piece of an artery without branching.
 
-    `parent` is the index of the upstream branch in its tree (-1 for a root), `parent_node` the point where it leaves.
+    Attributes:
+        name: name of the artery with its side, such as "m1 left"; empty for grown branches.
+        points_mm: (n, 3), centre line in the direction of the flow.
+        radius_mm: (n,), radius at each point.
+        parent: index of the upstream branch in the tree; -1 if there is none.
+        parent_node: index of the upstream branch's point at which this branch leaves.
+        side: 1 for the right, -1 for the left and 0 for neither side.
     """
 
     name: str
@@ -58,7 +68,13 @@ class Branch:
 
 
 def polyline(controls: np.ndarray, rng: np.random.Generator, *, waviness_mm: float) -> np.ndarray:
-    """A smooth curve (n, 3) in mm through control points, at even steps, with waves between fixed ends."""
+    """Returns a smooth wavy curve (n, 3) in mm along control points; the ends do not move.
+
+    Args:
+        controls: (m, 3), control points in mm.
+        rng: source of the random waves.
+        waviness_mm: amplitude of the longest wave; shorter waves have smaller amplitudes.
+    """
     chord = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(controls, axis=0), axis=1))])
     n = max(4, int(np.ceil(chord[-1] / STEP_MM)) + 1)
     s = np.linspace(0, chord[-1], n)
@@ -74,7 +90,9 @@ def polyline(controls: np.ndarray, rng: np.random.Generator, *, waviness_mm: flo
 
 
 def murray(*daughters_mm: float) -> float:
-    """The radius in mm of a vessel from its daughters' radii: the cube is the sum of the daughters' cubes.
+    """Returns the radius in mm of a vessel whose daughters have these radii (Murray's law).
+
+    The cube of the radius is the sum of the cubes of the daughters' radii.
 
     >>> round(murray(1.0, 1.0), 3)
     1.26
@@ -85,7 +103,11 @@ def murray(*daughters_mm: float) -> float:
 
 
 def _radii(drawn: Mapping[str, float], rng: np.random.Generator) -> dict[str, float]:
-    """The radius in mm of each "artery side": drawn for the branches, and upstream of them by Murray's law."""
+    """Dict from the name of an artery with its side, such as "m1 left", to its radius in mm.
+
+    The radii of the branches are drawn at random. The radii of the carotids, the basilar and the vertebrals follow from
+    them by Murray's law. Variants of the circle of Willis make some arteries thin or absent.
+    """
     radius: dict[str, float] = {}
     m1 = drawn["m1_radius"]
     wobble = lambda spread: float(np.exp(spread * rng.standard_normal()))  # noqa: E731
@@ -124,7 +146,10 @@ def _radii(drawn: Mapping[str, float], rng: np.random.Generator) -> dict[str, fl
 
 
 def circle_of_willis(drawn: Mapping[str, float], rng: np.random.Generator) -> list[Branch]:
-    """The named arteries of a random person, with places, radii and variants; each comes after its feeding artery."""
+    """Draws the named arteries of a random person: their positions, radii and anatomical variants.
+
+    Each artery comes in the list after the artery that feeds it.
+    """
     radius = _radii(drawn, rng)
     spot = {name: np.array(p) + rng.normal(0, (0.4, 0.8, 0.8)) for name, p in MIDLINE.items()}
     for side, sign in SIDES.items():
@@ -133,6 +158,7 @@ def circle_of_willis(drawn: Mapping[str, float], rng: np.random.Generator) -> li
     index: dict[str, int] = {}
 
     def add(name: str, controls: np.ndarray, feeder: str | None, side: float) -> None:
+        """Adds an artery through control points, unless its radius is below 0.12 mm; `feeder` names its parent."""
         if radius[name] < 0.12:
             return
         points = polyline(controls, rng, waviness_mm=0.55 * drawn["tortuosity"] * min(1.0, len(controls) / 4))
@@ -146,6 +172,7 @@ def circle_of_willis(drawn: Mapping[str, float], rng: np.random.Generator) -> li
         branches.append(Branch(name, points, np.full(len(points), radius[name]), parent, node, side))
 
     def add_path(name: str, side: str, feeder: str | None) -> None:
+        """Adds the artery `name` of one side along its entry in `PATHS`, with random shifts."""
         start, way, end = PATHS[name]
         begin = spot.get(f"{start} {side}", spot.get(start))
         middle = [np.array(p) * (SIDES[side], 1, 1) + rng.normal(0, 1.0, 3) * (0.4, 1, 1) for p in way]

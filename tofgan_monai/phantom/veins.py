@@ -1,4 +1,8 @@
-"""Bright vessels that are not brain arteries: sinuses and veins, and the arteries of the scalp."""
+"""Draws bright vessels that are not brain arteries and have no label: sinuses, veins, and arteries of the scalp.
+
+Positions are template coordinates: RAS mm of a head of standard size. A distance is a function that returns the signed
+distance in mm to a surface, negative inside.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,15 @@ PAIRED: tuple[tuple[float, tuple[tuple[float, float, float], ...]], ...] = (
 def _surface_walks(
     rng: np.random.Generator, distance: Distance, *, n: int, depth_mm: float, radii_mm: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points (m, 3) and radii (m,) in mm of n wavy vessels at a depth below a closed surface."""
+    """Draws n wavy vessels at one depth below a closed surface; returns points (m, 3) and radii (m,) in mm.
+
+    Args:
+        rng: source of all random draws.
+        distance: signed distance to the surface.
+        n: number of vessels.
+        depth_mm: depth below the surface.
+        radii_mm: lowest and highest radius.
+    """
     direction = rng.standard_normal((n, 3)) * (1, 1, 0.8)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     ray = np.linspace(20, 110, 120)
@@ -39,7 +51,10 @@ def _surface_walks(
 
 
 def veins(rng: np.random.Generator, distance: Distance) -> tuple[np.ndarray, np.ndarray]:
-    """Points (n, 3) and radii (n,) in mm of the venous sinuses, the deep veins and some cortical veins."""
+    """Draws the venous sinuses, the deep veins and some cortical veins; returns points (n, 3) and radii (n,) in mm.
+
+    `distance` is the signed distance to the inner skull.
+    """
     pieces = []
     for sinus in SINUSES:
         line = polyline(np.array(sinus) + rng.normal(0, 1.0, (len(sinus), 3)), rng, waviness_mm=0.3)
@@ -54,5 +69,8 @@ def veins(rng: np.random.Generator, distance: Distance) -> tuple[np.ndarray, np.
 
 
 def scalp_arteries(rng: np.random.Generator, skin: Distance) -> tuple[np.ndarray, np.ndarray]:
-    """Points (n, 3) and radii (n,) in mm of arteries under the skin, which are bright but not labelled."""
+    """Draws arteries under the skin; returns points (n, 3) and radii (n,) in mm.
+
+    `skin` is the signed distance to the skin.
+    """
     return _surface_walks(rng, skin, n=16, depth_mm=4.0, radii_mm=(0.3, 0.8))

@@ -1,4 +1,7 @@
-"""Self-contained HTML pages of what the other verbs wrote to disk.
+"""Self-contained HTML pages that show the files which the other verbs of `tofgan` wrote.
+
+A pair is a patch of an image with the patch of its vessel label. A stack is a .npy file of such pairs; its manifest is
+a .json file beside it.
 
 `write_report(FOLDER)` writes FOLDER/report.html from these files; the page says which of them are missing:
 
@@ -9,13 +12,14 @@
     FOLDER/results.jsonl          see `tofgan_monai.segmentation.results`
     FOLDER/figures/NAME.png       error maps and other pictures; the PNG's Title, if it has one, is the caption
 
-The captions of about.json come first, in their order, and replace other captions. Real stacks come before synthetic
-ones.
+The page shows the files that about.json names first, in the order of about.json, with the captions given there. Real
+stacks come before synthetic stacks.
 
-The folder of a study has a config.yaml and a results.jsonl that begins with the settings. It gets a page in the paper's
-form: the same tables and figures, with the paper's in grey, and FOLDER/report.md and FOLDER/figures beside it.
-`write_comparison(FOLDERS, FILE)` shows several runs side by side. `write_audit_report(FOLDER)` shows what
-`tofgan audit` wrote; see `tofgan_monai.report.audit.page`.
+The folder of a study has a config.yaml and a results.jsonl that begins with the settings. For such a folder the page
+has the tables and figures of the paper (Kossen et al. 2021); the paper's own numbers stand in grey beside them. The
+same content is written as Markdown to FOLDER/report.md, and the figures are written to FOLDER/figures.
+`write_comparison(FOLDERS, FILE)` shows several runs side by side. `write_audit_report(FOLDER)` shows the files of
+`tofgan audit`; see `tofgan_monai.report.audit.page`.
 """
 
 from tofgan_monai.report.audit.page import write_audit_report

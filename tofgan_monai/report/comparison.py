@@ -1,4 +1,7 @@
-"""The page that compares several runs: how their settings differ, and a table of scores for each cohort and split."""
+"""Writes a page that compares several runs: the settings that differ, and a table of scores for each cohort and split.
+
+A run is a folder with results: the folder of a study, or another folder that `write_report` takes.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,13 @@ Place = tuple[str, str]  # cohort and split
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is compared.
+    """One of the runs that the page compares.
 
     Attributes:
         title: title of the run's own page.
-        introduction: what was done, on whose data; empty if the run does not say so.
-        scores: summaries of DSC and of 95HD in mm, by (cohort, split) and model.
-        settings: the settings of a study, its commit and its versions; empty for another run.
+        introduction: text that says what was done and on whose data; empty if the folder has no such text.
+        scores: dict from (cohort, split) to dict from model to (summary of the DSC, summary of the 95HD in mm).
+        settings: dict from name to text of a study's settings, commit and versions; empty if the run is no study.
     """
 
     title: str
@@ -39,14 +42,14 @@ class Run:
 
 
 def write_comparison(folders: Sequence[str | os.PathLike], output: str | os.PathLike) -> Path:
-    """Writes a page that shows several runs side by side, studies or others, and returns its path.
+    """Writes a page that shows several runs side by side, and returns the path of the page.
 
     Args:
-        folders: two or more, each one that `write_report` takes.
-        output: the page, an .html file.
+        folders: two or more folders, each of a kind that `write_report` takes.
+        output: path of the page, an .html file.
 
     Raises:
-        InputError: fewer than two folders are given, or some have no scores (all are named).
+        InputError: fewer than two folders are given, or some folders have no scores (the error names them all).
     """
     if len(folders) < 2:
         raise InputError("a comparison needs two folders or more; for one folder run `tofgan report FOLDER`")
@@ -61,6 +64,7 @@ def write_comparison(folders: Sequence[str | os.PathLike], output: str | os.Path
 
 
 def _read_study(folder: Path) -> Run:
+    """Reads the folder of a study as a run; each patient's scores are averaged over draws and seeds first."""
     results = read_study(folder)
     scores: dict[Place, dict[str, tuple[Summary, Summary]]] = {}
     for place, label, one in _studied(results):
@@ -71,7 +75,7 @@ def _read_study(folder: Path) -> Run:
 
 
 def _studied(results: StudyResults) -> Iterator[tuple[Place, str, Scores]]:
-    """All scores of a study, each as (cohort, split), label of the model, scores."""
+    """Yields ((cohort, split), label of the model, scores) for all scores of a study."""
     for (name, site, split), scores in results.table2.items():
         yield (site, split), f"U-Net on {set_label(name)}", scores
     for (chosen_on, site), scores in results.thresholds.items():
@@ -81,9 +85,10 @@ def _studied(results: StudyResults) -> Iterator[tuple[Place, str, Scores]]:
 
 
 def _read_other(folder: Path) -> Run:
+    """Reads a folder that is no study as a run; raises InputError if it has no results.jsonl."""
     inputs = inputs_from_folder(folder)
     if not inputs.results:
-        raise InputError(f"{folder}: no results.jsonl to compare; write it with `tofgan evaluate`")
+        raise InputError(f"{folder}: the folder has no results.jsonl to compare; write it with `tofgan evaluate`")
     scores: dict[Place, dict[str, tuple[Summary, Summary]]] = {}
     for (model, cohort, split), summary in summaries(read_results(inputs.results[0][1])).items():
         scores.setdefault((cohort, split), {})[model] = summary
@@ -91,6 +96,7 @@ def _read_other(folder: Path) -> Run:
 
 
 def _flat(results: StudyResults) -> dict[str, str]:
+    """Dict from name to text of a study's settings, numbers of patients, versions and commit."""
     about: dict[str, Any] = {
         **results.settings,
         "simulated sites": results.about["simulated"],
@@ -104,6 +110,7 @@ def _flat(results: StudyResults) -> dict[str, str]:
 
 
 def _words(value: Any) -> str:
+    """Returns a setting's value as text, such as "yes" for True and "none" for None or an empty text."""
     if isinstance(value, dict):
         return "; ".join(f"{key}: {_words(inner)}" for key, inner in value.items())
     if isinstance(value, list):
@@ -114,7 +121,7 @@ def _words(value: Any) -> str:
 
 
 def _settings(runs: Sequence[Run]) -> Table | None:
-    """Table of the settings in which the compared runs differ; None if they differ in none."""
+    """Table of the settings in which the compared runs differ; None if there is no such setting."""
     names = dict.fromkeys(name for run in runs for name in run.settings)
     values = {name: [run.settings.get(name, NONE) for run in runs] for name in names}
     rows = [Row(name, [Cell(value) for value in several]) for name, several in values.items() if len(set(several)) > 1]
@@ -123,7 +130,7 @@ def _settings(runs: Sequence[Run]) -> Table | None:
 
 
 def _scores(runs: Sequence[Run]) -> dict[str, Table]:
-    """Caption -> table of scores, for each cohort and split; those of test patients come first."""
+    """Dict from caption to table of scores, one table for each cohort and split; tables of test patients come first."""
     places = sorted({place for run in runs for place in run.scores}, key=lambda place: (place[1] != "test", place))
     columns = [f"{what}, run {number}" for number, _ in enumerate(runs, start=1) for what in ("DSC", "95HD mm", "n")]
     tables = {}
@@ -136,6 +143,7 @@ def _scores(runs: Sequence[Run]) -> dict[str, Table]:
 
 
 def _cells(summary: tuple[Summary, Summary] | None) -> list[Cell]:
+    """Returns three cells: DSC, 95HD in mm and number of patients; dashes if the run has no such scores."""
     if summary is None:
         return [Cell(), Cell(), Cell()]
     dsc, hd95_mm = summary

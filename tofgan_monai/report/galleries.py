@@ -1,4 +1,8 @@
-"""Galleries for a page: a few pairs of each stack, drawn at random."""
+"""Galleries for a page. A gallery shows a few pairs of a stack, drawn at random.
+
+A pair is a patch of an image with the patch of its vessel label. A stack is a .npy file of pairs; its manifest is a
+.json file that says how the stack was made.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +18,18 @@ from tofgan_monai.report.pictures import pair_tile, tile_uri
 
 N_PAIRS_SHOWN = 8
 SEED = 0
-GAP = 6  # pixels between two pairs of the mosaic
+GAP = 6  # pixels between two neighbouring pairs of the mosaic
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """A few pairs of a stack.
+    """Pictures of a few pairs of a stack.
 
     Attributes:
         caption: name of the stack on the page.
         n: number of pairs in the stack.
-        made_with: bundle, seed and label threshold, as far as the stack's manifest names them.
-        tiles: grey values of each pair by its index in the stack, the image above the label.
+        made_with: dict with the bundle, the seed and the label threshold, if the stack's manifest has them.
+        tiles: dict from the index of a pair in the stack to its grey values, with the image above the label.
     """
 
     caption: str
@@ -35,12 +39,16 @@ class Gallery:
 
     @property
     def pairs(self) -> dict[int, str]:
-        """The data URI of each pair's picture, by the pair's index in the stack."""
+        """Dict from the index of a pair in the stack to the data URI of its picture, a PNG."""
         return {index: tile_uri(tile) for index, tile in self.tiles.items()}
 
 
 def read_gallery(caption: str, path: Path) -> Gallery:
-    """A gallery of a stack; every call draws the same pairs.
+    """Draws N_PAIRS_SHOWN pairs of a stack at random and returns them as a gallery; every call draws the same pairs.
+
+    Args:
+        caption: name of the stack on the page.
+        path: the stack, a .npy file.
 
     Raises:
         InputError: the stack cannot be read.
@@ -56,7 +64,7 @@ def read_gallery(caption: str, path: Path) -> Gallery:
 
 
 def mosaic(galleries: Sequence[Gallery]) -> bytes:
-    """The bytes of a PNG that shows all galleries, one below the other."""
+    """Draws all galleries into one PNG, one below the other, and returns the bytes of the PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

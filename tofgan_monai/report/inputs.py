@@ -1,4 +1,4 @@
-"""The parts of a report, and how they are found in a folder."""
+"""Finds the files and texts of a report in a folder. A stack is a .npy file of image-label pairs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Captioned = list[tuple[str, Path]]
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """Files and paragraphs of a report; the page says of each empty part that it is missing.
+    """The files and paragraphs of a report. If a part is empty, the page says that this part is missing.
 
     Attributes:
         title: title of the page.
-        paragraphs: what was done, on whose data, simulated or not, at which scale.
-        results: results.jsonl of the run; it has no caption.
-        stacks: caption and stack of pairs, in the order of the page.
-        losses: name and losses.jsonl of each training.
-        figures: caption and PNG.
+        paragraphs: texts that say what was done, on whose data (simulated or not) and at which scale.
+        results: path of the run's results.jsonl, with an empty caption; an empty list if there is no such file.
+        stacks: (caption, path) of each stack of pairs, in the order of the page.
+        losses: (name, path of losses.jsonl) of each training run.
+        figures: (caption, path) of each PNG.
     """
 
     title: str
@@ -39,26 +39,34 @@ class ReportInputs:
 
 @contextmanager
 def collected(problems: list[str], path: Path) -> Iterator[None]:
-    """Context that adds an error in reading a file to a list of problems, so that all are raised together."""
+    """Context manager that catches an exception while a file is read and adds its message to a list.
+
+    The caller can then read the other files and raise one InputError with all messages.
+
+    Args:
+        problems: the list to which messages are added.
+        path: the file that is read; messages begin with it.
+    """
     try:
         yield
     except InputError as error:
         problems += error.problems
     except (OSError, ValueError, KeyError) as error:
-        problems.append(f"{path}: cannot be read ({error}); make it again, or remove it")
+        problems.append(f"{path}: the file cannot be read ({error}); make it again, or remove it")
 
 
 def inputs_from_folder(folder: str | os.PathLike) -> ReportInputs:
-    """The parts of a report in a folder; see `tofgan_monai.report` for the names of its files.
+    """Finds the files of a report in a folder; see `tofgan_monai.report` for their names.
 
     Raises:
-        InputError: there is no such folder, it holds nothing to report, or its about.json has another form.
+        InputError: the folder does not exist, it holds nothing to report, or its about.json has a wrong form.
     """
     folder = Path(folder)
     about = _read_about(folder / "about.json")
     order = {name: position for position, name in enumerate(about.get("captions", {}))}
 
     def captioned(pattern: str, name: Callable[[Path], str], caption: Callable[[Path], str] | None = None) -> Captioned:
+        """Returns (caption, path) of the files that match a pattern, in the order of about.json."""
         paths = sorted(sorted(folder.glob(pattern)), key=lambda path: order.get(name(path), len(order)))
         own = caption or (lambda path: name(path).replace("_", " "))
         return [(about.get("captions", {}).get(name(path)) or own(path), path) for path in paths]
@@ -74,13 +82,14 @@ def inputs_from_folder(folder: str | os.PathLike) -> ReportInputs:
     )
     if not (inputs.results or inputs.stacks or inputs.losses or inputs.figures):
         raise InputError(
-            f"{folder}: nothing to report; the folder needs at least one of results.jsonl, pairs/*.npy, "
+            f"{folder}: the folder holds nothing to report; it needs at least one of results.jsonl, pairs/*.npy, "
             "train/*/losses.jsonl and figures/*.png"
         )
     return inputs
 
 
 def _read_about(path: Path) -> dict[str, Any]:
+    """Reads an about.json; returns an empty dict if there is none, and raises InputError if its form is wrong."""
     if not path.exists():
         return {}
     try:
@@ -88,21 +97,22 @@ def _read_about(path: Path) -> dict[str, Any]:
         forms = {"title": str, "paragraphs": list, "captions": dict}
         wrong = [key for key, form in forms.items() if not isinstance(about.get(key, form()), form)]
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: not readable as a JSON object ({error}); mend it, or remove it") from error
+        raise InputError(f"{path}: the file is not a JSON object ({error}); correct it, or remove it") from error
     if wrong:
         raise InputError(
-            f"{path}: {', '.join(wrong)}: title must be a text, paragraphs a list of texts, captions an object of "
-            "name and caption"
+            f"{path}: wrong type of {', '.join(wrong)}; `title` must be a text, `paragraphs` a list of texts, and "
+            "`captions` an object from name to caption"
         )
     return about
 
 
 def _stem(path: Path) -> str:
+    """Returns the name of a file without its suffix."""
     return path.stem
 
 
 def _is_real(stack: Path) -> bool:
-    """True for a stack of patients' pairs, simulated patients included."""
+    """Whether a stack holds pairs of patients (real or simulated), not pairs that a generator made."""
     try:
         kind = json.loads(manifest_path(stack).read_text(encoding="utf-8")).get("kind")
     except (OSError, ValueError, AttributeError):
@@ -111,10 +121,11 @@ def _is_real(stack: Path) -> bool:
 
 
 def _figure_caption(figure: Path) -> str:
+    """Returns the Title in the metadata of a PNG, or its file name if there is no Title."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(figure) as image:
             return str(image.info.get("Title") or figure.stem.replace("_", " "))
     except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"{figure}: not a readable picture ({error}); make it again") from error
+        raise InputError(f"{figure}: the picture cannot be read ({error}); make it again") from error

@@ -1,4 +1,4 @@
-"""The report page of one run: tables of scores, rows of pairs, loss curves and error maps."""
+"""Writes the report page of one run: tables of scores, rows of image-label pairs, loss curves and error maps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tofgan_monai.report.tables import Cell, Row, Table, fixed, place_words
 from tofgan_monai.segmentation.results import BASELINE_MODEL, Line, read_results, summaries
 from tofgan_monai.study.data import is_study
 
-FURTHER: dict[str, tuple[Callable[[Line], float], int]] = {  # what DSC does not measure: value and digits
+FURTHER: dict[str, tuple[Callable[[Line], float], int]] = {  # further score -> (its value in a line, digits)
     "clDice": (lambda line: line["cl_dice"], 3),
     "component errors": (lambda line: line["betti_errors"][0], 1),
     "loop errors": (lambda line: line["betti_errors"][1], 1),
@@ -35,7 +35,15 @@ Place = tuple[str, str]  # cohort and split
 
 
 class Scored(NamedTuple):
-    """A model's scores on one cohort: mean and deviation of DSC and 95HD, and each patient's line of results.jsonl."""
+    """The scores of one model on one split of a cohort.
+
+    Attributes:
+        model: name of the model.
+        dsc: summary of the DSC over patients.
+        hd95_mm: summary of the 95HD in mm over patients.
+        lines: the line of results.jsonl of each patient.
+        is_baseline: True if the model is the best single intensity threshold.
+    """
 
     model: str
     dsc: Summary
@@ -45,16 +53,17 @@ class Scored(NamedTuple):
 
 
 def write_report(folder: str | os.PathLike, output: str | os.PathLike | None = None) -> Path:
-    """Writes a self-contained HTML page of pairs, losses, scores and error maps, and returns its path.
+    """Writes a self-contained HTML page of pairs, losses, scores and error maps, and returns the page's path.
 
-    The folder of a study gets the study's page, with a Markdown twin and the figures beside it.
+    If the folder is a study's folder, `write_study_report` writes the page in the form of the paper.
 
     Args:
         folder: the folder of a study, or another folder as `tofgan_monai.report` describes it.
-        output: the page; default: `report.html` in that folder.
+        output: path of the page; the default is report.html in `folder`.
 
     Raises:
-        InputError: there is nothing to report, parts cannot be read (all are named), or the page cannot be written.
+        InputError: the folder holds nothing to report, files cannot be read (the error names them all), or the page
+            cannot be written.
     """
     if is_study(folder):
         return write_study_report(folder, output)
@@ -63,9 +72,11 @@ def write_report(folder: str | os.PathLike, output: str | os.PathLike | None = N
 
 
 def _content(inputs: ReportInputs) -> dict[str, Any]:
+    """Reads all files of a report; returns a dict of values for the template, or raises one InputError for all."""
     problems: list[str] = []
 
     def each(parts: Captioned, read: Callable[[str, Path], T]) -> list[T]:
+        """Reads each file with `read`; files that cannot be read are left out and added to `problems`."""
         made = []
         for caption, path in parts:
             with collected(problems, path):
@@ -89,7 +100,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
 
 
 def _cohorts(lines: list[Line]) -> dict[Place, list[Scored]]:
-    """The scored models by (cohort, split), in the order of the results and the baseline last."""
+    """Dict from (cohort, split) to scored models, in the order of the lines; the baseline is the last model."""
     cohorts: dict[Place, list[Scored]] = {}
     for (model, cohort, split), (dsc, hd95_mm) in summaries(lines).items():
         mine = [line for line in lines if (line["model"], line["cohort"], line["split"]) == (model, cohort, split)]
@@ -99,7 +110,7 @@ def _cohorts(lines: list[Line]) -> dict[Place, list[Scored]]:
 
 
 def _further(cohorts: dict[Place, list[Scored]]) -> Table | None:
-    """Table of mean clDice, Betti errors and surface distances of each model; None if no results hold these scores."""
+    """Table of the mean clDice, Betti errors and surface distances of each model; None if no model has all of them."""
     blocks = {}
     for place, models in cohorts.items():
         rows = [
@@ -113,4 +124,5 @@ def _further(cohorts: dict[Place, list[Scored]]) -> Table | None:
 
 
 def _further_cells(lines: list[Line]) -> list[Cell]:
+    """Returns a cell for each score in `FURTHER`, with its mean over the lines of a model."""
     return [Cell(fixed(float(np.mean([value(line) for line in lines])), n)) for value, n in FURTHER.values()]

@@ -1,4 +1,8 @@
-"""The figures of Kossen et al. 2021, shown in grey beside ours: other patients, another scale, another 95HD."""
+"""Published results of Kossen et al. 2021 ("the paper"). The pages show them in grey beside our results.
+
+The paper used other patients, another scale and another definition of the 95HD. Do not compare single values of the
+paper with ours.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,10 @@ from typing import NamedTuple
 
 
 class Published(NamedTuple):
-    """A row of Table 2: means over patients, None where the paper has no value. It prints no standard deviations."""
+    """A row of Table 2 of the paper: means over patients, None where the paper has no value.
+
+    The paper gives no standard deviations.
+    """
 
     dsc_validation: float | None = None
     dsc_test: float | None = None
@@ -14,11 +21,11 @@ class Published(NamedTuple):
     hd95_mm_test: float | None = None
 
 
-# Table 1: Frechet inception distance, 41,000 pairs against 41,000.
+# Table 1: Frechet inception distance between 41,000 synthetic and 41,000 real pairs.
 FID = {"DCGAN": 105.96, "WGAN-GP": 52.53, "WGAN-GP-SN": 38.05}
 FID_N = 41_000
 
-# Table 2, by training set and site: A is PEGASUS, B is 1000Plus.
+# Table 2: (training set, site of the test patients) -> means. Site A is PEGASUS, site B is 1000Plus.
 TABLE_2 = {
     ("real", "A"): Published(0.88, 0.89, 29.50, 26.57),
     ("real+DCGAN", "A"): Published(0.89, 0.90, 30.22, 25.61),
@@ -34,10 +41,10 @@ TABLE_2 = {
 COHORTS = {"A": "PEGASUS", "B": "1000Plus"}
 N_PATIENTS = {"A": (41, 11, 14), "B": (15, 10, 40)}  # training, validation, test
 
-# Section 4: one patient of 1000Plus, DSC and 95HD in mm on its test patients.
+# Section 4: (DSC, 95HD in mm) on the test patients of 1000Plus, with one patient of 1000Plus in training.
 ONE_PATIENT = {"scratch": (0.85, 27.36), "pretrained": (0.91, 25.68)}
 
 UNET_WIDTH = 32
-GENERATOR_WIDTH = 96  # their code's
+GENERATOR_WIDTH = 96  # in the authors' published code
 N_SYNTHETIC = 41_000
-N_PATCHES_SEEN = 41_000 * 15  # of a U-Net: pairs by epochs
+N_PATCHES_SEEN = 41_000 * 15  # number of pairs times number of epochs in the training of a U-Net

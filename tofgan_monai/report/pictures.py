@@ -1,4 +1,8 @@
-"""Pictures as data URIs, so that a page needs no other file."""
+"""Draws pictures and returns them as data URIs, so that a page needs no other file.
+
+A pair is a patch of an image with the patch of its vessel label. A losses.jsonl has one JSON object for each epoch of a
+training run.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +27,12 @@ MAX_POINTS = 600
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves of one training in one picture.
+    """A picture with one or several curves of a training run.
 
     Attributes:
-        uri: the picture, an SVG.
-        axis: what the x axis counts: epoch, iteration or line of the file.
-        last: each curve's name and its last value.
+        uri: data URI of the picture, an SVG.
+        axis: name of the x axis: "epoch", "iteration" or "line" (number of the line in the file).
+        last: dict from the name of a curve to its last value.
     """
 
     uri: str
@@ -37,14 +41,14 @@ class Curves:
 
 
 def pair_tile(pair: np.ndarray) -> np.ndarray:
-    """A pair (2, H, W) in [-1, 1] as grey values (2 H + 3, W): the image, and its label below."""
+    """Turns a pair (2, H, W) in [-1, 1] into grey values (2 H + 3, W), uint8: the image with the label below it."""
     image, label = np.clip((np.asarray(pair, dtype=np.float32) + 1) * 127.5, 0, 255).astype(np.uint8)
     gap = np.full((3, image.shape[1]), 255, np.uint8)
     return np.concatenate([image, gap, label])
 
 
 def tile_uri(tile: np.ndarray) -> str:
-    """Grey values (H, W) as the data URI of a PNG."""
+    """Turns grey values (H, W), uint8, into the data URI of a PNG."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -53,17 +57,17 @@ def tile_uri(tile: np.ndarray) -> str:
 
 
 def png_uri(path: Path) -> str:
-    """The data URI of a PNG file."""
+    """Reads a PNG file and returns its data URI."""
     return _uri("image/png", path.read_bytes())
 
 
 def svg_uri(svg: bytes) -> str:
-    """The data URI of an SVG."""
+    """Returns the data URI of an SVG, which is given as bytes."""
     return _uri("image/svg+xml", svg)
 
 
 def svg_bytes(figure: Figure) -> bytes:
-    """A matplotlib figure as SVG; the same figure gives the same bytes."""
+    """Returns a matplotlib figure as the bytes of an SVG; the same figure always gives the same bytes."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -74,21 +78,24 @@ def svg_bytes(figure: Figure) -> bytes:
 
 
 def read_curves(path: Path) -> list[Curves]:
-    """The curves in a training's losses.jsonl; see `training_curves`.
+    """Draws the curves of a losses.jsonl; see `training_curves`.
 
     Raises:
         InputError: the file cannot be read or holds no number.
     """
     curves = training_curves(_read_rows(path))
     if not curves:
-        raise InputError(f"{path}: no line holds a number; train again, or remove the file")
+        raise InputError(f"{path}: the file has no line with a number; train again, or remove the file")
     return curves
 
 
 def training_curves(rows: Sequence[dict]) -> list[Curves]:
-    """The curves of a training: all losses in one picture, every other figure in a picture of its own.
+    """Draws the curves of a training run: all losses in one picture, and every other quantity in a picture of its own.
 
     The list is empty if no row holds a number. At most `MAX_POINTS` rows are drawn.
+
+    Args:
+        rows: the lines of a losses.jsonl, such as {"epoch": 1, "critic_loss": 0.2}.
     """
     rows = rows[:: -(-len(rows) // MAX_POINTS)] if rows else rows
     axis = next((key for key in ("epoch", "iteration") if all(key in row for row in rows)), "line")
@@ -100,20 +107,25 @@ def training_curves(rows: Sequence[dict]) -> list[Curves]:
 
 
 def _read_rows(path: Path) -> list[dict]:
+    """Reads the lines of a losses.jsonl; raises InputError if a line is no JSON object."""
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON lines ({error}); train again, or remove the file") from error
+        raise InputError(
+            f"{path}: the file cannot be read as JSON lines ({error}); train again, or remove the file"
+        ) from error
     if not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{path}: every line must be a JSON object; train again, or remove the file")
+        raise InputError(f"{path}: some lines are not JSON objects; train again, or remove the file")
     return rows
 
 
 def _is_number(value: object) -> bool:
+    """Whether a value is an int or a float; True and False do not count as numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _curves(keys: Sequence[str], rows: Sequence[dict], axis: str) -> Curves:
+    """Draws one picture with a curve for each key; `axis` is the key of the x values."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -137,8 +149,10 @@ def _curves(keys: Sequence[str], rows: Sequence[dict], axis: str) -> Curves:
 
 
 def _words(key: str) -> str:
+    """Returns the name of a curve for a reader, such as "validation Dice" for `val_dice`."""
     return {"val_dice": "validation Dice", "wasserstein": "Wasserstein estimate"}.get(key, key.replace("_", " "))
 
 
 def _uri(kind: str, content: bytes) -> str:
+    """Returns bytes as a data URI; `kind` is the media type, such as "image/png"."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

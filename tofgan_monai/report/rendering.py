@@ -1,4 +1,7 @@
-"""Fills templates with data: HTML pages that escape every value, Markdown, and sentences for both."""
+"""Fills templates with data: HTML pages, Markdown pages, and the sentences that both share.
+
+HTML templates escape every value. The templates are in report/templates.
+"""
 
 from __future__ import annotations
 
@@ -17,26 +20,46 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Sentences:
-    """The sentences of a text template for some data: `sentences["methods"]` lists the lines of its macro `methods`.
+    """The sentences of a text template, filled with data.
 
-    A text template does not escape values: the page that shows a sentence escapes it.
+    `sentences["methods"]` is the list of the lines that the template's macro `methods` gives. A text template does not
+    escape values; the page that shows a sentence escapes it.
+
+    Args:
+        template: path of the text template inside report/templates.
+        content: the data, by the names that the template uses.
     """
 
     def __init__(self, template: str, **content: Any) -> None:
         self._macros = _environment().get_template(template).make_module(content)
 
     def __getitem__(self, name: str) -> list[str]:
+        """Returns the lines of the macro `name`, without empty lines."""
         lines = getattr(self._macros, name)().splitlines()
         return [" ".join(line.split()) for line in lines if line.strip()]
 
 
 def render(template: str, **content: Any) -> str:
-    """A filled template as text: HTML with every value escaped, or Markdown, where the filter `plain` escapes."""
+    """Fills a template with data and returns the text.
+
+    In an HTML template every value is escaped. In a Markdown template only the filter `plain` escapes.
+
+    Args:
+        template: path of the template inside report/templates.
+        content: the data, by the names that the template uses.
+    """
     return _environment().get_template(template).render(**content)
 
 
 def write_page(path: str | os.PathLike, template: str, **content: Any) -> Path:
-    """Writes a filled template to a file and returns the file's path; an old file stays if that fails.
+    """Fills a template, writes it to a file and returns the path of the file.
+
+    If that fails, a file that existed before stays as it was.
+
+    Args:
+        path: the file to write.
+        template: path of the template inside report/templates.
+        content: the data, by the names that the template uses.
 
     Raises:
         InputError: the file cannot be written.
@@ -49,6 +72,7 @@ def write_page(path: str | os.PathLike, template: str, **content: Any) -> Path:
 
 @cache
 def _environment() -> Environment:
+    """Returns the Jinja environment of all templates, with the filters of `tofgan_monai.report.tables`."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(["html"]),
@@ -73,5 +97,5 @@ def _environment() -> Environment:
 
 
 def _typographic(value: Any) -> Any:
-    """Returns a text with typographic apostrophes; markup and other values come back unchanged."""
+    """Replaces the apostrophes of a text by typographic ones; returns markup and other values unchanged."""
     return value.replace("'", "\u2019") if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,4 +1,7 @@
-"""Tables as data: the HTML page and its Markdown twin draw the same cells."""
+"""Tables as data, which the HTML and the Markdown page draw in the same way, and functions that write numbers.
+
+"The paper" is Kossen et al. 2021; its numbers stand beside ours in some tables.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,13 @@ NONE, MINUS, TIMES = "\u2013", "\u2212", "\u00d7"
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: a figure, its interval or standard deviation below it, and the paper's figure beside it."""
+    """A cell of a table.
+
+    Attributes:
+        text: the number, or a dash.
+        soft: lines below the number, such as its interval or its standard deviation.
+        paper: the paper's number beside it; empty if there is none.
+    """
 
     text: str = NONE
     soft: tuple[str, ...] = ()
@@ -19,7 +28,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table. `tag` is a remark beside its label; a baseline is set in italics."""
+    """A row of a table.
+
+    Attributes:
+        label: text of the first column.
+        cells: cells of all other columns.
+        tag: remark beside the label; may be empty.
+        is_baseline: True if the row is shown in italics, as a baseline.
+    """
 
     label: str
     cells: list[Cell]
@@ -29,14 +45,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The headings and cells of a table; its caption and its notes stand in the template.
+    """The headings and cells of a table. The caption and the notes of the table are in the template.
 
     Attributes:
-        first: heading of the column of labels.
+        first: heading of the first column, which holds the labels of the rows.
         columns: headings of all other columns.
-        blocks: the rows under each subheading; the subheading may be empty.
-        papers: headings of the columns with the paper's figures, by the heading of the column on their left.
-        is_wide: True if the table scrolls in a box of its own on a narrow screen.
+        blocks: dict from subheading to the rows below it; the subheading may be empty.
+        papers: dict from the heading of a column to the heading of the column on its right, which shows the paper's
+            numbers.
+        is_wide: True if the table needs much width; on a narrow screen it then keeps a least width and scrolls.
     """
 
     first: str
@@ -47,67 +64,70 @@ class Table:
 
     @property
     def n_columns(self) -> int:
-        """The number of all columns, with those of the labels and of the paper's figures."""
+        """Number of all columns, including the column of labels and the columns with the paper's numbers."""
         return 1 + len(self.columns) + len(self.papers)
 
 
 def fixed(value: float | None, digits: int = 3) -> str:
-    """A number with this many decimals; a dash for None and for NaN."""
+    """Writes a number with `digits` decimals; returns a dash for None and for NaN."""
     return NONE if value is None or value != value else f"{value:.{digits}f}"
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """A difference with its sign, as a true minus where it is negative; no sign where it rounds to zero."""
+    """Writes a difference with its sign, such as `+0.012`; the minus is the typographic one.
+
+    A difference that rounds to zero has no sign.
+    """
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", MINUS)
 
 
 def ends(interval: Mapping, digits: int = 3, write: Callable[[float, int], str] = fixed) -> str:
-    """The two ends of an interval: `0.57 to 0.91`."""
+    """Writes the two ends of an interval (keys `low` and `high`), such as `0.57 to 0.91`."""
     return f"{write(interval['low'], digits)} to {write(interval['high'], digits)}"
 
 
 def with_ends(interval: Mapping, digits: int = 3, write: Callable[[float, int], str] = fixed) -> str:
-    """A value and its interval: `0.74 (0.57 to 0.91)`."""
+    """Writes a value and its interval (keys `value`, `low` and `high`), such as `0.74 (0.57 to 0.91)`."""
     return f"{write(interval['value'], digits)} ({ends(interval, digits, write)})"
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:
-    """A number and its noun: `1 patient`, `2,000 patients`."""
+    """Writes a number with its noun, such as `1 patient` or `2,000 patients`; `plural` replaces the plural in -s."""
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
 def place_words(cohort: str, split: str) -> str:
-    """The heading of a cohort's scores: `Cohort A, test patients`."""
+    """Returns the heading for the scores of a cohort's split, such as `Cohort A, test patients`."""
     return f"Cohort {cohort}, {split} patients" if cohort else f"{split} patients".capitalize()
 
 
 def p_value(p: float | None) -> str:
-    """A p value with three decimals, or `<0.001`; a dash for None."""
+    """Writes a p value with three decimals, or as `<0.001`; returns a dash for None."""
     return NONE if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def interval_cell(interval: Mapping | None, digits: int = 3, write: Callable[[float, int], str] = fixed) -> Cell:
-    """A cell with a value and, below it, its interval if there is one; a dash for None."""
+    """Returns a cell with a value and, if `interval` has the key `low`, the interval below it; a dash for None."""
     if interval is None:
         return Cell()
     return Cell(write(interval["value"], digits), (ends(interval, digits, write),) if "low" in interval else ())
 
 
 def sd_words(sd: float | None, digits: int) -> tuple[str, ...]:
-    """A standard deviation for a cell; empty for None."""
+    """Returns the line of a cell that shows a standard deviation after a plus-minus sign; an empty tuple for None."""
     return () if sd is None else (f"\u00b1 {sd:.{digits}f}",)
 
 
 def markdown_text(text: str) -> str:
-    """Text with Markdown's special characters escaped, in one line."""
+    """Escapes the special characters of Markdown in a text and joins its lines to one line."""
     for letter, escaped in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("_", "\\_"), ("`", "\\`")):
         text = text.replace(letter, escaped)
     return " ".join(text.split())
 
 
 def markdown_table(table: Table) -> str:
-    """The table in GitHub's Markdown: the paper's figures in square brackets, subheadings as bold rows."""
+    """Writes a table in GitHub's Markdown, with the paper's numbers in square brackets and bold subheadings."""
     papers = {title: f" [{paper}]" for title, paper in table.papers.items()}
     titles = [table.first, *(title + papers.get(title, "") for title in table.columns)]
     lines = [_line(map(markdown_text, titles)), _line(["---", *["--:"] * len(table.columns)])]
@@ -121,9 +141,11 @@ def markdown_table(table: Table) -> str:
 
 
 def _line(cells: Iterable[str]) -> str:
+    """Writes one line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
 def _in_brackets(cell: Cell) -> str:
+    """Writes a cell for Markdown: its text, the lines below it in round brackets, the paper's number in square ones."""
     soft = f" ({'; '.join(cell.soft)})" if cell.soft else ""
     return f"{cell.text}{soft}" + (f" [{cell.paper}]" if cell.paper else "")

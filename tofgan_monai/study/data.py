@@ -1,4 +1,8 @@
-"""A study's results.jsonl in memory: patients' scores as arrays over draws, seeds and patients, the rest as lines."""
+"""Reads the results.jsonl of a study: scores of patients become arrays, and other lines stay lines.
+
+A draw is a random set of training patients of site B. A seed is one training run of a U-Net. An arm of the transfer to
+site B says where the U-Nets start: "scratch", "pretrained" or "procedural".
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,10 @@ from tofgan_monai.segmentation.results import BASELINE_MODEL, VALIDATION_BASELIN
 from tofgan_monai.study.plan import Settings
 
 BASELINES = {"validation": VALIDATION_BASELINE_MODEL, None: BASELINE_MODEL}
-"""The split on which a threshold was chosen -> the model's name; None: on the patients that it is scored on."""
+"""Dict from the split on which the single threshold was chosen to the model's name in results.jsonl.
+
+The key None stands for the patients that are scored.
+"""
 
 SCORES = ("dsc", "hd95_mm", "dsc_small", "dsc_large")
 RUN_AGAIN = "run `tofgan study` again with the same --output"
@@ -47,27 +54,30 @@ class Scores:
         return self.values["dsc"].shape[0] * self.values["dsc"].shape[1]
 
     def runs(self, score: str) -> np.ndarray:
-        """The values of a score in each run (draw and seed) for each patient, (runs, patients)."""
+        """Returns the values of a score for each run (a draw and a seed) and each patient, (runs, patients)."""
         return self.values[score].reshape(-1, len(self.patients))
 
     def of_patients(self, score: str) -> np.ndarray:
-        """Each patient's mean of a score over draws and seeds, (patients,)."""
+        """Returns the mean of a score over draws and seeds for each patient, (patients,)."""
         return self.runs(score).mean(axis=0)
 
     def mean(self, score: str) -> float:
-        """Mean of a score over the patients for whom it is defined; NaN if there are none."""
+        """Returns the mean of a score over the patients who have this score; NaN if no patient has it."""
         scores = self.of_patients(score)
         known = scores[np.isfinite(scores)]
         return float(known.mean()) if known.size else float("nan")
 
     def sd(self, score: str) -> float | None:
-        """Standard deviation (n - 1) of the patients' means of a score; None for fewer than two patients."""
+        """Returns the standard deviation (n - 1) of a score over patients; None for fewer than two patients.
+
+        The score of a patient is first averaged over draws and seeds.
+        """
         scores = self.of_patients(score)
         known = scores[np.isfinite(scores)]
         return float(known.std(ddof=1)) if known.size > 1 else None
 
     def threshold_curve(self) -> np.ndarray | None:
-        """Mean DSC at each of `threshold_baseline.PROBABILITIES`, or None if lines lack it."""
+        """Returns the mean DSC at each threshold of `threshold_baseline.PROBABILITIES`; None if `dsc_at` is None."""
         return None if self.dsc_at is None else self.dsc_at.mean(axis=(0, 1, 2))
 
 
@@ -76,11 +86,12 @@ class StudyResults:
     """The content of a study's results.jsonl.
 
     Attributes:
-        about: the first line: settings, simulated sites, numbers of patients, versions, commit.
-        table2: (training set, site, split) -> scores.
-        thresholds: (split on which the single threshold was chosen, or None; site) -> scores of that baseline.
-        transfer: (arm, number of training patients, split) -> scores.
-        others: experiment -> its lines that are not about a single patient.
+        about: the first line, with settings, simulated sites, numbers of patients, versions and commit.
+        table2: dict from (training set, site, split) to scores.
+        thresholds: dict from (chosen on, site) to the scores of the best single intensity threshold. "Chosen on" is a
+            split, or None if the threshold was chosen on the scored patients.
+        transfer: dict from (arm, number of training patients, split) to scores.
+        others: dict from experiment to its lines that are not about a single patient.
     """
 
     about: dict[str, Any]
@@ -91,16 +102,16 @@ class StudyResults:
 
     @property
     def settings(self) -> Settings:
-        """The settings of the study, without paths."""
+        """Settings of the study, without paths."""
         return self.about["settings"]
 
     @property
     def title(self) -> str:
-        """The title of the study, from its settings."""
+        """Title of the study, as its settings give it."""
         return str(self.settings["title"])
 
     def n_patients(self, site: str) -> list[int]:
-        """Numbers of a site's patients in training, validation and test."""
+        """Returns the numbers of a site's patients in training, validation and test."""
         return self.about[f"n_{site}"]
 
     def is_simulated(self, site: str) -> bool:
@@ -108,34 +119,39 @@ class StudyResults:
         return site in self.about["simulated"]
 
     def lines(self, experiment: str, **wanted: Any) -> list[Line]:
-        """The lines of an experiment that have the wanted values; lines about single patients are not among them."""
+        """Returns the lines of an experiment that have all of the given values, without lines about single patients.
+
+        Args:
+            experiment: value of the key `experiment`, such as "comparison".
+            wanted: further keys and the values that a line must have, such as measure="dsc".
+        """
         lines = self.others.get(experiment, [])
         return [line for line in lines if all(line.get(key) == value for key, value in wanted.items())]
 
     @property
     def best_gan(self) -> str:
-        """The name of the GAN that was chosen on validation patients; empty if no line names one."""
+        """Name of the GAN that was chosen on validation patients; empty if no line names one."""
         return next((str(line["chosen"]) for line in self.lines("best GAN")), "")
 
     @property
     def counts(self) -> list[int]:
-        """The numbers of training patients in Fig. 3, ascending."""
+        """Numbers of site B's patients in training that Fig. 3 shows, in ascending order."""
         return sorted({int(k) for _, k, _ in self.transfer})
 
     @property
     def arms(self) -> list[str]:
-        """The names of the arms of Fig. 3."""
+        """Names of the arms that Fig. 3 shows."""
         return list(dict.fromkeys(str(arm) for arm, _, _ in self.transfer))
 
     @property
     def core_minutes(self) -> float | None:
-        """Wall time of all steps times the cores of each step, in minutes; None if no step's time is known."""
+        """Sum over all steps of wall time in minutes times number of cores; None if no wall time was recorded."""
         costs = self.lines("cost")
         return sum(line["wall_s"] for line in costs) * self.settings.get("threads", 1) / 60 if costs else None
 
 
 def is_study(folder: str | os.PathLike) -> bool:
-    """Whether a folder is a study's folder and holds its results."""
+    """Whether a folder is the folder of a study and holds the results of this study."""
     folder = Path(folder)
     if not (folder / "config.yaml").is_file():
         return False
@@ -147,10 +163,11 @@ def is_study(folder: str | os.PathLike) -> bool:
 
 
 def read_study(folder: str | os.PathLike) -> StudyResults:
-    """The results in a study's folder.
+    """Reads the results in the folder of a study.
 
     Raises:
-        InputError: results.jsonl cannot be read, does not begin with the settings, or lacks patients for some seeds.
+        InputError: results.jsonl cannot be read, its first line does not hold the settings, or lines of some patients
+            are missing for some draws or seeds.
     """
     path = Path(folder) / "results.jsonl"
     read_results(path)  # raises for a broken line
@@ -161,10 +178,11 @@ def read_study(folder: str | os.PathLike) -> StudyResults:
 
 
 def as_results(lines: Sequence[Line]) -> StudyResults:
-    """The results of a study from the lines of its results.jsonl.
+    """Sorts the lines of a study's results.jsonl by experiment and returns them as results.
 
     Raises:
-        InputError: the first line does not hold the settings, or patients are missing for some seeds.
+        InputError: the first line does not hold the settings, or lines of some patients are missing for some draws or
+            seeds.
     """
     if not lines or not _is_settings(lines[0]):
         raise InputError("the first line does not hold the settings of a study")
@@ -188,10 +206,19 @@ def as_results(lines: Sequence[Line]) -> StudyResults:
 
 
 def _is_settings(line: Any) -> bool:
+    """Whether a line of results.jsonl is the line with the settings of the study."""
     return isinstance(line, dict) and line.get("measure") == "settings" and isinstance(line.get("settings"), dict)
 
 
 def _scores(lines: Iterable[Line], experiment: str, key: Any, problems: list[str]) -> dict[Key, Scores]:
+    """Dict from key to scores for the lines of one experiment; adds a problem where lines are missing.
+
+    Args:
+        lines: lines of results.jsonl, each about one patient.
+        experiment: value of the key `experiment` that the lines must have.
+        key: function from a line to its key.
+        problems: list to which problems are added.
+    """
     groups: dict[Key, list[Line]] = {}
     for line in lines:
         if line.get("experiment") == experiment:
@@ -206,6 +233,7 @@ def _scores(lines: Iterable[Line], experiment: str, key: Any, problems: list[str
 
 
 def _as_arrays(lines: list[Line]) -> Scores:
+    """Puts lines about single patients into arrays; raises ValueError unless each run has one line for each patient."""
     draws, seeds, patients = (
         tuple(dict.fromkeys(line.get(name, 0) for line in lines)) for name in ("draw", "seed", "patient")
     )
@@ -213,7 +241,8 @@ def _as_arrays(lines: list[Line]) -> Scores:
     n = len(draws) * len(seeds) * len(patients)
     if not len(lines) == len(cells) == n:
         raise ValueError(
-            f"{len(lines)} lines, but {len(draws)} draws x {len(seeds)} seeds x {len(patients)} patients need {n}"
+            f"there are {len(lines)} lines, but {len(draws)} draws x {len(seeds)} seeds x {len(patients)} patients "
+            f"need {n}"
         )
     ordered = [cells[draw, seed, patient] for draw in draws for seed in seeds for patient in patients]
     shape = (len(draws), len(seeds), len(patients))

@@ -1,4 +1,7 @@
-"""Fig. 4: error maps of two networks on one patient, around large vessels and around small vessels."""
+"""Draws Fig. 4: error maps of two networks on one patient, around large vessels and around small vessels.
+
+An error map shows true positive, false positive and false negative voxels in colours.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,15 @@ NAMES = ("true positive", "false positive", "false negative")
 
 
 def draw(dataset_dir: Path, networks: Mapping[str, Path], output: str | os.PathLike, *, width: int) -> None:
-    """Writes error maps of the first test patient as a PNG: one column for each network, one row for each calibre.
+    """Draws error maps of the first test patient into a PNG file.
 
-    The patient is the first one in the cohort, so nobody has picked it by its result.
+    The figure has a column for each network and two rows: large vessels and small vessels. The patient is the first
+    test patient in the cohort, so nobody chose this patient for a good result.
 
     Args:
-        dataset_dir: folder of prepared volumes.
-        networks: title of the column -> weights of a half U-Net.
-        output: the PNG file.
+        dataset_dir: folder of prepared volumes with labels.
+        networks: dict from the title of a column to the weights file of a half U-Net.
+        output: the PNG file to write.
         width: number of channels in the first level of the networks.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -69,7 +73,7 @@ def draw(dataset_dir: Path, networks: Mapping[str, Path], output: str | os.PathL
 
 @torch.no_grad()
 def _predict(image: torch.Tensor, weights: Path, width: int) -> np.ndarray:
-    """The vessel mask (X, Y, Z) of an image (1, X, Y, Z), by the settings of the segmentation bundle."""
+    """Segments an image (1, X, Y, Z) as the segmentation bundle does; returns the vessel mask (X, Y, Z), bool."""
     parser = inference_config(bundle_path("tof_mra_vessel_segmentation"))
     parser["width"] = width
     network = parser.get_parsed_content("network_def").eval()
@@ -80,7 +84,15 @@ def _predict(image: torch.Tensor, weights: Path, width: int) -> np.ndarray:
 
 
 def densest_window(weight: np.ndarray, spacing_mm: Sequence[float]) -> tuple[slice, slice, int]:
-    """The square window of WINDOW_MM in an axial slice whose voxels have the largest mean weight."""
+    """Searches the axial slices for the square window of WINDOW_MM with the largest mean weight.
+
+    Args:
+        weight: (X, Y, Z), weight of each voxel.
+        spacing_mm: voxel size along the three axes.
+
+    Returns:
+        Index of the window: slice of the first axis, slice of the second axis, number of the axial slice.
+    """
     size = [min(round(WINDOW_MM / edge), n) for edge, n in zip(spacing_mm, weight.shape[:2], strict=False)]
     mean = ndimage.uniform_filter(weight, size=(*size, 1), mode="constant")
     inner = tuple(slice(edge // 2, n - edge // 2 + 1) for edge, n in zip(size, weight.shape, strict=False))

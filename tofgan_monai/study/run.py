@@ -1,4 +1,4 @@
-"""Runs Snakemake on the rules of a study, with a progress bar and with errors that tell the user what to do."""
+"""Runs Snakemake on the rules of a study, shows a progress bar and reports failed steps as InputError."""
 
 from __future__ import annotations
 
@@ -26,28 +26,32 @@ _LOGGER = "snakemake.logging"
 def run_study(
     settings: Settings, output: str | os.PathLike, *, cores: int, dry_run: bool = False, words: Sequence[str] = ()
 ) -> None:
-    """Runs every step of a study whose result is missing or was made with other settings.
+    """Runs each step of a study if its result is missing or was made with other settings.
 
     If a step fails, the results of all other steps are kept.
 
     Args:
-        settings: as `tofgan_monai.study.settings.read_settings` returns them.
+        settings: the settings that `tofgan_monai.study.settings.read_settings` returned.
         output: the folder of the study.
-        cores: how many steps may run at the same time on this machine.
-        dry_run: list the steps and run none.
-        words: further options of Snakemake, such as `--executor slurm --jobs 16`.
+        cores: number of CPU cores that steps may use at the same time on this machine.
+        dry_run: True lists the steps and runs none of them.
+        words: further options for Snakemake, such as `--executor slurm --jobs 16`.
 
     Raises:
-        InputError: Snakemake is missing, another run uses the folder, steps failed, or the user stopped the study.
+        InputError: Snakemake is not installed, another run uses the folder, steps failed, or the user stopped the
+            study.
     """
     try:
         from snakemake.cli import args_to_api, parse_args
     except ImportError as error:
-        raise InputError(f"a study needs Snakemake ({error}): pip install 'tofgan-monai[study]'") from error
+        raise InputError(
+            f"a study needs Snakemake, which cannot be imported ({error}); run pip install 'tofgan-monai[study]'"
+        ) from error
     folder = Path(output).absolute()
     require_writable(folder)
 
     def snakemake(*options: str) -> bool:
+        """Runs Snakemake with these options in the study's folder; returns whether it succeeded."""
         config = str(folder / "config.yaml")
         common = ["--snakefile", str(SNAKEFILE), "--directory", str(folder), "--configfile", config, "--nolock"]
         parser, args = parse_args([*common, *options])
@@ -66,13 +70,22 @@ def run_study(
             options = ["--quiet", "all", "--cores", str(cores), "--keep-going", "--rerun-incomplete"]
             is_whole = snakemake(*options, *words)
     if watch.is_stopped:
-        raise InputError(f"{folder}: the study was stopped; the same command continues it")
+        raise InputError(f"{folder}: the study was stopped; run the same command to continue it")
     if watch.failures or not is_whole:
-        raise InputError(watch.failures or watch.messages or [f"{folder}: Snakemake gave up; see .snakemake/log there"])
+        raise InputError(
+            watch.failures or watch.messages or [f"{folder}: Snakemake failed; see {folder}/.snakemake/log"]
+        )
 
 
 class _Watch(logging.Filter):
-    """Receives every event of Snakemake, moves the bar and keeps the failures."""
+    """Logging filter that receives every event of Snakemake, updates the progress bar and collects failures.
+
+    Attributes:
+        bar: the progress bar; it counts steps.
+        failures: a sentence for each failed step.
+        messages: Snakemake's own error messages.
+        is_stopped: True after Ctrl-C.
+    """
 
     def __init__(self, bar: tqdm) -> None:
         super().__init__()
@@ -82,6 +95,7 @@ class _Watch(logging.Filter):
         self.is_stopped = False
 
     def filter(self, record: Any) -> bool:
+        """Handles one event; returns False, so that Snakemake's own output is not shown."""
         event = str(getattr(record, "event", ""))
         if event == "progress":
             self.bar.total, self.bar.n = record.total, record.done
@@ -95,26 +109,33 @@ class _Watch(logging.Filter):
         return False
 
     def stop(self, *signal_and_frame: object) -> None:
+        """Handles Ctrl-C: marks the study as stopped and raises KeyboardInterrupt, which Snakemake handles."""
         self.is_stopped = True
         raise KeyboardInterrupt  # Snakemake then ends its steps and reports a failure like any other
 
 
 def failure_line(rule: str, logs: Sequence[str], folder: Path) -> str:
-    """A sentence with the rule that failed, the last error in its log, and what to do."""
+    """Returns a sentence that names the failed rule, the error in its log file, and what the user can do.
+
+    Args:
+        rule: name of the rule.
+        logs: paths of the rule's log files, relative to `folder`; may be empty.
+        folder: folder of the study.
+    """
     log = folder / logs[0] if logs else folder / ".snakemake" / "log"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
     told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)][-1:]
     what = "; ".join(told or raised or [line for line in lines if any(map(str.isalnum, line))][-1:])
     return (
-        f"the rule {rule} failed: {what or 'it wrote nothing into its log'} (log: {log}); correct this and give the "
-        "same command again: all other results are kept"
+        f"the rule {rule} failed: {what or 'it wrote nothing into its log'} (log: {log}); correct this and run the "
+        "same command again, which keeps all other results"
     )
 
 
 @contextmanager
 def _watched() -> Iterator[_Watch]:
-    """Context with a watch that collects Snakemake's failures, moves a progress bar and handles Ctrl-C."""
+    """Context manager that collects Snakemake's failures, shows a progress bar and handles Ctrl-C while it is open."""
     logger = logging.getLogger(_LOGGER)
     before = signal.getsignal(signal.SIGINT)
     with tqdm(desc="study", unit="step") as bar:
@@ -131,6 +152,7 @@ def _watched() -> Iterator[_Watch]:
 
 
 def _write_if_new(path: Path, text: str) -> None:
+    """Writes a text to a file, unless the file already holds this text."""
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         with written_whole(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

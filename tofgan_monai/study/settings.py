@@ -1,4 +1,7 @@
-"""The settings of a study: a preset, or a file that lists differences from a preset."""
+"""Reads the settings of a study from a preset, or from a YAML file that lists the differences from a preset.
+
+The presets smoke, laptop and paper come with the package.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +20,19 @@ _PATHS = ("cohort_a", "cohort_b", "inception_weights")
 
 
 def preset_names() -> list[str]:
-    """The names of the presets that came with the package."""
+    """List of the names of the presets that come with the package."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 def read_settings(config: str | os.PathLike) -> Settings:
-    """All settings of a study, checked.
+    """Reads and checks all settings of a study; returns a dict from name to value.
 
     Args:
-        config: the name of a preset, or a YAML file with `preset: NAME` and what differs from that preset. Relative
-            paths in the file start at the file's folder.
+        config: name of a preset, or path of a YAML file with `preset: NAME` and the settings that differ from this
+            preset. Relative paths in the file are relative to the folder of the file.
 
     Raises:
-        InputError: the file cannot be read, or it has unknown settings or impossible values; each of them is named.
+        InputError: the file cannot be read, or it has unknown settings or wrong values (the error names them all).
     """
     settings = _merged(config)
     if problems := problems_of(settings):
@@ -38,22 +41,24 @@ def read_settings(config: str | os.PathLike) -> Settings:
 
 
 def _merged(config: str | os.PathLike) -> Settings:
-    """A preset's settings, or a file's differences on top of its preset, unchecked."""
+    """Returns the settings of a preset, or of a preset with the differences in a file; checks no values."""
     presets = ", ".join(preset_names())
     path = PRESETS / f"{config}.yaml" if os.fspath(config) in preset_names() else Path(config)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{config}: not a readable study ({error}); give a YAML file or one of {presets}") from error
+        raise InputError(
+            f"{config}: the settings cannot be read ({error}); give --config a YAML file or one of {presets}"
+        ) from error
     if not isinstance(content, dict):
-        raise InputError(f"{config}: holds no settings; write one NAME: VALUE on each line")
+        raise InputError(f"{config}: the file holds no settings; write one NAME: VALUE on each line")
     if path == PRESETS / "paper.yaml":
         return content
     if content.get("preset") not in preset_names():
-        raise InputError(f"{config}: names no preset; begin with `preset: NAME`, one of {presets}")
+        raise InputError(f"{config}: the file names no preset; add `preset: NAME`, where NAME is one of {presets}")
     base = _merged(content.pop("preset"))
     if unknown := [str(name) for name in content if name not in base]:
-        raise InputError([f"{config}: no setting {name}; {_remedy(name, [*base])}" for name in unknown])
+        raise InputError([f"{config}: there is no setting {name}; {_remedy(name, [*base])}" for name in unknown])
     for name in _PATHS:
         if isinstance(content.get(name), str):
             content[name] = _absolute(path.parent, content[name])
@@ -64,9 +69,11 @@ def _merged(config: str | os.PathLike) -> Settings:
 
 
 def _absolute(folder: Path, path: str) -> str:
+    """Returns the absolute form of a path that is relative to a folder; ~ stands for the home folder."""
     return os.path.abspath(folder / Path(path).expanduser())
 
 
 def _remedy(name: str, known: list[str]) -> str:
+    """Returns a hint for an unknown setting: the known setting with the most similar name, or all known settings."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"the settings are {', '.join(known)}"

@@ -1,7 +1,9 @@
-"""Statistics of a study's scores as lines of results.jsonl: intervals of all means, and paired comparisons.
+"""Computes the statistics of a study as lines of results.jsonl: intervals of means, and paired comparisons.
 
-The report shows these lines and computes nothing. Each patient's scores are averaged over seeds and draws first; all
-intervals are 95% intervals.
+The report shows these lines and computes no statistics. Each patient's scores are first averaged over seeds (training
+runs) and draws (random sets of training patients of site B). All intervals are 95% intervals. An arm of the transfer to
+site B says where the U-Nets start: "scratch", "pretrained" (on the chosen GAN's pairs) or "procedural" (on pairs made
+without patients).
 """
 
 from __future__ import annotations
@@ -27,13 +29,14 @@ ARMS = (("pretrained", "scratch"), ("pretrained", plan.PROCEDURAL), (plan.PROCED
 
 
 def statistics(results: StudyResults) -> Iterator[Line]:
-    """The lines of a study's statistics: intervals of the test patients' means, then comparisons."""
+    """Yields the lines of a study's statistics: intervals of means over test patients, then comparisons."""
     seeds = {"seeds": results.settings["seeds"]}
     for line in [*_intervals(results), *_comparisons(results), *_distances(results)]:
         yield {**line, **seeds}
 
 
 def _intervals(results: StudyResults) -> Iterator[Line]:
+    """Yields lines with the mean over test patients and its interval, for each set of scores."""
     for (name, site, split), scores in results.table2.items():
         if split == "test":
             yield from _interval(scores, of="table2", model=name, cohort=site)
@@ -45,13 +48,17 @@ def _intervals(results: StudyResults) -> Iterator[Line]:
 
 
 def _interval(scores: Scores, **names: Any) -> Iterator[Line]:
+    """Yields a line with mean and interval for each score in `COMPARED`; `names` are added to the lines."""
     for score in COMPARED:
         interval = mean_interval(scores.runs(score))
         yield {"experiment": "interval", **names, "measure": score, **_rounded(vars(interval))}
 
 
 def _comparisons(results: StudyResults) -> Iterator[Line]:
+    """Yields the lines of all comparisons between training sets, thresholds and arms, paired by test patient."""
+
     def of(name: str, site: str) -> Scores | None:
+        """Returns the scores of U-Nets trained on the set `name` on a site's test patients; None if there are none."""
         return results.table2.get((name, site, "test"))
 
     best, settings = results.best_gan, results.settings
@@ -73,7 +80,12 @@ def _comparisons(results: StudyResults) -> Iterator[Line]:
 
 
 def _comparison(one: Scores | None, other: Scores | None, **names: Any) -> Iterator[Line]:
-    """Lines with the difference one minus other; none if one of them is missing or their patients differ."""
+    """Yields a line for each score in `COMPARED` with the difference `one` minus `other`, paired by patient.
+
+    No line comes if one of the two is None or if they are scores of different patients. `names` are added to the
+    lines. If both have the same numbers of draws and seeds, the key `all_levels` holds an interval of the DSC or 95HD
+    difference over draws, seeds and patients.
+    """
     if one is None or other is None or one.patients != other.patients:
         return
     for score in COMPARED:
@@ -89,7 +101,7 @@ def _comparison(one: Scores | None, other: Scores | None, **names: Any) -> Itera
 
 
 def _distances(results: StudyResults) -> Iterator[Line]:
-    """Lines that compare the chosen GAN's Frechet distance with those of the other synthetic stacks.
+    """Yields a line for each other synthetic stack: the chosen GAN's Frechet distance minus this stack's distance.
 
     The intervals are jackknife intervals over the patients of the real stack.
     """
@@ -105,4 +117,5 @@ def _distances(results: StudyResults) -> Iterator[Line]:
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns a dict whose floats are rounded to six decimals."""
     return {name: round(value, 6) if isinstance(value, float) else value for name, value in values.items()}

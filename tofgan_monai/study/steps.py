@@ -1,6 +1,7 @@
-"""The steps of a study that are no verbs: choices on validation patients, one picture, and the file of all results.
+"""The steps of a study that are not verbs of `tofgan`: choices on validation patients, Fig. 4, and all results.
 
-Every step runs in the study's folder and reads the settings from config.yaml there.
+Every step runs in the folder of the study and reads the settings from config.yaml in this folder. A point of the grid
+is one combination of values of the options that are searched (setting `grid`).
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def choose_rates(name: str, output: Path) -> None:
-    """Write the point of the grid with the highest mean validation DSC, as options of `tofgan train`."""
+    """Write the options of the grid point with the highest mean validation DSC for one training set."""
     points = plan.grid_points(_settings())
     _write(output, points[_best({point: _tuned_dsc(name, point) for point in points})])
 
 
 @app.command()
 def choose_augmentation(name: str, output: Path) -> None:
-    """Add the augmentation with the highest mean validation DSC to the chosen point; of equal ones the first."""
+    """Write the chosen options of the grid and the augmentation with the highest mean validation DSC."""
     settings = _settings()
     first, *others = settings["augmentations"]
     rates = Path(f"tuning/{name}/rates.txt").read_text(encoding="utf-8").strip()
@@ -49,14 +50,14 @@ def choose_augmentation(name: str, output: Path) -> None:
 
 @app.command()
 def choose_gan(output: Path) -> None:
-    """Write the name of the GAN whose pairs train the U-Nets with the highest mean validation DSC over all seeds."""
+    """Write the name of the GAN whose U-Nets have the highest mean validation DSC over all seeds."""
     settings = _settings()
     _write(output, _best({gan: _trained_dsc(gan, settings["seeds"]) for gan in settings["gans"]}))
 
 
 @app.command()
 def score_threshold(site: str, output: Path) -> None:
-    """Score the best single threshold on test patients, chosen on validation patients and on the test patients."""
+    """Score two single thresholds on test patients: the best for validation patients, the best for test patients."""
     from tofgan_monai.segmentation import evaluation
 
     with written_whole(output) as temporary:
@@ -71,7 +72,7 @@ def score_threshold(site: str, output: Path) -> None:
 def draw_errors(
     dataset_dir: Path, output: Path, scratch: Path, pretrained: Path, width: Annotated[int, typer.Option()] = 32
 ) -> None:
-    """Draw Fig. 4: error maps of two networks on the first test patient."""
+    """Draw Fig. 4: error maps of two networks on the first test patient of a prepared cohort."""
     from tofgan_monai.study.errors_figure import draw
 
     draw(dataset_dir, {"from scratch": scratch, "pre-trained": pretrained}, output, width=width)
@@ -79,11 +80,11 @@ def draw_errors(
 
 @app.command()
 def collect(output: Path) -> None:
-    """Write all results and their statistics into one file, each with its seed, n, versions, commit and wall time."""
+    """Write all results and their statistics into one file, with the versions and the commit on every line."""
     lines = list(results(_settings()))
     start = time.perf_counter()
     summary = list(statistics(as_results(lines)))
-    cost = {"wall_s": round((time.perf_counter() - start) / max(len(summary), 1), 3)}  # each takes about the same time
+    cost = {"wall_s": round((time.perf_counter() - start) / max(len(summary), 1), 3)}  # an equal part for each line
     with written_whole(output) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         made_by = provenance.made_by(Path())
         for line in [*lines, *({**line, **cost} for line in summary)]:
@@ -91,7 +92,7 @@ def collect(output: Path) -> None:
 
 
 def results(settings: Settings) -> Iterator[dict[str, Any]]:
-    """The lines of results.jsonl in a fixed order: settings, choices, Table 1, Table 2, Fig. 3, losses, costs."""
+    """Yields the lines of results.jsonl in this order: settings, choices, Table 1, Table 2, Fig. 3, losses, costs."""
     simulated = [site for site in "AB" if not settings[f"cohort_{site.lower()}"]]
     n = {f"n_{site}": [plan.n_patients(settings, site, split) for split in SPLITS] for site in "AB"}
     yield {
@@ -115,7 +116,7 @@ def results(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def _choices(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Lines of results.jsonl with what was tried on the validation patients, and what was chosen."""
+    """Yields the lines about choices on validation patients, each with the validation DSC of all alternatives."""
     n = plan.n_patients(settings, "A", "validation")
     tuned = plan.training_sets(settings) if settings["tune"] == "each" else ["real"]
     for name in tuned:
@@ -135,6 +136,7 @@ def _choices(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def _table_2(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yields the lines of Table 2: scores of each patient by the U-Nets and by the single thresholds."""
     for name, seed in product(plan.training_sets(settings), settings["seeds"]):
         for rule, file in (("train_unet", "validation"), ("score_unet", "test_A"), ("score_unet", "test_B")):
             cost = _cost(rule, f"{name}_{seed}")
@@ -146,6 +148,7 @@ def _table_2(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def _transfers(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yields the lines of Fig. 3: scores of site B's patients by U-Nets trained on a few patients of site B."""
     for arm, draw, seed in product(plan.arms(settings), plan.draws(settings), settings["seeds"]):
         k, which = map(int, draw.split("_"))
         for rule, split in (("transfer", "validation"), ("score_transfer", "test")):
@@ -156,7 +159,7 @@ def _transfers(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def _losses(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Lines with the losses over the epochs: of each GAN, and of one U-Net for each training set."""
+    """Yields lines with the losses by epoch, one line for each trained GAN and for one U-Net of each training set."""
     folders = {gan: Path("gans", gan) for gan in settings["gans"] if settings["retrain"]}
     seed = settings["seeds"][0]
     folders |= {f"U-Net on {name}": Path("unets", name, str(seed)) for name in plan.training_sets(settings)}
@@ -166,41 +169,54 @@ def _losses(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def _tuned_dsc(name: str, at: str) -> float:
-    """Mean validation DSC of a training set at a point of the grid, or with an augmentation."""
+    """Returns the mean validation DSC of the U-Net trained on the set `name`, at a grid point or with an augmentation.
+
+    `at` is the name of the grid point or of the augmentation.
+    """
     return _mean_dsc(f"tuning/{name}/{at}")
 
 
 def _trained_dsc(name: str, seeds: list[int]) -> float:
-    """Mean validation DSC of a training set over seeds."""
+    """Returns the mean validation DSC of the U-Nets trained on the set `name` with these seeds."""
     return _mean_dsc(*(f"unets/{name}/{seed}" for seed in seeds))
 
 
 def _mean_dsc(*folders: str) -> float:
+    """Returns the mean DSC over all lines of the validation.jsonl in these folders."""
     lines = [line for folder in folders for line in read_results(f"{folder}/validation.jsonl")]
     return float(np.mean([line["dsc"] for line in lines]))
 
 
 def _best(scores: dict[str, float]) -> str:
+    """Prints all scores and returns the name with the highest score; if several are equal, the first of them."""
     for name, score in scores.items():
         typer.echo(f"{name}: validation DSC {score:.4f}")
-    return max(scores, key=lambda name: scores[name])  # the first of equal ones
+    return max(scores, key=lambda name: scores[name])  # max returns the first of equal scores
 
 
 def _write(output: Path, text: str) -> None:
+    """Writes a text and a line break to a file."""
     with written_whole(output) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _settings() -> Settings:
+    """Reads config.yaml in the current folder."""
     return yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
 
 
 def _json_lines(path: Path) -> list[Line]:
+    """Reads a file with one JSON object on each line."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _cost(rule: str, job: str | None = None) -> dict[str, Any]:
-    """The wall time in seconds and the peak memory in MB of a step, as Snakemake measured them."""
+    """Reads the wall time in seconds and the peak memory in MB of a step from Snakemake's benchmark file.
+
+    Args:
+        rule: name of the rule.
+        job: name of the benchmark file without .tsv; None for a rule with one job only.
+    """
     path = Path("benchmarks", *([rule, f"{job}.tsv"] if job else [f"{rule}.tsv"]))
     with open(path, encoding="utf-8") as stream:
         row = next(csv.DictReader(stream, delimiter="\t"))

@@ -188,8 +188,8 @@ def test_controls_planted_copies_and_canaries_are_told(page: Page) -> None:
     row = page.row("nearest image", 7)
     assert row[1:3] == ["0.47|0.27 to 0.67", "0.49|0.39 to 0.59"] and row[5] == "+0.02|\u22120.08 to +0.12"
     assert page.row("LOGAN", 7)[3:] == ["\u2013"] * 4
-    assert page.row("density ratio", 3)[2] == "missed" and page.row("Monte Carlo", 3)[2] == "caught"
-    assert page.row("training 3", 4)[1:] == ["nearest image", "1 of 41", "caught"]
+    assert page.row("density ratio", 3)[2] == "missed" and page.row("Monte Carlo", 3)[2] == "detected"
+    assert page.row("training 3", 4)[1:] == ["nearest image", "1 of 41", "detected"]
 
 
 def test_the_forest_plot_places_each_auc_on_its_axis(page: Page) -> None:
@@ -245,7 +245,7 @@ def test_every_attack_has_a_method_with_a_source(page: Page, of_a_network: Page)
 def test_a_segmentation_audit_with_nothing_but_attacks_names_what_is_missing(of_a_network: Page) -> None:
     page = of_a_network
     assert signs(page) == ["inconclusive"] and "Releasing the segmentation network" in page.text
-    for words in ("No planted copies", "No canary", "No copy search", "No quality", "no mathematical guarantee"):
+    for words in ("No planted copies", "No canary", "No copy search", "not measure the quality", "no mathematical"):
         assert words in page.text
     assert page.loaded == [] and "None" not in page.text.replace("None. The training", "")
 
@@ -287,7 +287,7 @@ def test_without_patches_nothing_of_a_patient_is_on_the_page(page: Page, tmp_pat
     seed = f"seed {audit['target']['stack']['seed']}"
     for kept in ("training pair 1001", "<polyline", seed, *digests):
         assert kept in page.source and kept not in shared.source
-    assert "1703" not in shared.text and "No ROC curves: they stay" in shared.text
+    assert "1703" not in shared.text and "has no ROC curves: they stay" in shared.text
     assert SHA256 in shared.text and "label threshold \u22120.50" in shared.text
 
 
@@ -319,7 +319,7 @@ def test_the_same_audit_gives_the_same_bytes_where_it_is_told_to(tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        ("[1", "not readable as JSON"),
+        ("[1", "not valid JSON"),
         ("[]", "format None"),
         ('{"format": 2}', "format 2"),
         ('{"format": 1}', "lacks target"),
@@ -329,15 +329,15 @@ def test_an_audit_of_another_form_is_named(tmp_path: Path, content: str, named: 
     (tmp_path / "audit.json").write_text(content)
     with pytest.raises(InputError, match=f"audit.json: .*{named}"):
         write_audit_report(tmp_path)
-    with pytest.raises(InputError, match="no audit"):
+    with pytest.raises(InputError, match="audit cannot be read"):
         write_audit_report(tmp_path / "elsewhere")
 
 
 def test_pictures_of_another_audit_are_refused(tmp_path: Path) -> None:
     folder = write_audit(tmp_path, generator_audit(), n_pictures=1)
-    with pytest.raises(InputError, match=r"pictures.npz: synthetic has shape \(1, 2, 96, 96\)"):
+    with pytest.raises(InputError, match=r"pictures.npz: .*synthetic has shape \(1, 2, 96, 96\)"):
         write_audit_report(folder)
     (folder / "pictures.npz").write_text("?")
-    with pytest.raises(InputError, match=r"pictures.npz: not readable"):
+    with pytest.raises(InputError, match=r"pictures.npz: the file cannot be read"):
         write_audit_report(folder)
     assert not (folder / "audit.html").exists()

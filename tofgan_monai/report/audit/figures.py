@@ -1,4 +1,9 @@
-"""The figures of an audit's page as positions: the template draws them, so they follow the screen's width."""
+"""Computes positions for the figures of an audit's page. The template draws them, so they fit the screen's width.
+
+An attack tries to tell the training patients of a network (members) from held-out patients (non-members). A control of
+an attack is the same attack where nothing is to be found. The control "member_only" compares members with members. The
+control "strangers" uses pairs of other patients in place of the synthetic pairs.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +15,25 @@ from typing import Any
 from tofgan_monai.audit.verdict import WORST_AUC
 
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
-LINE_PX, PAD_PX = 13, 7  # of the forest plot: height of a line, space above and below an attack
-WIDTH, HEIGHT = 240.0, 96.0  # of a histogram
-KINDS = ("patient", "patch", "member_only", "strangers")  # of marks; the last two are controls
+LINE_PX, PAD_PX = 13, 7  # forest plot: height of a line, and space above and below each attack, in pixels
+WIDTH, HEIGHT = 240.0, 96.0  # size of a histogram in units of its SVG
+KINDS = ("patient", "patch", "member_only", "strangers")  # kinds of marks; the last two are controls
 
 Attack = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """An AUC of an attack or of its control: positions in percent of the plot's width, y in pixels."""
+    """A mark of the forest plot: the AUC of an attack, or the AUC of a control of this attack.
+
+    Attributes:
+        kind: one of `KINDS`.
+        auc: the value and the two ends of its interval, as audit.json holds them.
+        at: position of the value in percent of the plot's width.
+        low: position of the lower end in percent.
+        high: position of the upper end in percent.
+        y: distance from the top of the attack's row in pixels.
+    """
 
     kind: str
     auc: dict[str, Any]
@@ -34,11 +48,11 @@ class Forest:
     """The forest plot: the AUC of each attack beside those of its controls, on one axis.
 
     Attributes:
-        tracks: an attack, its marks and the height of its row in pixels.
-        ticks: position in percent of the width, and label.
-        half: position of AUC 0.5.
-        limit: position of the AUC that a passing audit excludes over patients.
-        kinds: the kinds of marks that occur.
+        tracks: (attack, marks of this attack, height of its row in pixels) for each attack.
+        ticks: (position in percent of the width, label) for each tick of the axis.
+        half: position of AUC 0.5 in percent of the width.
+        limit: position of `WORST_AUC` in percent. An audit passes only if the intervals by patient end below this AUC.
+        kinds: the kinds of marks that occur in the plot, in the order of `KINDS`.
     """
 
     tracks: list[tuple[Attack, list[Mark], int]]
@@ -49,11 +63,12 @@ class Forest:
 
 
 def forest(attacks: Sequence[Attack]) -> Forest:
-    """The positions of the forest plot; its axis ends at 1 and begins at 0.25, or lower if an interval does."""
+    """Computes the forest plot of these attacks. Its axis goes from 0.25, or from the lowest interval's end, to 1."""
     lowest = min((auc["low"] for attack in attacks for auc in _aucs(attack).values()), default=1.0)
     start = min(0.25, math.floor(lowest * 20) / 20)
 
     def percent(auc: float) -> float:
+        """Returns the position of an AUC on the axis in percent of its width."""
         return round(100 * (auc - start) / (1 - start), 2)
 
     tracks = [(attack, marks := _marks(attack, percent), 2 * PAD_PX + LINE_PX * len(marks)) for attack in attacks]
@@ -63,13 +78,17 @@ def forest(attacks: Sequence[Attack]) -> Forest:
 
 
 def _aucs(attack: Attack) -> dict[str, dict[str, Any]]:
-    """The attack's AUCs by patient and by patch, and those of its controls by patch, as the verdict judges them."""
+    """Dict from kind of mark to AUC: the attack's AUC by patient and by patch, and each control's AUC by patch.
+
+    A control that the audit did not run is left out. The verdict uses the same AUCs.
+    """
     controls = {name: (attack.get(name) or {}).get("patch") for name in KINDS[2:]}
     risks = {"patient": attack["patient"], "patch": attack["patch"], **controls}
     return {kind: risk["auc"] for kind, risk in risks.items() if risk}
 
 
 def _marks(attack: Attack, percent: Callable[[float], float]) -> list[Mark]:
+    """Returns the marks of an attack, one below the other; `percent` turns an AUC into a position."""
     marks = []
     for line, (kind, auc) in enumerate(_aucs(attack).items()):
         y = PAD_PX + LINE_PX // 2 + LINE_PX * line
@@ -78,7 +97,10 @@ def _marks(attack: Attack, percent: Callable[[float], float]) -> list[Mark]:
 
 
 def roc_curves(attacks: Sequence[Attack]) -> list[tuple[Attack, str]]:
-    """The attacks that have a ROC curve, each with its points as an SVG polyline in a square of 100 by 100."""
+    """List of (attack, points of its ROC curve as an SVG polyline in a square of 100 by 100).
+
+    Attacks without a ROC curve are left out.
+    """
     return [
         (attack, " ".join(f"{100 * false:.1f},{100 - 100 * true:.1f}" for false, true in attack["roc"]))
         for attack in attacks
@@ -88,12 +110,13 @@ def roc_curves(attacks: Sequence[Attack]) -> list[tuple[Attack, str]]:
 
 @dataclass(frozen=True)
 class Histogram:
-    """The histograms of one vessel statistic, in a box of WIDTH by HEIGHT.
+    """The histograms of one vessel statistic for three sets of pairs, in a box of WIDTH by HEIGHT.
 
     Attributes:
-        of: the statistic in the audit: its name, unit, distance and floor.
-        paths: an SVG path for each set: synthetic, real, others.
-        ticks: x position and label of some edges.
+        of: the statistic as audit.json holds it, with name, unit, distance and floor.
+        paths: dict from set to SVG path. The sets are "synthetic", "real" (training patients) and "others" (held-out
+            patients).
+        ticks: (x position, label) for some edges of the bins, about five.
     """
 
     of: dict[str, Any]
@@ -102,7 +125,10 @@ class Histogram:
 
 
 def histogram(statistic: dict[str, Any]) -> Histogram:
-    """A vessel statistic of the synthetic, the members' and the held-out patients' pairs, drawn to one scale."""
+    """Draws one vessel statistic of audit.json as three histograms with the same scale.
+
+    The histograms are for the synthetic pairs, the training patients' pairs and the held-out patients' pairs.
+    """
     edges = statistic["edges"]
     shares = {name: statistic[name] for name in ("synthetic", "real", "others")}
     top = max((share for of in shares.values() for share in of), default=0) or 1.0
@@ -113,6 +139,12 @@ def histogram(statistic: dict[str, Any]) -> Histogram:
 
 
 def _steps(shares: Sequence[float], step: float, top: float) -> str:
-    """A histogram's outline as an SVG path, from the axis along the tops of the bins and back to the axis."""
+    """Returns the outline of a histogram as an SVG path.
+
+    Args:
+        shares: height of each bin.
+        step: width of a bin in SVG units.
+        top: the value that is drawn with the full HEIGHT.
+    """
     tops = "".join(f"V{HEIGHT * (1 - share / top):.1f}H{step * (i + 1):.1f}" for i, share in enumerate(shares))
     return f"M0 {HEIGHT:.0f}{tops}V{HEIGHT:.0f}"

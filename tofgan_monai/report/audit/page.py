@@ -1,13 +1,19 @@
-"""The page of an audit: the verdicts a data protection officer needs, then figures and pictures, then methods.
+"""Writes the page of an audit: verdicts for a data protection officer, then figures and pictures, then methods.
 
-`write_audit_report(FOLDER)` shows what these files hold and computes no figure:
+An audit measures what a release gives away about the training patients. A release is the thing that would leave the
+clinic: the synthetic pairs ("data"), the generator, the critic, or the segmentation network ("network"). Training
+patients are members; held-out patients are non-members. A stack is a .npy file of image-label pairs.
 
-    FOLDER/audit.json     what `tofgan audit` found; the page names the parts that are null or missing
-    FOLDER/pictures.npz   optional: `synthetic`, `member`, `non_member`, each (k, 2, 96, 96): the synthetic pairs that
-                          audit["copies"]["closest"] lists, and the most similar training and held-out pair of each
+`write_audit_report(FOLDER)` shows the content of these files and computes no new figure:
 
-The page with pictures shows patches of training patients: it stays where those may be seen. The page for sharing
-(`patches=False`) shows no patch, no link between a synthetic pair and a training pair, no curve, digest or seed.
+    FOLDER/audit.json     the results of `tofgan audit`; the page names the parts that are null or missing
+    FOLDER/pictures.npz   optional, three arrays (k, 2, 96, 96). `synthetic` holds the synthetic pairs that
+                          audit["copies"]["closest"] lists. `member` and `non_member` hold the most similar training
+                          pair and the most similar held-out pair of each synthetic pair.
+
+The page with pictures shows patches of training patients, so it must stay where these patients' images may be seen.
+The page for sharing (`patches=False`) shows no patches, curves, digests or seed. It does not say which synthetic pair
+resembles which training pair.
 """
 
 from __future__ import annotations
@@ -30,8 +36,8 @@ from tofgan_monai.report.rendering import write_page
 REQUIRED = ("target", "cohorts", "attacks", "power", "verdicts")
 COHORTS = ("members", "non_members", "references")
 PICTURES = ("synthetic", "member", "non_member")
-MAX_CLOSEST = 6  # pairs of each channel
-# The releases that a reader asks about, attacked or not, by the kind of target.
+MAX_CLOSEST = 6  # number of pairs shown for each channel (image, label)
+# Kind of audited target -> the releases that get a verdict card even if no attack was made on them.
 ASKED = {
     "generator": ("data", "generator", "critic"),
     "stack": ("data", "generator", "critic"),
@@ -45,13 +51,14 @@ def write_audit_report(folder: Path, output: Path | None = None, *, patches: boo
     """Writes the self-contained HTML page of an audit and returns its path.
 
     Args:
-        folder: the folder with audit.json and, for pictures, pictures.npz.
-        output: the page; default: audit.html in that folder, or audit_for_sharing.html without patches.
+        folder: the folder with audit.json and, if the page shall have pictures, pictures.npz.
+        output: path of the page. The default is audit.html in `folder`, or audit_for_sharing.html if `patches` is
+            False.
         patches: False writes the page for sharing, without patches, curves, digests and the seed.
 
     Raises:
-        InputError: there is no audit, it has another format, the pictures belong to another audit, or the page cannot
-            be written.
+        InputError: audit.json is missing or has another format, pictures.npz does not fit audit.json, or the page
+            cannot be written.
     """
     folder = Path(folder)
     audit = _read_audit(folder / "audit.json")
@@ -62,32 +69,42 @@ def write_audit_report(folder: Path, output: Path | None = None, *, patches: boo
 
 
 def _read_audit(path: Path) -> Audit:
+    """Reads audit.json; raises InputError if the file is unreadable, has another format or lacks a required part."""
     try:
         audit = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: no audit ({error.strerror}); name a folder that `tofgan audit` wrote") from error
+        raise InputError(
+            f"{path}: the audit cannot be read ({error.strerror}); give a folder that `tofgan audit` wrote"
+        ) from error
     except ValueError as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); make the audit again") from error
+        raise InputError(f"{path}: the file is not valid JSON ({error}); run `tofgan audit` again") from error
     found = audit.get("format") if isinstance(audit, dict) else None
     if found != FORMAT:
-        raise InputError(f"{path}: format {found!r}; this version reads format {FORMAT}; make the audit again")
+        raise InputError(
+            f"{path}: the file has format {found!r}, but this version reads format {FORMAT}; run `tofgan audit` again"
+        )
     if missing := [name for name in REQUIRED if audit.get(name) is None]:
-        raise InputError(f"{path}: lacks {', '.join(missing)}; make the audit again")
+        raise InputError(f"{path}: the audit lacks {', '.join(missing)}; run `tofgan audit` again")
     return audit
 
 
 def _read_pictures(path: Path, audit: Audit) -> dict[str, np.ndarray]:
-    """The stacks of pictures by name, one pair for each closest pair of the audit; empty if there is no file."""
+    """Reads pictures.npz: dict from name (`synthetic`, `member`, `non_member`) to pairs (k, 2, 96, 96).
+
+    k is the number of closest pairs that the audit lists. The dict is empty if there is no file.
+    """
     if not path.exists():
         return {}
     try:
         with np.load(path, allow_pickle=False) as arrays:
             pairs = {name: arrays[name] for name in PICTURES if name in arrays}
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not readable ({error}); make the audit again, or remove the file") from error
+        raise InputError(
+            f"{path}: the file cannot be read ({error}); run `tofgan audit` again, or remove the file"
+        ) from error
     shape = (len(_closest(audit)), *PAIR_SHAPE)
     problems = [
-        f"{path}: {name} has shape {of.shape}; audit.json needs {shape}; copy both files from the same audit"
+        f"{path}: the array {name} has shape {of.shape}, but audit.json needs {shape}; copy both files from one audit"
         for name, of in pairs.items()
         if of.shape != shape
     ]
@@ -97,9 +114,14 @@ def _read_pictures(path: Path, audit: Audit) -> dict[str, np.ndarray]:
 
 
 def _for_sharing(audit: Audit) -> Audit:
-    """The audit without what stays at the clinic: curves, digests, the seed, and which pair resembles which."""
+    """Returns a copy of the audit without the parts that must stay at the clinic.
+
+    These parts are the ROC curves, the digests, the seed, and the lists of synthetic pairs with the training pairs
+    that they resemble.
+    """
 
     def without(part: dict[str, Any] | None, *names: str) -> dict[str, Any] | None:
+        """Returns a copy of a dict without these keys; None for None."""
         return part and {name: value for name, value in part.items() if name not in names}
 
     return {
@@ -112,11 +134,12 @@ def _for_sharing(audit: Audit) -> Audit:
 
 
 def _closest(audit: Audit) -> list[dict[str, Any]]:
+    """List of the synthetic pairs that are closest to training pairs; empty if the audit has none."""
     return (audit.get("copies") or {}).get("closest") or []
 
 
 def _content(audit: Audit, pictures: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The values for the template of an audit's page, which tells the reader about each that is None or empty."""
+    """Dict with the values for the template of the page. The page says so where a value is None or empty."""
     quality, copies = audit.get("quality") or {}, audit.get("copies")
     stack = audit["target"].get("stack") or {}
     answers, unanswered = _answers(audit)
@@ -151,7 +174,11 @@ def _content(audit: Audit, pictures: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _cards(audit: Audit) -> list[dict[str, Any]]:
-    """The audit's verdict on each release that a reader asks about; for the critic the sign is always `never`."""
+    """List of verdict cards: one for each release in `ASKED` and for each further release that has a verdict.
+
+    The sign of a card is the outcome of the verdict, or "missing" if there is none. For the critic it is always
+    "never", because a critic must not be released.
+    """
     verdicts = audit["verdicts"]
     asked = ASKED.get(audit["target"]["kind"], ())
     cards = []
@@ -163,7 +190,10 @@ def _cards(audit: Audit) -> list[dict[str, Any]]:
 
 
 def _closest_pairs(audit: Audit, pictures: dict[str, np.ndarray]) -> list[tuple[dict[str, Any], dict[str, str]]]:
-    """The synthetic pairs closest to training pairs, MAX_CLOSEST of each channel, each with its pictures by name."""
+    """List of (closest pair of the audit, dict from name to its picture as a data URI).
+
+    The list has at most MAX_CLOSEST pairs for each channel. Without pictures the dicts are empty.
+    """
     shown: dict[str, int] = {}
     pairs = []
     for index, pair in enumerate(_closest(audit)):
@@ -174,7 +204,13 @@ def _closest_pairs(audit: Audit, pictures: dict[str, np.ndarray]) -> list[tuple[
 
 
 def _answers(audit: Audit) -> tuple[list[dict[str, Any]], list[str]]:
-    """The officer's questions that this audit speaks to, with the attacks that do; and those it does not speak to."""
+    """Sorts the questions of a data protection officer (`MAPPING`) by whether this audit can answer them.
+
+    Returns:
+        The answers, and the questions that need an attack which this audit did not run. An answer is an entry of
+        `MAPPING` with `attacks`, the attacks of this audit that answer it. If the question needs no attack, `worst` is
+        the attack with the largest advantage over patients; attacks on the critic do not count.
+    """
     answers, unanswered = [], []
     attacks = audit["attacks"]
     released = [attack for attack in attacks if attack["release"] != "critic"]

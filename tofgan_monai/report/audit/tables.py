@@ -1,4 +1,9 @@
-"""The cells of an audit's tables: attacks, controls, canaries, copies and quality."""
+"""Builds the tables of an audit's page: attacks, controls, canaries, copies and quality.
+
+An attack tries to tell training patients (members) from held-out patients (non-members). A canary is a patient whose
+pairs were repeated many times in the training, so that the network memorises this patient. A stack is a .npy file of
+image-label pairs. FPR and TPR are the false and the true positive rate.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ ATTACKED = {"data": "the pairs", "generator": "the generator", "critic": "the cr
 CHANNELS = {"image": "images", "label": "label maps"}
 UNITS = {"patient": "By patient", "patch": "By patch"}
 RATES = {"0.1": "10%", "0.01": "1%"}
-CAUGHT = {True: "caught", False: "missed", None: NONE}
+CAUGHT = {True: "detected", False: "missed", None: NONE}
 QUANTITIES = {
     "median": "median",
     "q05": "5% quantile",
@@ -34,6 +39,7 @@ def attack_table(attacks: list[Attack]) -> Table:
 
 
 def _attack_row(attack: Attack, unit: str) -> Row:
+    """Returns the row of one attack; `unit` is "patient" or "patch". Epsilon is shown by patient only."""
     risk = attack[unit]
     epsilon = Cell(fixed(risk["epsilon"], 2), (f"ceiling {fixed(risk['epsilon_ceiling'], 2)}",))
     cells = [
@@ -48,13 +54,21 @@ def _attack_row(attack: Attack, unit: str) -> Row:
 
 
 def _rate_cell(interval: dict[str, Any] | None, rate: str) -> Cell:
+    """Returns the cell of a true positive rate at the false positive rate `rate`.
+
+    If there are too few held-out units for a rate, the cell says how many are needed.
+    """
     if interval is None:
         return Cell("not estimable", (f"{round(10 / float(rate)):,} held-out needed",))
     return interval_cell(interval, 2)
 
 
 def control_table(attacks: list[Attack]) -> Table:
-    """Table of each attack's AUC in the control attacks, and of its AUC minus that of the control with strangers."""
+    """Table of the AUC of each attack in its two controls, and of the difference to the second control.
+
+    The control "members only" compares members with members. The control "strangers" uses pairs of other patients in
+    place of the synthetic pairs. The columns "beyond strangers" show the attack's AUC minus the AUC of that control.
+    """
     controls = {"member_only": "members only", "strangers": "strangers"}
     columns = [f"{words}, {unit}" for words in (*controls.values(), "beyond strangers") for unit in UNITS]
     rows = []
@@ -67,7 +81,10 @@ def control_table(attacks: list[Attack]) -> Table:
 
 
 def planted_table(planted: dict[str, Any] | None) -> Table | None:
-    """Table of the attacks that recognised the patient with planted copies; None if no copies were planted."""
+    """Table of whether each attack recognised the patient whose copies were planted; None if none were planted.
+
+    The audit plants noisy copies of one training patient's pairs in the stack to test its attacks.
+    """
     if not planted:
         return None
     rows = [
@@ -78,7 +95,7 @@ def planted_table(planted: dict[str, Any] | None) -> Table | None:
 
 
 def canary_table(canary: dict[str, Any] | None) -> Table | None:
-    """Table of the repeated patient's rank in each canary training; None if there was no such training."""
+    """Table of the rank of the canary patient in each training run with a canary; None without such a run."""
     if not canary or not canary.get("repeats"):
         return None
     rows = [
@@ -92,7 +109,14 @@ def canary_table(canary: dict[str, Any] | None) -> Table | None:
 
 
 def copy_table(copies: dict[str, Any] | None, n: int | None) -> Table | None:
-    """Table of a stack's nearest-neighbour figures against training and held-out patients; None if there are none."""
+    """Table of the nearest-neighbour figures NNDR, MiFID and AuthPct of a synthetic stack; None if there are none.
+
+    The columns compare the stack with the training patients' pairs and with the held-out patients' pairs.
+
+    Args:
+        copies: the part `copies` of audit.json.
+        n: number of synthetic pairs in the stack.
+    """
     if not copies:
         return None
     rows = []
@@ -106,6 +130,7 @@ def copy_table(copies: dict[str, Any] | None, n: int | None) -> Table | None:
 
 
 def _against_both(name: str, found: dict[str, dict[str, float]], n: int | None) -> list[Row]:
+    """Returns the rows of one figure: its values against the training patients and against the held-out patients."""
     members, others = found.get("members") or {}, found.get("non_members") or {}
     return [
         Row(
@@ -117,7 +142,11 @@ def _against_both(name: str, found: dict[str, dict[str, float]], n: int | None) 
 
 
 def distance_table(quality: dict[str, Any]) -> Table | None:
-    """Table of distances to the training pairs, of synthetic and of held-out pairs; None if none was measured."""
+    """Table of distances to the training pairs; None if no distance was measured.
+
+    One column is for the synthetic pairs. The other is for the held-out patients' pairs: the floor, because nobody
+    copied these patients.
+    """
     if not quality.get("distances"):
         return None
     rows = [
@@ -135,7 +164,10 @@ def distance_table(quality: dict[str, Any]) -> Table | None:
 
 
 def manifold_table(quality: dict[str, Any]) -> Table | None:
-    """Table of precision, recall, density, coverage, diversity of synthetic and held-out pairs; None without any."""
+    """Table of precision, recall, density, coverage and diversity (MS-SSIM); None if none of them was measured.
+
+    The columns are for the synthetic, the held-out and, for the diversity only, the training pairs.
+    """
     found, diversity = quality.get("manifold") or {}, quality.get("diversity") or {}
     floor = found.get("floor") or {}
     rows = [
@@ -150,9 +182,11 @@ def manifold_table(quality: dict[str, Any]) -> Table | None:
 
 
 def _count(n: int | None) -> Cell:
+    """Returns a cell with a whole number; a dash for None."""
     return Cell() if n is None else Cell(f"{n:,}")
 
 
 def _figure(value: float | None, standard_error: float | None = None) -> Cell:
+    """Returns a cell with a value of three digits and, below it, its standard error; a dash for None."""
     soft = () if standard_error is None else (f"\u00b1 {standard_error:.1g}",)
     return Cell(NONE if value is None else f"{value:.3g}", soft)

@@ -1,1 +1,1 @@
-"""The page of a study."""
+"""The HTML page of a study and its Markdown twin: sentences, tables and figures."""

@@ -1,4 +1,9 @@
-"""The figures in the sentences of a study's page; the sentences stand in templates/study/words.txt."""
+"""Computes the numbers in the sentences of a study's page. The sentences are in report/templates/study/words.txt.
+
+"The paper" is Kossen et al. 2021. A training set is the data of a U-Net: real pairs, the pairs of a GAN, procedural
+pairs (from public simulated heads, made without patients), or real pairs with one of these. The chosen GAN is the GAN
+whose pairs gave the U-Nets the best DSC on validation patients.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +26,7 @@ from tofgan_monai.study.plan import PROCEDURAL
 
 
 def sentences(results: StudyResults) -> Sentences:
-    """The sentences of a study's page: introduction, findings, methods, and captions and notes of its tables."""
+    """Returns the sentences of a study's page: introduction, findings, methods, captions and notes of tables."""
     return Sentences(
         "study/words.txt",
         results=results,
@@ -37,12 +42,16 @@ def sentences(results: StudyResults) -> Sentences:
 
 
 def introduction(results: StudyResults) -> str:
-    """The first paragraph of a study's page: whose data, how many patients, at which scale, how long it took."""
+    """Returns the first paragraph of a study's page: the kind and number of patients, the scale and the run time."""
     return " ".join(sentences(results)["introduction"])
 
 
 def generator_widths(results: StudyResults) -> list[int]:
-    """The width of each GAN's generator in the order of the GANs, or one width for all; empty if it is not known."""
+    """List of the widths (channels) of the GANs' generators, in the order of the GANs.
+
+    The list has only one width if the study trained all generators with this width. It is empty if a width is not
+    known.
+    """
     settings = results.settings
     if settings["retrain"]:
         return [settings["gan_width"]] if settings["gan_width"] else []
@@ -54,7 +63,11 @@ def generator_widths(results: StudyResults) -> list[int]:
 
 
 def patches_seen(results: StudyResults) -> int | None:
-    """How many patches the training of a U-Net of Table 2 drew; None if neither its options nor its losses say so."""
+    """Returns the number of patches that the training of one U-Net of Table 2 used, repeated patches included.
+
+    The number is computed from the options of the training, or from its recorded losses. It is None if neither holds
+    what is needed.
+    """
     tuned = next((line["chosen"] for line in results.lines("tuning", model="real")), "")
     words = shlex.split(f"{results.settings['unet_train']} {tuned}".replace("=", " "))
     options = {word: value for word, value in pairwise(words) if word.startswith("--")}
@@ -70,13 +83,23 @@ def patches_seen(results: StudyResults) -> int | None:
 
 
 def findings(results: StudyResults) -> dict[str, Any]:
-    """The figures behind each finding of a study, by the finding's name; None or empty if it was not measured."""
+    """Dict from the name of a finding to its numbers; the value is None or empty if the study did not measure it.
+
+    Returns:
+        real: the interval of the test DSC of U-Nets trained on real pairs, on site A.
+        thresholds: (split on which the single threshold was chosen, its DSC, comparison with real pairs).
+        alone: (DSC of U-Nets trained on the chosen GAN's pairs alone, this DSC over the DSC of real pairs).
+        rivals: (site, DSC of the chosen GAN, DSC of procedural pairs, comparison of both).
+        transfer: comparisons of pre-trained U-Nets with U-Nets from scratch, for the fewest patients of site B.
+    """
 
     def dsc(name: str, site: str = "A") -> float | None:
+        """Returns the mean test DSC of U-Nets trained on the set `name`; None if it was not measured."""
         scores = results.table2.get((name, site, "test"))
         return scores.mean("dsc") if scores else None
 
     def differences(**wanted: Any) -> list[Line]:
+        """Returns the lines that compare DSC values and have the given values."""
         return results.lines("comparison", measure="dsc", **wanted)
 
     real, best = dsc("real"), dsc(results.best_gan)
@@ -99,9 +122,10 @@ def findings(results: StudyResults) -> dict[str, Any]:
 
 
 def thresholds(results: StudyResults) -> list[tuple[str, float, float, float]]:
-    """The probability threshold that validation patients would choose, for real pairs and for the chosen GAN's.
+    """List of the probability thresholds with the best DSC on validation patients, for two training sets.
 
-    Each entry is the training set, that threshold, and the test DSC at it and at 0.5.
+    The training sets are the real pairs and the chosen GAN's pairs. Each entry is (training set, threshold, test DSC at
+    this threshold, test DSC at 0.5).
     """
     found = []
     for name in dict.fromkeys(("real", results.best_gan)):

@@ -1,4 +1,8 @@
-"""Figures of a study's page as SVG: Fig. 3, calibration and training curves."""
+"""Draws the figures of a study's page as SVG: Fig. 3 (transfer to site B), DSC by threshold, and training curves.
+
+An arm of the transfer says where the U-Nets start: from scratch, from weights trained on the chosen GAN's pairs, or
+from weights trained on procedural pairs (made without patients).
+"""
 
 from __future__ import annotations
 
@@ -20,14 +24,15 @@ ARM_STYLES = {
     PROCEDURAL: {"color": "#b08968", "marker": "^", "linestyle": "--"},
 }
 AXES = {"dsc": "DSC", "hd95_mm": "95HD in mm"}
-DODGE = 0.012  # share of the axis by which the marks of two arms are moved apart
+DODGE = 0.012  # distance between the marks of two arms as a fraction of the axis
 SET_COLOURS = ("#1d2329", "#1f5fa8", "#b3541e", "#2e7d32", "#7a4b78", "#0a8f8f", "#c2a000", "#d1495b", "#7d8790")
 
 
 def transfer_figure(results: StudyResults) -> bytes | None:
-    """Fig. 3 as SVG: DSC and 95HD on site B by the number of its patients in training; None without a transfer.
+    """Draws Fig. 3 and returns the bytes of the SVG; None if the results hold no transfer to site B.
 
-    Marks are means over test patients, bars their standard deviation.
+    The figure shows DSC and 95HD of site B's test patients by the number of site B's patients in training, with a line
+    for each arm. Marks are means over test patients; bars are standard deviations over test patients.
     """
     counts = results.counts
     if not counts:
@@ -59,9 +64,10 @@ def transfer_figure(results: StudyResults) -> bytes | None:
 
 
 def calibration_figure(results: StudyResults) -> bytes | None:
-    """The mean DSC on site A by probability threshold as SVG, for real pairs and for the chosen GAN's alone.
+    """Draws the mean DSC on site A by probability threshold and returns the bytes of the SVG.
 
-    None if the results hold no score at other thresholds.
+    The curves are for U-Nets trained on real pairs and for U-Nets trained on the chosen GAN's pairs alone. The result
+    is None if the results hold no DSC at several thresholds.
     """
     figure = Figure(figsize=(5.4, 3.3), layout="constrained")
     axis = figure.subplots()
@@ -89,9 +95,13 @@ def calibration_figure(results: StudyResults) -> bytes | None:
 
 
 def unets_figure(courses: Mapping[str, list[dict]]) -> bytes | None:
-    """Training loss and validation Dice of the U-Nets by epoch as SVG, a line for each training set.
+    """Draws training loss and validation Dice of the U-Nets by epoch and returns the bytes of the SVG.
 
-    None if no row holds either.
+    The result is None if no row holds a loss or a Dice.
+
+    Args:
+        courses: dict from "U-Net on NAME" (NAME is the training set) to one row for each epoch, such as
+            {"epoch": 1, "loss": 0.4, "val_dice": 0.7}.
     """
     panels = {"loss": "training loss", "val_dice": "validation Dice"}
     panels = {key: name for key, name in panels.items() if any(key in row for rows in courses.values() for row in rows)}
@@ -120,12 +130,13 @@ def unets_figure(courses: Mapping[str, list[dict]]) -> bytes | None:
 
 
 def _with_legend(figure: Figure, n_columns: int) -> bytes:
-    """Returns a figure as SVG, with the legend of its first panel below all panels."""
+    """Adds the legend of the first panel below all panels and returns the bytes of the figure as SVG."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=n_columns, frameon=False, fontsize=8.5)
     return svg_bytes(figure)
 
 
 def _tidy(axis: Axes) -> None:
+    """Removes the upper and the right border of a panel and adds faint horizontal lines."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#e3e6e8", linewidth=0.6)

@@ -1,4 +1,7 @@
-"""The page of a study in the paper's form, its Markdown twin, and the figures of both as files."""
+"""Writes the page of a study with the tables and figures of the paper (Kossen et al. 2021).
+
+The Markdown twin is a .md file with the same content. The figures are also written as files.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +20,29 @@ from tofgan_monai.report.study.facts import sentences
 from tofgan_monai.study.data import StudyResults, read_study
 from tofgan_monai.study.plan import PROCEDURAL, synthetic_sets
 
-ERRORS = "figures/errors.png"  # a step of the study draws it
+ERRORS = "figures/errors.png"  # Fig. 4, drawn by the study's rule `draw_errors`
 WORKFLOW = TEMPLATES / "study" / "workflow.svg"
 
 
 def write_study_report(folder: str | os.PathLike, output: str | os.PathLike | None = None) -> Path:
-    """Writes the page of a study, its Markdown twin and the folder `figures/` beside it; returns the page's path.
+    """Writes the page of a study and returns the path of the page.
+
+    Beside the page it writes a Markdown file with the same content and the folder figures/.
 
     Args:
         folder: the folder of a study, with its results.jsonl.
-        output: the page; default: report.html in that folder.
+        output: path of the page, which must end in .html; the default is report.html in `folder`.
 
     Raises:
-        InputError: results, stacks or figures cannot be read (all are named), or the files cannot be written.
+        InputError: results, stacks or figures cannot be read (the error names them all), the path does not end in
+            .html, or the files cannot be written.
     """
     folder = Path(folder)
     output = Path(output or folder / "report.html")
     if output.suffix != ".html":
         raise InputError(
-            f"{output}: the name of a page must end in .html; its Markdown twin gets the same name with .md"
+            f"--output {output}: the name does not end in .html; give a name such as report.html, because the Markdown "
+            "file beside the page gets the same name with .md"
         )
     content, files = _content(folder)
     files[output.name] = render("study/page.html", **content).encode()
@@ -49,7 +56,10 @@ def write_study_report(folder: str | os.PathLike, output: str | os.PathLike | No
 
 
 def _content(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The values for the page and its Markdown twin, None or empty where missing; the figures' bytes by file name."""
+    """Returns the values for the templates, and a dict from file name to the bytes of each figure.
+
+    A value is None or empty if the study's folder does not hold what it shows.
+    """
     results = read_study(folder)
     problems: list[str] = []
     galleries = _galleries(folder, results, problems)
@@ -85,6 +95,7 @@ def _content(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def _galleries(folder: Path, results: StudyResults, problems: list[str]) -> list[Gallery]:
+    """Reads a gallery of the real stack and of each synthetic stack; adds errors to `problems`."""
     words = {"real": "Real pairs of site A", PROCEDURAL: "Procedural pairs, made without patients"}
     found = []
     for name in ("real", *synthetic_sets(results.settings)):

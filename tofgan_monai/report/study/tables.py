@@ -1,4 +1,10 @@
-"""The cells of a study's tables: Tables 1 and 2 in the paper's form, comparisons, choices and costs."""
+"""Builds the tables of a study's page: Tables 1 and 2 as in the paper, comparisons, choices and costs.
+
+"The paper" is Kossen et al. 2021. A training set is the data of a U-Net: real pairs, the pairs of a GAN, procedural
+pairs (made without patients), or real pairs with one of these. The chosen GAN is the GAN whose pairs gave the U-Nets
+the best DSC on validation patients. An arm of the transfer to site B says where the U-Nets start: from scratch, or
+from weights trained on synthetic or procedural pairs. A stack is a .npy file of image-label pairs.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +43,15 @@ THRESHOLDS = {
 
 
 def set_label(name: str) -> str:
-    """The name of a training set in a table: `real + DCGAN` for `real+DCGAN`."""
+    """Returns the name of a training set as the tables show it: `real + DCGAN` for `real+DCGAN`."""
     return name.replace("+", " + ")
 
 
 def table_1(results: StudyResults) -> Table | None:
-    """Table 1: the Frechet distance of each stack to the real one; None if there is none."""
+    """Table 1: Frechet distance between each synthetic stack and the real stack; None if no distance was measured.
+
+    The last row is the distance of real pairs of validation patients, the lowest value to expect.
+    """
     lines = {line["stack"]: line for line in results.lines("table1")}
     if not lines:
         return None
@@ -62,7 +71,7 @@ def table_1(results: StudyResults) -> Table | None:
 
 
 def table_2(results: StudyResults) -> Table | None:
-    """Table 2: DSC and 95HD of the U-Nets by training set, in the paper's blocks; None without scores."""
+    """Table 2: DSC and 95HD of the U-Nets by training set, with the subheadings of the paper; None without scores."""
     synthetic = study.synthetic_sets(results.settings)
     layout = {
         "Real pairs, and no network at all, on site A": ("A", ["real"], THRESHOLDS),
@@ -84,6 +93,7 @@ def table_2(results: StudyResults) -> Table | None:
 
 
 def _set_row(results: StudyResults, name: str, site: str) -> Row:
+    """Returns the row of Table 2 for the U-Nets of one training set, scored on one site."""
     test, validation = results.table2[name, site, "test"], results.table2.get((name, site, "validation"))
     lines = results.lines("interval", of="table2", model=name, cohort=site)
     n = f"{len(test.patients)} {TIMES} {test.n_runs}"
@@ -92,6 +102,7 @@ def _set_row(results: StudyResults, name: str, site: str) -> Row:
 
 
 def _threshold_row(results: StudyResults, chosen_on: str | None, site: str) -> Row:
+    """Returns the row of Table 2 for the best single intensity threshold, chosen on a split (None: on the test)."""
     test, (label, tag) = results.thresholds[chosen_on, site], THRESHOLDS[chosen_on]
     lines = results.lines("interval", of="threshold", model=BASELINES[chosen_on], cohort=site)
     return Row(label, _score_cells(test, None, lines, str(len(test.patients)), None), tag, is_baseline=True)
@@ -100,15 +111,25 @@ def _threshold_row(results: StudyResults, chosen_on: str | None, site: str) -> R
 def _score_cells(
     test: Scores, validation: Scores | None, lines: list[Line], n: str, published: paper.Published | None
 ) -> list[Cell]:
+    """Returns the cells of a row of Table 2.
+
+    Args:
+        test: scores on test patients.
+        validation: scores on validation patients; None if there are none.
+        lines: lines of results.jsonl with the intervals of the test scores.
+        n: text of the column n.
+        published: the same row in the paper; None if the paper has no such row.
+    """
     theirs = published or paper.Published()
     intervals = {line["measure"]: line for line in lines if line["n"] > 1}
 
     def tested(score: str, digits: int, their: float | None) -> Cell:
-        """The mean over the test patients, its interval, and the standard deviation."""
+        """Returns a cell with the mean over test patients, its interval and the standard deviation."""
         interval = (ends(intervals[score], digits),) if "low" in intervals.get(score, {}) else ()
         return Cell(fixed(test.mean(score), digits), (*interval, *sd_words(test.sd(score), digits)), _published(their))
 
     def validated(score: str, digits: int, their: float | None) -> Cell:
+        """Returns a cell with the mean over validation patients."""
         return Cell(fixed(validation.mean(score), digits) if validation else NONE, paper=_published(their))
 
     return [
@@ -124,7 +145,10 @@ def _score_cells(
 
 
 def comparisons(results: StudyResults) -> Table | None:
-    """Table of paired differences of DSC and 95HD over the same test patients; None if nothing was compared."""
+    """Table of differences in DSC and 95HD between two training sets or arms; None if nothing was compared.
+
+    Each difference is paired: both scores are of the same test patients.
+    """
     best = results.best_gan
     titles = {
         ("real", "A"): "Against real pairs alone, on site A's test patients",
@@ -155,7 +179,13 @@ def comparisons(results: StudyResults) -> Table | None:
 
 
 def _differences(results: StudyResults, words: Callable[[str, str], str], **wanted: Any) -> list[Row]:
-    """A row for each compared pair: the differences of DSC and 95HD."""
+    """Returns a row for each comparison: the differences in DSC and 95HD, "first minus second".
+
+    Args:
+        results: the results of the study.
+        words: function from (name, default) to the label of a training set or an arm.
+        wanted: values that the lines of the comparisons must have, such as about="transfer".
+    """
     by_score = {
         (line["first"], line["second"], line["measure"]): line for line in results.lines("comparison", **wanted)
     }
@@ -177,7 +207,11 @@ def _differences(results: StudyResults, words: Callable[[str, str], str], **want
 
 
 def tuning(results: StudyResults) -> Table | None:
-    """Table of the validation DSC of each point of the grid and each augmentation; None if nothing was tuned."""
+    """Table of the validation DSC for each set of options that was tried; None if nothing was tuned.
+
+    The rows are the points of the grid (options of the U-Net's training) and then the further augmentations. The
+    columns are the training sets.
+    """
     lines = results.lines("tuning")
     if not lines:
         return None
@@ -193,7 +227,7 @@ def tuning(results: StudyResults) -> Table | None:
 
 
 def gan_choice(results: StudyResults) -> Table | None:
-    """Table of the validation DSC by which the best GAN was chosen; None if no choice was made."""
+    """Table of the validation DSC of each GAN's U-Nets, by which the GAN was chosen; None if no choice was made."""
     rows = [
         Row(name, [Cell(fixed(score))], CHOSEN if name == line["chosen"] else "")
         for line in results.lines("best GAN")
@@ -203,7 +237,10 @@ def gan_choice(results: StudyResults) -> Table | None:
 
 
 def costs(results: StudyResults) -> Table | None:
-    """Table of jobs, wall time and peak memory of each rule of the study; None if they were not recorded."""
+    """Table of the jobs, the wall time and the peak memory of each rule of the workflow; None if nothing was recorded.
+
+    A rule is a step of the study; a job is one run of a rule.
+    """
     rules: dict[str, list[Line]] = {}
     for line in results.lines("cost"):
         rules.setdefault(line["step"].split("/")[0], []).append(line)
@@ -222,8 +259,10 @@ def costs(results: StudyResults) -> Table | None:
 
 
 def _published(value: float | None) -> str:
+    """Returns a value of the paper as text; empty for None."""
     return "" if value is None else fixed(value, 2)
 
 
 def _tag(results: StudyResults, name: str) -> str:
+    """Returns the remark "chosen on validation" for the chosen GAN, and an empty text for other training sets."""
     return CHOSEN if name and name == results.best_gan else ""

@@ -1,7 +1,8 @@
-# What the rules share: the words of their commands and the names of the study's stacks.
-# A set is the training data of a U-Net: real, a GAN's name, procedural, or two of these joined by a +.
-# Every word of a command is built in a rule's params, from wildcards alone: Snakemake compares params with those of the
-# last run, so a changed setting runs again what depends on it, and nothing else.
+# Names and functions that several rules use: the words of commands and the names of the study's stacks.
+# A stack is a .npy file of image-label pairs. A set is the training data of a U-Net: real, the name of a GAN,
+# procedural, or two of these joined by a +.
+# The params of a rule hold all words of its command. Snakemake compares the params with those of the last run, so after
+# a change of a setting only the rules that depend on this setting run again.
 
 import json
 import shlex
@@ -35,23 +36,30 @@ wildcard_constraints:
 
 
 def stacks(wildcards):
-    """The stacks of pairs that make up a set."""
+    """List of the files of the stacks that a set consists of."""
     return [f"pairs/{name}.npy" for name in wildcards.set.split("+")]
 
 
 def chosen(wildcards):
-    """The file with the options that were chosen for a set."""
+    """Returns the file with the options of `tofgan train` that were chosen for a set."""
     return f"tuning/{wildcards.set if config['tune'] == 'each' else 'real'}/chosen.txt"
 
 
 def volumes(wildcards):
-    """The cohort.json of a site and, if the cohort is the user's own, every file that it lists."""
+    """Returns the cohort.json of a site and, for the user's own cohort, all files that this cohort.json lists."""
     cohort = config.get(f"cohort_{wildcards.site.lower()}")
     return [cohort, *plan.files_of(cohort)] if cohort else f"heads/{wildcards.site}/cohort.json"
 
 
 def training(folder, pairs, site, options):
-    """The words that train a U-Net and score it on validation patients."""
+    """Returns the words of the commands that train a U-Net and score it on validation patients.
+
+    Args:
+        folder: output folder of the training.
+        pairs: stacks to train on.
+        site: site of the validation patients.
+        options: further options of `tofgan train`.
+    """
     data = " ".join(f"--pairs {stack}" for stack in pairs)
     return (
         f"{TRAIN} {UNET} {config['unet_train']} {WIDTH} --output-dir {folder} {data} "
@@ -61,7 +69,7 @@ def training(folder, pairs, site, options):
 
 
 def scoring(folder, site, split, results):
-    """The words that score a trained U-Net, without pictures."""
+    """Returns the words of the command that scores a trained U-Net on a split of a site, without error maps."""
     return (
         f"evaluate prepared/{site} {folder}/files --weights {folder}/best.pt {WIDTH} --split {split} "
         f"--results {results} --model {folder.split('/')[1]} --cohort {site} --error_maps '' --restart"

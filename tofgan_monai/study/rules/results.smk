@@ -1,7 +1,7 @@
 # All results in one file, and the report.
 
 
-rule collect:  # after all other steps but the report, because it collects their wall times
+rule collect:  # runs after all other steps except the report, because it collects the wall times of the steps
     input:
         "distances.jsonl",
         "best_gan.txt",

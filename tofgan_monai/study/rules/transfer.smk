@@ -1,6 +1,6 @@
 # Fig. 3 and Fig. 4: U-Nets trained on a few patients of cohort B, from scratch or from pre-trained weights.
 
-# The options that give a U-Net of each arm its first weights, and the files that must exist before
+# Arm -> options that name the starting weights of a U-Net, and arm -> files that must exist before its training
 BEGINNING = {
     "scratch": "",
     "pretrained": "--pretrained unets/$(cat best_gan.txt)/{}/best.pt",
