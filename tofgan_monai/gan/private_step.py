@@ -164,7 +164,7 @@ class PrivateStep:
             )
 
     def __call__(self, engine: Engine, batch: dict[str, Tensor]) -> dict[str, Any]:
-        """Updates the critic on `batch["reals"]` (1, n, k, 2, 96, 96); updates the generator every `critic_steps` steps.
+        """Updates the critic on `batch["reals"]` (1, n, k, 2, 96, 96); every `critic_steps` steps also the generator.
 
         Returns:
             Dict from name to value, with gradient norms and the generator's loss; the privacy guarantee covers these.

@@ -57,7 +57,7 @@ def manifest_path(path: str | os.PathLike) -> Path:
 def read_manifest(path: str | os.PathLike) -> dict[str, Any]:
     """Returns the manifest of the stack at `path`, or an empty dict if the manifest is missing or cannot be read.
 
-    In the second case, `open_stack` raises an InputError.
+    For such a stack, `open_stack` raises an InputError.
     """
     try:
         manifest = json.loads(manifest_path(path).read_text(encoding="utf-8"))
@@ -69,7 +69,7 @@ def read_manifest(path: str | os.PathLike) -> dict[str, Any]:
 class StackWriter:
     """Context manager that writes a stack and its manifest; `append` adds pairs to the stack.
 
-    If an exception ends the with-block, no stack is left.
+    If an exception ends the with-block, no new stack is written.
 
     Args:
         path: the `.npy` file of the stack.
