@@ -112,7 +112,7 @@ def save_error_map(
 
 
 def radiological(slice_rgb: np.ndarray) -> np.ndarray:
-    """Returns an axial slice (X, Y, ...) in RAS order turned to rows and columns, with anterior up, left on the right."""
+    """Returns an axial slice (X, Y, ...) in RAS order as rows and columns, with anterior up and left on the right."""
     return np.rot90(slice_rgb[::-1])
 
 

@@ -207,6 +207,6 @@ def _label_problems(vessels: np.ndarray, mask: Volume | None, n_vessel: int) -> 
         yield f"empty label, none of its {vessels.sum()} vessel voxels lies in the mask; correct the label or the mask"
     elif n_admissible < n_vessel:
         yield (
-            f"{n_vessel} vessel-centred patches were requested, but only {n_admissible} of {vessels.sum()} vessel voxels "
-            f"can be the centre of a whole {_PATCH} patch; give a smaller --n-vessel, or correct the label"
+            f"{n_vessel} vessel-centred patches were requested, but only {n_admissible} of {vessels.sum()} vessel "
+            f"voxels can be the centre of a whole {_PATCH} patch; give a smaller --n-vessel, or correct the label"
         )

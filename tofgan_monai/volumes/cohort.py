@@ -1,10 +1,11 @@
 """Functions that check a cohort, split it by patient, and write and read its list of scans, the file cohort.json.
 
-A cohort is a folder of scans. cohort.json is a MONAI datalist, `{"format": 1, "training": [...], "validation": [...], "test": [...]}`, or has
-`"unsplit"` alone. An item has `subject`, `patient`, `image`, `kind` (see `tofgan_monai.volumes.kinds`), `black` (the
-image's smallest intensity) and, where they exist, `label`, `mask` and `label_values` (a mapping for `binary_label`).
-The paths of files below the folder of cohort.json are relative to this folder. cohort.json holds the names of patients
-as they occur in the names of the files. So keep cohort.json as private as the volumes.
+A cohort is a folder of scans. cohort.json is a MONAI datalist, `{"format": 1, "training": [...], "validation": [...],
+"test": [...]}`, or has `"unsplit"` alone. An item has `subject`, `patient`, `image`, `kind` (see
+`tofgan_monai.volumes.kinds`), `black` (the image's smallest intensity) and, where they exist, `label`, `mask` and
+`label_values` (a mapping for `binary_label`). The paths of files below the folder of cohort.json are relative to this
+folder. cohort.json holds the names of patients as they occur in the names of the files. So keep cohort.json as private
+as the volumes.
 """
 
 from __future__ import annotations
@@ -226,7 +227,9 @@ def write_cohort(path: str | os.PathLike, splits: Mapping[str, Sequence[Item]]) 
 
 
 def read_splits(path: str | os.PathLike) -> dict[str, list[dict[str, Any]]]:
-    """Returns a dict from split to the items of this split in cohort.json, with absolute paths, in the order of `SPLITS`.
+    """Returns a dict from split to the items of this split in cohort.json, with absolute paths.
+
+    The order of the splits is that of `SPLITS`.
 
     Args:
         path: the path of cohort.json, or the folder that holds this file.

@@ -21,7 +21,7 @@ def content_digest(path: str | os.PathLike) -> str:
 
 
 def voxels_digest(path: str | os.PathLike) -> str:
-    """Returns 16 hexadecimal digits that identify a volume's shape and values, whatever the name and type of the file."""
+    """Returns 16 hexadecimal digits that identify a volume by its shape and values; the file's name does not matter."""
     return array_digest(load_volume(path).voxels)
 
 
