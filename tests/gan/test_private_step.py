@@ -174,7 +174,7 @@ def test_layers_that_are_not_there_are_refused():
     ids=["batch", "spectral", "minibatch"],
 )
 def test_networks_in_which_units_meet_are_refused(network, what):
-    with pytest.raises(InputError, match=rf"{what}.*choose critic_norm instance"):
+    with pytest.raises(InputError, match=rf"{what}.*set critic_norm"):
         player(network)
 
 

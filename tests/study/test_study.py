@@ -232,7 +232,7 @@ def test_finished_study_does_nothing(done):
 def test_two_at_once_are_refused(done):
     with held(done, "study"):
         refused = study(done)
-    assert refused.returncode == 1 and "another study is running" in refused.stderr
+    assert refused.returncode == 1 and "another study process is running" in refused.stderr
 
 
 def test_dry_run_of_the_paper_lists_every_job(tmp_path):

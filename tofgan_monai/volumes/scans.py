@@ -64,7 +64,7 @@ class Scan:
 
 
 class Found(NamedTuple):
-    """Result of `find_scans`: the scans of a folder, sorted by subject, and the problems and warnings about the files."""
+    """Scans of a folder, sorted by subject, and the problems and warnings about the files of the folder."""
 
     scans: list[Scan]
     problems: list[str]
@@ -219,7 +219,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _matches(pattern: str, paths: list[str]) -> dict[tuple[tuple[str, str], ...], list[str]]:
-    """Returns a dict from the values of a pattern's placeholders to the paths that fit the pattern with these values."""
+    """Returns a dict from the values of a pattern's placeholders to the paths with these values."""
     matches: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for path in paths:
         match = _compiled(pattern).fullmatch(path)
