@@ -166,7 +166,8 @@ ON_UNET = {
     "less specks": edit(
         INFER,
         "  - _target_: tofgan_monai.WriteLabeld",
-        "  - _target_: RemoveSmallObjectsd\n    keys: pred\n    min_size: 20\n  - _target_: tofgan_monai.WriteLabeld",
+        "  - _target_: RemoveSmallObjectsd\n    keys: pred\n    min_size: 20\n"
+        "  - _target_: tofgan_monai.WriteLabeld",
     ),
     "resampled input": edit(
         INFER,

@@ -109,8 +109,8 @@ def test_secret_survives_in_a_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"expected_units": 0}, "choose 1 to 12"),
-        ({"expected_units": 13}, "choose 1 to 12"),
+        ({"expected_units": 0}, "choose a number from 1 to 12"),
+        ({"expected_units": 13}, "choose a number from 1 to 12"),
         ({"unit": "volume"}, "choose 'patch' or 'patient'"),
     ],
 )

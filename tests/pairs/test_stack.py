@@ -104,7 +104,7 @@ def test_broken_stacks_are_one_clear_line(tmp_path, write_pairs):
         tmp_path / "none.npy": "No such file",
         cut: "cannot be read as a stack",
         alone: r"No such file.*b\.json",
-        other: r"c\.json beside it is not its manifest",
+        other: r"c\.json in this folder is not the stack",
         wide: r"\(2, 2, 128, 128\)",
         single: "float32",
         empty: r"\(0, 2, 96, 96\)",

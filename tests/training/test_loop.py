@@ -159,9 +159,7 @@ def test_checkpoint_of_an_earlier_version_is_refused_and_its_weights_are_a_start
     texts = {"optimizer": "Adam (lr: 0.05)", "seed": "0", "data": "[{'kind': 'simulated', 'patients': 9}]"}
     save_weights({"epoch": 1, "recipe": texts, "state": {"average": state}}, tmp_path / "checkpoint.pt")
     before = files(tmp_path)
-    with pytest.raises(
-        ChangedTrainingError, match=r"checkpoint\.pt was written by another version .* another output_dir"
-    ):
+    with pytest.raises(ChangedTrainingError, match=r"checkpoint\.pt was written by .* another output_dir"):
         Training(tmp_path).run()
     assert files(tmp_path) == before
     again = start_from(Training(tmp_path / "new").network, tmp_path / "checkpoint.pt", "average")
