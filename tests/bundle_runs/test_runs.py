@@ -203,7 +203,7 @@ def test_nested_ids_and_expressions_may_be_overridden(pairs, tmp_path):
 
 @pytest.mark.parametrize("bundle", [GAN, PRIVATE, UNET], ids=lambda bundle: bundle.name)
 def test_missing_stack_and_a_file_for_a_folder_are_told_at_once(bundle, pairs, tmp_path):
-    with pytest.raises(InputError, match=r"none\.npy: not a readable stack"):
+    with pytest.raises(InputError, match=r"none\.npy cannot be read as a stack"):
         train(bundle, str(tmp_path / "none.npy"), tmp_path / "out")
     (tmp_path / "file").write_text("a file")
     with pytest.raises(InputError, match=r"file.*cannot be written"):

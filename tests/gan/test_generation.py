@@ -104,7 +104,7 @@ def test_wrong_input_is_one_clear_line(weights, tmp_path, overrides, told):
 def test_truncated_weights_and_a_file_for_a_folder_are_told(weights, tmp_path):
     cut = tmp_path / "cut.pt"
     cut.write_bytes(weights.read_bytes()[:-500])
-    with pytest.raises(InputError, match=r"cut\.pt: not readable as weights"):
+    with pytest.raises(InputError, match=r"cut\.pt cannot be read as weights"):
         generate(tmp_path / "a.npy", cut)
     with pytest.raises(InputError, match=r"a\.npy cannot be written"):
         generate(cut / "a.npy", weights)

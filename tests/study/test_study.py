@@ -218,7 +218,7 @@ def test_failing_step_is_named_with_its_log_and_the_others_are_kept(copied):
     failed = study(copied)
     assert failed.returncode == 1
     error = failed.stderr[failed.stderr.index("error: ") :]
-    assert "rule score_unet" in error and "best.pt: not readable as weights" in error
+    assert "rule score_unet" in error and "best.pt cannot be read as weights" in error
     assert "logs/score_unet/DCGAN_0.log" in error and "same command again" in error
     assert (copied / "unets" / "WGAN-GP" / "0" / "test_A.jsonl").exists()
 
