@@ -143,7 +143,7 @@ def test_too_few_centres_are_counted_and_the_subject_named():
         VesselPatchesd(n_vessel=3, n_random=0)(as_item(image, label, mask))
     mask[:] = 0
     mask[48:50, 48, 2] = 1
-    with pytest.raises(InputError, match="2 admissible centres"):
+    with pytest.raises(InputError, match="only 2 voxels"):
         VesselPatchesd(n_vessel=0, n_random=3)(as_item(image, label, mask))
 
 
