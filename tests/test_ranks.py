@@ -111,7 +111,7 @@ def be_a_rank(rank, ports, folder):
     torch.save(results, folder / f"{rank}.pt")
     torch.distributed.barrier()
     if rank == 0:
-        with pytest.raises(RuntimeError, match=r"rank 0 has lost another rank; .* the same command goes on"):
+        with pytest.raises(RuntimeError, match=r"rank 0 has lost the connection; .* the same command continues"):
             while True:  # the other one ends here
                 ranks.averaged([torch.zeros(1)])
 
@@ -243,7 +243,7 @@ def test_rank_that_dies_ends_the_run_which_goes_on_to_the_same_weights(two, tmp_
     assert len((tmp_path / "out" / "losses.jsonl").read_text("utf-8").splitlines()) == 1  # of two epochs begun
     code, log = train()
     assert not code, log
-    assert log.count("going on after epoch 1 of 3") == 1, "the first rank's word alone"
+    assert log.count("continues after epoch 1 of 3") == 1, "the first rank's word alone"
     whole, resumed = (saved(folder / "checkpoint.pt")["state"] for folder in (two / name, tmp_path / "out"))
     assert all(furthest(whole[network], resumed[network]) == 0 for network in ("generator", "average", "critic"))
 
@@ -275,7 +275,7 @@ def test_shares_are_even_and_have_no_sample_twice(n, n_shared, of):
 def test_batch_that_cannot_be_shared_is_refused(of):
     of(0, 8)
     assert ranks.local_batch_size(304) == 38
-    with pytest.raises(InputError, match="batch_size 300 is not a multiple of the 8 processes"):
+    with pytest.raises(InputError, match="batch_size 300 is not a multiple of 8"):
         ranks.local_batch_size(300)
 
 
@@ -287,7 +287,7 @@ def test_one_process_has_all_rows_of_a_batch():
 
 def test_overlay_without_torchrun_is_told(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
-    with pytest.raises(InputError, match=r"torchrun --nproc_per_node=N .* for one process leave it out"):
+    with pytest.raises(InputError, match=r"torchrun --nproc_per_node=N .* omit multi_gpu_train.yaml"):
         ranks.join_ranks()
 
 

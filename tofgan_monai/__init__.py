@@ -1,7 +1,7 @@
-"""GANs that make synthetic image-label pairs of skull-stripped TOF-MRA, and the segmentation trained on them.
+"""GANs that make synthetic image-label pairs of skull-stripped TOF-MRA, and a segmentation network for such pairs.
 
-`__init__.pyi` lists every public name, each once, with the module that holds it. Configurations of bundles, and users,
-say `tofgan_monai.NAME`. A name is imported when it is first used.
+`__init__.pyi` lists every public name once, with the module that holds it. Users and the configurations of bundles
+write `tofgan_monai.NAME`. Python imports a name when it is first used.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""The errors that a user can act upon."""
+"""Exceptions whose cause the user can remove."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 
 class InputError(ValueError):
-    """Error that lists all problems with the user's input; the command line prints them without a traceback.
+    """Exception that lists all problems with the user's input; the command line prints the list without a traceback.
 
     Args:
-        problems: one line for each problem, which names the file, the value and the remedy.
+        problems: one line for each problem; a line names the file, the value and the remedy.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
@@ -18,17 +18,20 @@ class InputError(ValueError):
 
 
 class ChangedTrainingError(InputError):
-    """Error: the output folder holds a training with another recipe or of another version, which cannot go on."""
+    """Exception for an output folder that holds a training run with another recipe or of another program version.
+
+    The program cannot continue such a training run.
+    """
 
 
 class TrainingDivergedError(RuntimeError):
-    """Error: a loss or a gradient became NaN or infinite; the last checkpoint was written before that."""
+    """Exception for a loss or a gradient that became NaN or infinite; the last checkpoint holds the state before."""
 
 
 def unwrapped(error: BaseException) -> BaseException:
-    """Returns the InputError that caused an error, or the error itself if no InputError did.
+    """Returns the InputError that caused an exception, or the exception itself if no InputError caused it.
 
-    MONAI wraps errors of its transforms into RuntimeErrors.
+    MONAI wraps the exceptions of its transforms into RuntimeErrors.
     """
     cause: BaseException | None = error
     while cause is not None:

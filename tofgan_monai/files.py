@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, folders that one process holds, and the SHA-256 of a file."""
+"""Functions that write a file whole or not at all, lock a folder for one process, and compute a file's SHA-256."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _logger = logging.getLogger(__name__)
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     """Context manager that yields a temporary path; the file written there replaces `path` when the block ends.
 
-    The temporary file lies beside `path` and is deleted if the block raises an error. Its name ends as `path` does
-    (`.nii.gz`, `.npy`), because some writers choose a format by the ending.
+    The temporary file lies in the folder of `path` and is deleted if the with-block raises an exception. The temporary
+    file has the ending of `path` (`.nii.gz`, `.npy`), because some writers choose the format by the ending.
 
     Raises:
-        InputError: the folder cannot be written to or the disk is full; errors about other files pass unchanged.
+        InputError: the folder cannot be written to or the disk is full. An OSError about any other file is not changed.
     """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -44,7 +44,7 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def require_writable(folder: str | os.PathLike) -> None:
-    """Makes the folder if it is missing, and checks that a file can be written into it, before hours of work.
+    """Makes the folder if it is missing, and checks that a file can be written there; call this before a long run.
 
     Raises:
         InputError: no file can be written into the folder.
@@ -60,40 +60,41 @@ def require_writable(folder: str | os.PathLike) -> None:
 
 @contextmanager
 def held(folder: str | os.PathLike, work: str) -> Iterator[None]:
-    """Context in which no other process can hold the same folder; the lock ends with the process, even a killed one.
+    """Context manager that locks a folder for this process; the lock ends with the with-block or with the process.
 
-    On a file system without locks the block runs after a warning.
+    On a file system without locks, the function logs a warning and runs the with-block without a lock.
 
     Args:
-        folder: the folder; a file `.lock` in it stays behind.
-        work: what holds the folder, for the error: `training`.
+        folder: the folder to lock; the file `.lock` remains in this folder afterwards.
+        work: the name of the work in the error message, such as `training`.
 
     Raises:
-        InputError: another process holds the folder.
+        InputError: another process has locked the folder.
     """
     with open(Path(folder) / ".lock", "ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             remedy = "wait until it ends, or choose another output folder"
-            raise InputError(f"{folder}: another {work} is running in this folder; {remedy}") from error
+            raise InputError(f"{folder}: another {work} process is running in this folder; {remedy}") from error
         except OSError as error:
-            _logger.warning("%s: this file system has no locks (%s); start no second %s here", folder, error, work)
+            message = "%s: this file system has no locks (%s); do not start a second %s process in this folder"
+            _logger.warning(message, folder, error, work)
         yield
 
 
 def _unwritable(path: str | os.PathLike, error: OSError) -> InputError:
     reason = error.strerror or str(error)
-    return InputError(f"{path}: cannot be written ({reason}); free some space or choose another output folder")
+    return InputError(f"{path} cannot be written ({reason}); free some space or choose another output folder")
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Writes content as indented JSON, whole or not at all."""
+    """Writes content as indented JSON into the file `path`; the file is written whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
+    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

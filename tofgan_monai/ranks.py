@@ -1,9 +1,10 @@
-"""One training shared by several processes (ranks), one for each GPU: each computes its share of every batch.
+"""Functions for one training run that several processes (ranks) share; each GPU has one rank.
 
-All ranks hold the same weights. With world size N, rank r has the samples r, r + N, r + 2N, ... of each batch. Each
-rank draws the random numbers of a step (latents, mixing weights, targets, noise) for the whole batch, from the same
-seed, and keeps the rows of its own samples. So the result does not depend on the world size, except through batch norms
-and a Dice loss over the whole batch. A process that has joined no others is rank 0 of world size 1.
+Each rank computes the losses of a part of every batch. All ranks hold the same weights. With world size N, rank r has
+the samples r, r + N, r + 2N, ... of each batch. Each rank draws the random numbers of a step (latents, mixing weights,
+targets, noise) for the whole batch, from the same seed, and keeps the rows of its own samples. So the result does not
+depend on the world size, except through batch norms and a Dice loss over the whole batch. A process that is not
+connected to other processes is rank 0 of world size 1.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from torch.utils.data import Sampler
 
 from tofgan_monai.errors import InputError
 
-TIMEOUT = timedelta(minutes=30)  # how long a rank waits for another, for example while the first samples pairs
+TIMEOUT = timedelta(minutes=30)  # a rank waits so long for another rank, for example while rank 0 samples pairs
 
 
 def world_size() -> int:
-    """The number of processes that share the training."""
+    """Returns the number of processes that share the training run."""
     return distributed.get_world_size() if _joined() else 1
 
 
 def rank() -> int:
-    """The number of this process among those that share the training, from 0; rank 0 alone writes files and logs."""
+    """Returns the number of this process, from 0 to world size - 1; rank 0 alone writes files and logs."""
     return distributed.get_rank() if _joined() else 0
 
 
@@ -40,7 +41,7 @@ def _joined() -> bool:
 
 
 def rank_device() -> torch.device:
-    """The GPU of this rank, or the CPU on a machine without a GPU.
+    """Returns the GPU of this rank, or the CPU on a machine without a GPU.
 
     Raises:
         InputError: this machine has fewer GPUs than ranks.
@@ -49,22 +50,23 @@ def rank_device() -> torch.device:
         return torch.device("cpu")
     index, n_gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if index >= n_gpus:
-        raise InputError(f"rank {index} of this machine has no GPU of its own; run torchrun --nproc_per_node={n_gpus}")
+        problem = f"process {index} of this machine has no GPU of its own: the machine has {n_gpus} GPUs"
+        raise InputError(f"{problem}; start torchrun with --nproc_per_node={n_gpus}")
     return torch.device("cuda", index)
 
 
 def join_ranks() -> None:
-    """Connects this process with the others that torchrun started, by NCCL on GPUs and by gloo without.
+    """Connects this process with the other processes that torchrun started, by NCCL on GPUs and by gloo on CPUs.
 
-    Ranks other than the first stop logging.
+    All ranks except rank 0 stop logging.
 
     Raises:
         InputError: torchrun did not start this process.
     """
     if "LOCAL_RANK" not in os.environ:
         raise InputError(
-            "multi_gpu_train.yaml needs processes that torchrun started: torchrun --nproc_per_node=N -m monai.bundle "
-            "run ...; for one process leave it out"
+            "multi_gpu_train.yaml needs processes that torchrun started; run torchrun --nproc_per_node=N -m "
+            "monai.bundle run ..., or omit multi_gpu_train.yaml to train in one process"
         )
     own = rank_device()
     if own.type == "cuda":
@@ -75,46 +77,48 @@ def join_ranks() -> None:
 
 
 def leave_ranks() -> None:
-    """Disconnects this process from the others, after `join_ranks`."""
+    """Disconnects this process from the processes that `join_ranks` connected it with."""
     distributed.destroy_process_group()
 
 
 def require_joined() -> None:
-    """Raises an error if torchrun started several processes that are not connected: each would write the same files.
+    """Checks that the processes that torchrun started are connected; otherwise all would write the same files.
 
     Raises:
-        InputError: the processes are not connected.
+        InputError: torchrun started several processes, and these are not connected.
     """
     n = int(os.environ.get("WORLD_SIZE", 1))
     if n > 1 and world_size() != n:
         remedy = "add configs/multi_gpu_train.yaml to --config_file"
-        raise InputError(f"{n} processes were started, and each would run the whole training; {remedy}")
+        raise InputError(f"torchrun started {n} processes, and each would run the whole training; {remedy}")
 
 
 def own_rows(whole: Tensor) -> Tensor:
-    """Returns the rows of this rank's samples, from a tensor with one row for each sample of the whole batch."""
+    """Returns the rows for this rank's samples from `whole`, a tensor with one row for each sample of the batch."""
     return whole[rank() :: world_size()]
 
 
 def local_batch_size(batch_size: int) -> int:
-    """The number of samples of a batch that each rank computes.
+    """Returns the number of samples that each rank has in a batch of `batch_size` samples.
 
     Raises:
         InputError: the batch size is not a multiple of the world size.
     """
     if batch_size % world_size():
-        raise InputError(f"batch_size {batch_size} is not a multiple of the {world_size()} processes; choose one")
+        raise InputError(
+            f"batch_size {batch_size} is not a multiple of {world_size()}, the number of processes; choose a multiple"
+        )
     return batch_size // world_size()
 
 
 class ShareSampler(Sampler[int]):
-    """Sampler of this rank's share of the indices of another sampler; the shares of all ranks are equally long.
+    """Sampler that returns every N-th index of another sampler, from index r; r is this rank and N the world size.
 
-    The last indices are left out if they are too few for all ranks. Unlike torch's DistributedSampler it works with any
-    sampler, and no index comes twice.
+    All ranks get equally many indices: the last indices are omitted if not every rank can get one. Unlike torch's
+    DistributedSampler, this class works with any sampler and repeats no index.
 
     Args:
-        sampler: a sampler that draws from torch's global generator, which all ranks seed alike.
+        sampler: the sampler to share; it draws from torch's global generator, which has the same seed on all ranks.
     """
 
     def __init__(self, sampler: Sampler[int]) -> None:
@@ -129,10 +133,10 @@ class ShareSampler(Sampler[int]):
 
 
 def averaged(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Returns the means of tensors over the ranks; all are sent in one message.
+    """Returns the mean of each tensor over all ranks; one message carries all tensors.
 
     Raises:
-        RuntimeError: another rank has died.
+        RuntimeError: another rank has ended.
     """
     if world_size() == 1:
         return tensors
@@ -141,15 +145,15 @@ def averaged(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         distributed.all_reduce(flat)
     except RuntimeError as error:
         raise RuntimeError(
-            f"rank {rank()} has lost another rank; read that rank's own message; "
-            "the same command goes on after the last complete epoch"
+            f"rank {rank()} has lost the connection to another rank; read the message of the other rank; "
+            "the same command continues after the last complete epoch"
         ) from error
     parts = (flat / world_size()).split([tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def averaged_figures(figures: Mapping[str, float]) -> dict[str, float]:
-    """Returns the means of figures over the ranks; all ranks give figures of the same names."""
+    """Returns the mean of each named value over all ranks; all ranks must pass the same names."""
     if world_size() == 1:
         return dict(figures)
     (means,) = averaged([torch.tensor(list(figures.values()), dtype=torch.float64, device=rank_device())])
@@ -159,7 +163,8 @@ def averaged_figures(figures: Mapping[str, float]) -> dict[str, float]:
 def batch_mean(samples: Tensor) -> Tensor:
     """Returns the mean over the samples of the whole batch; each rank gives its own samples (B, ...).
 
-    The gradient is that of the mean of a rank's own samples; averaged over the ranks it is that of the whole mean.
+    The gradient is the gradient of the mean over this rank's own samples. The mean of this gradient over the ranks is
+    the gradient of the mean over the whole batch.
     """
     own = samples.mean(0)
     (whole,) = averaged([own])
@@ -167,9 +172,9 @@ def batch_mean(samples: Tensor) -> Tensor:
 
 
 def from_first(content: Any) -> Any:
-    """Returns the content that the first rank gives, on all ranks, with tensors on the CPU.
+    """Returns on every rank the content that rank 0 passes, with tensors on the CPU.
 
-    What the other ranks give is ignored.
+    The content that the other ranks pass is ignored.
     """
     if world_size() == 1:
         return content
@@ -183,7 +188,7 @@ def from_first(content: Any) -> Any:
 
 @contextmanager
 def first_goes_ahead() -> Iterator[None]:
-    """Context in which the first rank runs before the others, for example to write a file that they read."""
+    """Context manager whose block rank 0 runs before all other ranks, for example to write a file for these ranks."""
     if rank():
         distributed.barrier()
     yield
@@ -192,5 +197,5 @@ def first_goes_ahead() -> Iterator[None]:
 
 
 def with_batch_norm(network: nn.Module, *, synced: bool) -> nn.Module:
-    """Returns the network; if `synced`, its batch norms take their statistics over all ranks, which needs CUDA."""
+    """Returns the network; if `synced`, its batch norms compute their statistics over all ranks, which needs CUDA."""
     return nn.SyncBatchNorm.convert_sync_batchnorm(network) if synced else network

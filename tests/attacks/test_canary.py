@@ -54,7 +54,7 @@ def test_what_cannot_be_planted_is_told_and_leaves_nothing(members, write_pairs,
         (members, "a.npy", {"seed": -1}, "0 or more"),
         (members, "members.npy", {}, "another output"),
         (tmp_path / "out.npy", "a.npy", {}, "already has a canary"),
-        (unknown, "a.npy", {}, "does not tell pairs of two or more patients apart"),
+        (unknown, "a.npy", {}, "two or more patients"),
         (members, "a.pt", {}, "ends in .npy"),
     ):
         with pytest.raises(InputError, match=told):

@@ -164,7 +164,7 @@ def test_unet_is_loaded_as_wide_as_it_is(tmp_path, pairs):
 
 
 def test_what_is_no_unet_is_told(tmp_path):
-    with pytest.raises(InputError, match="no such weights"):
+    with pytest.raises(InputError, match="does not exist"):
         load_unet(tmp_path / "none.pt")
     save_weights(Generator(width=2).state_dict(), tmp_path / "gan.pt")
     for weights in (tmp_path / "gan.pt", "tof_mra_dcgan"):

@@ -78,7 +78,7 @@ def test_training_killed_in_mid_epoch_ends_with_the_same_weights_bit_for_bit(bun
     before = files(tmp_path / "whole")
     train(bundle, pairs, tmp_path / "whole", **sizes)  # finished
     assert files(tmp_path / "whole") == before
-    with pytest.raises(InputError, match=r"of another configuration .*width: 2 then, 3 now"):
+    with pytest.raises(InputError, match=r"another configuration .*width was 2, is 3 now"):
         train(bundle, pairs, tmp_path / "whole", **{**sizes, "width": 3})
     assert files(tmp_path / "whole") == before
 
@@ -128,7 +128,7 @@ def test_other_augmentation_or_loss_is_another_training(name, overrides, pairs, 
 
 def test_longer_segmentation_training_is_another_as_its_rate_falls_otherwise(pairs, tmp_path):
     train(UNET, pairs, tmp_path, max_epochs=1)
-    with pytest.raises(InputError, match=r"lr_scheduler.T_max: \d+ then, \d+ now"):
+    with pytest.raises(InputError, match=r"lr_scheduler.T_max was \d+, is \d+ now"):
         train(UNET, pairs, tmp_path, max_epochs=2)
 
 
@@ -195,7 +195,7 @@ def test_second_training_in_the_same_folder_is_refused_at_its_start(pairs, tmp_p
     (tmp_path / "out").mkdir()
     with (
         held(tmp_path / "out", "training"),
-        pytest.raises(InputError, match="out: another training is running"),
+        pytest.raises(InputError, match="out: another training process is running"),
     ):
         train(GAN, pairs, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
@@ -209,7 +209,7 @@ def test_nested_ids_and_expressions_may_be_overridden(pairs, tmp_path):
 
 @pytest.mark.parametrize("bundle", [GAN, PRIVATE, UNET], ids=lambda bundle: bundle.name)
 def test_missing_stack_and_a_file_for_a_folder_are_told_at_once(bundle, pairs, tmp_path):
-    with pytest.raises(InputError, match=r"none\.npy: not a readable stack"):
+    with pytest.raises(InputError, match=r"none\.npy cannot be read as a stack"):
         train(bundle, str(tmp_path / "none.npy"), tmp_path / "out")
     (tmp_path / "file").write_text("a file")
     with pytest.raises(InputError, match=r"file.*cannot be written"):

@@ -378,7 +378,7 @@ def test_settings_that_could_make_other_pairs_are_refused(clinic, audited, tmp_p
     ran = released(folder, tmp_path, "--for-release", every, "--drop-copies")
     assert "nothing would be left" in str(ran.exception)
     ran = released(folder, tmp_path, "--for-release", audited(folder), "--weights", tmp_path / "none.pt")
-    assert isinstance(ran.exception, InputError) and "no such weights" in str(ran.exception)
+    assert isinstance(ran.exception, InputError) and "does not exist" in str(ran.exception)
     assert not (tmp_path / "out").exists()
 
 

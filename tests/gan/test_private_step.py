@@ -174,7 +174,7 @@ def test_layers_that_are_not_there_are_refused():
     ids=["batch", "spectral", "minibatch"],
 )
 def test_networks_in_which_units_meet_are_refused(network, what):
-    with pytest.raises(InputError, match=rf"{what}.*choose critic_norm instance"):
+    with pytest.raises(InputError, match=rf"{what}.*set critic_norm"):
         player(network)
 
 
@@ -228,7 +228,7 @@ def test_each_unit_picks_its_fakes_and_mixtures_by_itself():
     assert epsilons.shape == (300, 2, 1, 1, 1) and len(epsilons.unique()) > 590
 
 
-@pytest.mark.parametrize(("interval", "n_ranks", "told"), [(4, 1, "penalty_interval 4"), (1, 2, "one process")])
+@pytest.mark.parametrize(("interval", "n_ranks", "told"), [(4, 1, "objective is 4"), (1, 2, "several processes")])
 def test_penalty_now_and_then_and_several_processes_are_refused(monkeypatch, interval, n_ranks, told):
     monkeypatch.setattr("tofgan_monai.gan.private_step.world_size", lambda: n_ranks)
     with pytest.raises(InputError, match=told):

@@ -266,4 +266,4 @@ def test_weights_of_another_width_are_refused(server):
     save_weights(HalfUNet(width=8).state_dict(), server.bundle / WEIGHTS)
     status, text = server.error(f"/infer/{BUNDLE}?image=sub-01")
     assert status == 422
-    assert "model.pt: weights of another network" in text and "use the width" in text
+    assert "model.pt holds weights" in text and "set width" in text

@@ -45,7 +45,7 @@ def test_app_that_is_there_stays_as_it_is(bundle):
 
 def test_weights_of_another_width_are_refused(bundle):
     save_weights(HalfUNet(width=4).state_dict(), bundle / WEIGHTS)
-    with pytest.raises(InputError, match="weights of another network"):
+    with pytest.raises(InputError, match="weights that do not fit"):
         place_app(bundle.parents[1])
 
 

@@ -176,7 +176,7 @@ def test_failed_extraction_leaves_the_stack_of_before(cohort, tmp_path):
 
 def test_volumes_without_labels_are_refused(cohort, tmp_path):
     edit(cohort / "cohort.json", lambda content: content["training"][1].pop("label"))
-    with pytest.raises(InputError, match="sub-02: has no label"):
+    with pytest.raises(InputError, match="sub-02 has no label"):
         extract(cohort, tmp_path / "real.npy")
 
 
@@ -216,7 +216,7 @@ def test_source_takes_given_stacks_and_pools_them(cohort, tmp_path):
 def test_source_never_overwrites_a_stack_from_elsewhere(cohort, tmp_path):
     extract(cohort, tmp_path / "cache.npy", n_vessel=2, n_random=2)
     edit(tmp_path / "cache.json", lambda manifest: manifest.pop("fingerprint"))
-    with pytest.raises(InputError, match="not sampled"):
+    with pytest.raises(InputError, match="no training run has sampled"):
         PairSource(cohort, transform(), tmp_path / "cache.npy")
 
 

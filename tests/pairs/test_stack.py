@@ -63,7 +63,7 @@ def test_stack_comes_back_as_it_went_in(tmp_path):
         (lambda pairs: pairs * np.array([2, 1])[:, None, None], r"image values .* must lie in \[-1, 1\]"),
         (lambda pairs: pairs * np.array([np.nan, 1])[:, None, None], "image values"),
         (lambda pairs: pairs * np.array([1, 0])[:, None, None], "label values"),
-        (lambda pairs: pairs[:1], "1 pairs were appended where 2 were announced"),
+        (lambda pairs: pairs[:1], "1 pairs were appended, but n = 2"),
     ],
 )
 def test_wrong_pairs_are_refused_and_the_stack_of_before_stays(tmp_path, write_pairs, spoil, told):
@@ -82,7 +82,7 @@ def test_stack_is_named_npy(tmp_path):
 def test_disk_that_fills_up_is_told_and_the_stack_of_before_stays(tmp_path, write_pairs, full_disk):
     path = write_pairs(tmp_path / "a.npy", 2)
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-    told = r"a\.npy: cannot be written \(File too large\); free some space"
+    told = r"a\.npy cannot be written \(File too large\); free some space"
     with pytest.raises(InputError, match=told), full_disk(100_000), StackWriter(path, 8, {}) as stack:
         for _ in range(8):
             stack.append(pairs_of(1))
@@ -102,9 +102,9 @@ def test_broken_stacks_are_one_clear_line(tmp_path, write_pairs):
         manifest_path(stack).write_bytes(manifest_path(path).read_bytes())
     expected = {
         tmp_path / "none.npy": "No such file",
-        cut: "not a readable stack",
+        cut: "cannot be read as a stack",
         alone: r"No such file.*b\.json",
-        other: r"c\.json beside it is not its manifest",
+        other: r"c\.json in this folder is not the stack",
         wide: r"\(2, 2, 128, 128\)",
         single: "float32",
         empty: r"\(0, 2, 96, 96\)",

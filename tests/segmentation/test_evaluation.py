@@ -113,7 +113,7 @@ def test_other_results_of_a_study_are_kept_and_passed_over(tmp_path: Path) -> No
     with pytest.raises(InputError) as caught:
         read_results(output)
     told = zip((2, 3, 4), caught.value.problems, strict=True)
-    assert all(f"line {number}: not a result" in problem for number, problem in told)
+    assert all(f"line {number} is not a result" in problem for number, problem in told)
 
 
 def test_the_older_name_of_the_average_hausdorff_distance_is_read(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_error_map_colours_each_class() -> None:
     assert rgb.dtype == np.uint8 and (rgb[3, 0] == rgb[3, 0, 0]).all()
     projected = projected_error_map(image[..., None].repeat(2, 2), prediction[..., None], truth[..., None])
     assert (projected[prediction | truth] == rgb[prediction | truth]).all()
-    with pytest.raises(InputError, match="shapes must be equal"):
+    with pytest.raises(InputError, match="the shapes differ"):
         error_map(image, prediction[1:], truth)
 
 
@@ -329,7 +329,7 @@ def test_a_kept_probability_says_how_the_dsc_depends_on_the_threshold(
     shifted = Lambdad("probability", lambda volume: MetaTensor(volume, affine=torch.eye(4)))
     with caplog.at_level(logging.WARNING):
         assert not any("dsc_at" in line for line in run([keep, binarise, shifted]))
-    assert "test-02: no dsc_at" in caplog.text
+    assert "test-02: the results have no dsc_at" in caplog.text
 
 
 class Failing(Thresholding):

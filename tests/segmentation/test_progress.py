@@ -44,11 +44,11 @@ def test_a_stopped_run_goes_on_with_the_next_patient(items, stopped):
 
 
 def test_a_run_with_other_settings_or_files_is_refused(items, stopped):
-    with pytest.raises(InputError, match=r"had threshold 0.5, not 0.4; choose another output folder.*--restart"):
+    with pytest.raises(InputError, match=r"threshold was 0.5, is 0.4 now.; choose another output folder.*--restart"):
         Progress(items, stopped, settings={**SETTINGS, "threshold": 0.4})
-    with pytest.raises(InputError, match="had patients 3, not 2"):
+    with pytest.raises(InputError, match="patients was 3, is 2 now"):
         Progress(items[:2], stopped, settings=SETTINGS)
-    with pytest.raises(InputError, match="sub-secret1: its files have changed"):
+    with pytest.raises(InputError, match="the files of sub-secret1 have changed"):
         Progress(items[1:] + items[:1], stopped, settings=SETTINGS)
     assert list(Progress(items, stopped, settings={}, restart=True)) == items
 

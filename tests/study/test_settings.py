@@ -94,7 +94,7 @@ def test_names_of_the_sets(config):
             "gans {'a_b': 'tof_mra_dcgan'}: this setting needs NAME: BUNDLE for each GAN; a name has letters",
         ),
         ({"gans": {"real": "tof_mra_dcgan"}}, "a name has letters, digits and - only, and is not real"),
-        ({"cohort_b": "nowhere.json"}, "nowhere.json: not a readable cohort"),
+        ({"cohort_b": "nowhere.json"}, "nowhere.json cannot be read as a cohort"),
         ({"retrain": "no"}, "retrain no: this setting needs true or false"),
         ({"n_vessel": 2.0}, "n_vessel 2.0: this setting needs a number, 1 or more"),
         ({"transfer": {0: 1}}, "transfer {0: 1}: this setting needs PATIENTS: DRAWS"),

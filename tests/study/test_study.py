@@ -218,7 +218,7 @@ def test_failing_step_is_named_with_its_log_and_the_others_are_kept(copied):
     failed = study(copied)
     assert failed.returncode == 1
     error = failed.stderr[failed.stderr.index("error: ") :]
-    assert "rule score_unet" in error and "best.pt: not readable as weights" in error
+    assert "rule score_unet" in error and "best.pt cannot be read as weights" in error
     assert "logs/score_unet/DCGAN_0.log" in error and "same command again" in error
     assert (copied / "unets" / "WGAN-GP" / "0" / "test_A.jsonl").exists()
 
@@ -232,7 +232,7 @@ def test_finished_study_does_nothing(done):
 def test_two_at_once_are_refused(done):
     with held(done, "study"):
         refused = study(done)
-    assert refused.returncode == 1 and "another study is running" in refused.stderr
+    assert refused.returncode == 1 and "another study process is running" in refused.stderr
 
 
 def test_dry_run_of_the_paper_lists_every_job(tmp_path):

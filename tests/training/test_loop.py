@@ -126,7 +126,7 @@ def test_finished_training_says_so_and_changes_nothing(tmp_path, caplog):
     before = files(tmp_path)
     with caplog.at_level(logging.INFO):
         assert not Training(tmp_path).run().seen
-    assert "finished already (3 epochs)" in caplog.text and files(tmp_path) == before
+    assert "already complete (3 epochs)" in caplog.text and files(tmp_path) == before
 
 
 def test_more_epochs_go_on_as_if_asked_for_at_once(tmp_path):
@@ -143,12 +143,12 @@ def test_another_configuration_is_refused_by_what_changed(tmp_path):
         Training(tmp_path, max_epochs=4, seed=5, lr=0.1, parts={"new": 1, "loss": {"weight": 2.0}}).run()
     told = str(caught.value)
     for change in (
-        "loss.sigmoid: True then, 'absent' now",
-        "loss.weight: 1.0 then, 2.0 now",
-        "new: 'absent' then, 1 now",
-        "optimizer.lr: 0.05 then, 0.1 now",
-        "seed: 0 then, 5 now",
-        "width: 2 then, 'absent' now",
+        "loss.sigmoid was True, is 'absent' now",
+        "loss.weight was 1.0, is 2.0 now",
+        "new was 'absent', is 1 now",
+        "optimizer.lr was 0.05, is 0.1 now",
+        "seed was 0, is 5 now",
+        "width was 2, is 'absent' now",
     ):
         assert change in told
     assert "choose another output_dir" in told and "betas" not in told and files(tmp_path) == before
@@ -159,7 +159,7 @@ def test_checkpoint_of_an_earlier_version_is_refused_and_its_weights_are_a_start
     texts = {"optimizer": "Adam (lr: 0.05)", "seed": "0", "data": "[{'kind': 'simulated', 'patients': 9}]"}
     save_weights({"epoch": 1, "recipe": texts, "state": {"average": state}}, tmp_path / "checkpoint.pt")
     before = files(tmp_path)
-    with pytest.raises(ChangedTrainingError, match=r"checkpoint\.pt: written by another version .* another output_dir"):
+    with pytest.raises(ChangedTrainingError, match=r"checkpoint\.pt was written by .* another output_dir"):
         Training(tmp_path).run()
     assert files(tmp_path) == before
     again = start_from(Training(tmp_path / "new").network, tmp_path / "checkpoint.pt", "average")
@@ -180,7 +180,7 @@ def test_loss_that_is_no_number_stops_and_the_last_checkpoint_stays(tmp_path, na
 def test_disk_that_fills_up_keeps_the_last_checkpoint(tmp_path, full_disk):
     Training(tmp_path, max_epochs=1).run()
     before = files(tmp_path)
-    with full_disk(1000), pytest.raises(InputError, match=r"checkpoint\.pt: cannot be written \(File too large\)"):
+    with full_disk(1000), pytest.raises(InputError, match=r"checkpoint\.pt cannot be written \(File too large\)"):
         Training(tmp_path).run()
     after = files(tmp_path)
     assert after["checkpoint.pt"] == before["checkpoint.pt"] and after.keys() == before.keys()
@@ -229,7 +229,7 @@ def test_weights_come_back_and_fit_only_their_network(tmp_path):
     network = HalfUNet(2)
     save_weights(network.state_dict(), path)
     assert same(start_from(HalfUNet(2), path).state_dict(), network.state_dict())
-    with pytest.raises(InputError, match=r"model\.pt: weights of another network than .* HalfUNet \(size"):
+    with pytest.raises(InputError, match=r"model\.pt holds weights that do not fit .* HalfUNet \(size"):
         start_from(HalfUNet(3), path)
     with pytest.raises(InputError, match=r"another network .* \(Missing key"):
         start_from(nn.Linear(1, 1), path)
@@ -249,7 +249,7 @@ def test_missing_and_broken_weights_are_told(tmp_path, content):
         content = path.read_bytes()[:2000]
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match="no such weights" if content is None else "truncated perhaps") as caught:
+    with pytest.raises(InputError, match="does not exist" if content is None else "truncated") as caught:
         load_weights(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
@@ -260,9 +260,9 @@ def test_part_of_a_training_is_a_start(tmp_path):
     save_weights({"epoch": 1, "recipe": {}, "state": states}, tmp_path / "checkpoint.pt")
     save_weights(generator.state_dict(), tmp_path / "bare.pt")
     assert same(start_from(nn.Linear(1, 1), tmp_path / "checkpoint.pt", "critic").state_dict(), critic.state_dict())
-    with pytest.raises(InputError, match="weights of another network"):
+    with pytest.raises(InputError, match="weights that do not fit"):
         start_from(nn.Linear(1, 1), tmp_path / "checkpoint.pt", "average")
-    with pytest.raises(InputError, match=r"bare.pt: holds no critic; give the checkpoint.pt"):
+    with pytest.raises(InputError, match=r"bare.pt holds no weights .critic.; give the checkpoint.pt"):
         start_from(nn.Linear(2, 1), tmp_path / "bare.pt", "critic")
 
 

@@ -166,7 +166,7 @@ class TestGood:
 
 class TestFiles:
     def test_no_folder(self, tmp_path):
-        only(refusal(tmp_path / "none"), str(tmp_path / "none"), "no such folder")
+        only(refusal(tmp_path / "none"), str(tmp_path / "none"), "not an existing folder")
 
     def test_no_subject(self, tmp_path):
         (tmp_path / "in").mkdir()
@@ -427,7 +427,7 @@ class TestLabels:
         check(cohort, n_vessel=100)
         problems = refusal(cohort, n_vessel=101)
         assert len(problems) == 3  # the test patient gives no patches
-        assert "101 vessel-centred patches asked for, but only 100 of 256 vessel voxels" in problems[0]
+        assert "101 vessel-centred patches were requested, but only 100 of 256 vessel voxels" in problems[0]
         assert "--n-vessel" in problems[0]
 
 

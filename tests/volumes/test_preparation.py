@@ -159,7 +159,7 @@ def test_missing_mask_and_label(cohort, tmp_path):
     assert "label" not in read_cohort(tmp_path / "out", "unsplit")[0]
     del items[0]["mask"]
     write_cohort(tmp_path / "unlabelled", {"unsplit": items})
-    with pytest.raises(InputError, match="sub-03: no brain mask"):
+    with pytest.raises(InputError, match="sub-03: the cohort has no brain mask"):
         prepare(tmp_path / "unlabelled", tmp_path / "other")
 
 

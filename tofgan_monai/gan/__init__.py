@@ -1,1 +1,1 @@
-"""The three GANs: networks, objectives, the adversarial step, generation, private training."""
+"""The three GANs (DCGAN, WGAN-GP, WGAN-GP-SN): networks, losses, training step, generation and private training."""

@@ -1,4 +1,4 @@
-"""The moving average of a generator's weights, which makes steadier pairs than the weights of the last step."""
+"""The moving average of a generator's weights; its pairs vary less between epochs than those of the last weights."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch.optim.swa_utils import update_bn
 
 from tofgan_monai.gan.latents import GaussianLatents
 
-N_BATCHES, BATCH_SIZE = 32, 64  # of latents, for the batch statistics of the averaged network
+N_BATCHES, BATCH_SIZE = 32, 64  # batches of latents for the batch statistics of the averaged network
 
 
 class GeneratorAverage:
     """Ignite handler whose `network` has the exponential moving average of a generator's weights over the steps.
 
-    After every epoch the batch norms of `network` get the batch statistics of the averaged weights: with the statistics
-    of the generator in training the pairs would be blurred. Attach this handler before those that use `network`.
+    After every epoch this handler computes new batch statistics for the batch norms of `network`, because pairs would
+    be blurred with the statistics of the generator in training. Attach it before all handlers that use `network`.
 
     Args:
         generator: the network in training.
-        latents: the prior.
-        decay: the weight of the past at each step, below 1; with 0 nothing is averaged and `network` is the generator.
+        latents: the prior, from which latents are drawn for the batch statistics.
+        decay: the weight of the old average at each step, from 0 to below 1; with 0, `network` is the generator itself.
 
     Source: Karras et al. 2018, arXiv:1710.10196, section 7; Izmailov et al. 2018, arXiv:1803.05407, section 3.2.
     """
@@ -34,7 +34,7 @@ class GeneratorAverage:
         self.network = copy.deepcopy(generator) if decay else generator
 
     def attach(self, trainer: Engine) -> None:
-        """Makes the trainer update the average after each step, and its batch statistics after each epoch."""
+        """Adds this handler to the trainer; it updates the average after steps and batch statistics after epochs."""
         if self.decay:
             trainer.add_event_handler(Events.ITERATION_COMPLETED, self._update)
             trainer.add_event_handler(Events.EPOCH_COMPLETED, self._take_statistics)
@@ -49,7 +49,7 @@ class GeneratorAverage:
 
     @torch.no_grad()
     def _update(self, trainer: Engine) -> None:
-        # Early in a training all steps so far have equal weight: else the untrained weights would linger for long.
+        # In the first steps the old average has less weight, so that the untrained weights soon have no effect.
         decay = min(self.decay, trainer.state.iteration / (trainer.state.iteration + 9))
         for average, weight in zip(self.network.parameters(), self.generator.parameters(), strict=True):
             average.lerp_(weight, 1 - decay)

@@ -1,4 +1,8 @@
-"""Synthetic pairs, made by a generator: as a stack on disk, or in memory."""
+"""Functions and handlers that make synthetic pairs with a generator, in memory or in a stack.
+
+A stack is a file of many image-label pairs; see `tofgan_monai.pairs.stack`. A raw label is the generator's label
+channel, with values in [-1, 1], before a threshold makes it binary.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +25,12 @@ GENERATION_CHUNK = 64  # pairs that the network makes at once; fixed, as the las
 
 
 class LatentDataset(Dataset):
-    """Data set of latents, `{"image": (latent_dim,)}` each; its length is n rounded up to a multiple of 64.
+    """Data set whose items `{"image": (latent_dim,)}` hold one latent each; its length is n rounded up to 64, 128, ...
 
     Args:
-        latents: the prior.
+        latents: the prior, from which the latents are drawn.
         n: the number of pairs to make.
-        seed: the seed; a latent depends on the seed and on its index alone.
+        seed: the seed; a latent depends only on this seed and on the index of the latent.
 
     Raises:
         InputError: n is below 1, or the seed is negative.
@@ -34,9 +38,9 @@ class LatentDataset(Dataset):
 
     def __init__(self, latents: GaussianLatents, n: int, seed: int) -> None:
         if n < 1:
-            raise InputError(f"n = {n}: ask for at least one pair")
+            raise InputError(f"n = {n} is no number of pairs; give 1 or more")
         if seed < 0:
-            raise InputError(f"seed = {seed}: a seed is 0 or more")
+            raise InputError(f"seed = {seed} is negative; give 0 or more")
         self.latents, self.n, self.seed = latents, n, seed
 
     def __len__(self) -> int:
@@ -49,13 +53,13 @@ class LatentDataset(Dataset):
 
 
 class StackSaver:
-    """Ignite handler that writes the pairs that an evaluator predicts into a stack, with its manifest.
+    """Ignite handler that writes the pairs of an evaluator's generator into a stack, and the stack's manifest.
 
     Args:
-        path: the stack's `.npy`.
-        n: the number of pairs to write; any further ones are dropped.
+        path: the `.npy` file of the stack.
+        n: the number of pairs to write; further pairs are discarded.
         threshold: the value of the raw label, in [-1, 1], above which a pixel is vessel.
-        weights: the generator's file of weights; its `weights_digest` goes into the manifest.
+        weights: the file with the generator's weights; `weights_file_digest` of this file goes into the manifest.
         manifest: further entries of the manifest.
     """
 
@@ -73,7 +77,7 @@ class StackSaver:
         self.writer = StackWriter(path, n, described)
 
     def attach(self, evaluator: Engine) -> None:
-        """Makes the evaluator open the stack when it starts, and close it when it has ended."""
+        """Adds this handler to the evaluator: the stack is opened at the start of the run and closed at the end."""
         evaluator.add_event_handler(Events.STARTED, lambda: self.writer.__enter__() and None)
         evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._append)
         evaluator.add_event_handler(Events.COMPLETED, lambda: self.writer.__exit__(None, None, None))
@@ -90,12 +94,12 @@ class StackSaver:
 
 
 def raw_labels(generator: Generator, n: int = 2048) -> np.ndarray:
-    """Returns the raw labels (n, 96, 96), in [-1, 1], that a generator makes from n fixed latents."""
+    """Returns the raw labels (n, 96, 96), in [-1, 1], that a generator makes from the first n latents of seed 0."""
     return raw_pairs(generator, GaussianLatents(generator.latent_dim).fixed(n, seed=0)).numpy()[:, 1]
 
 
 def make_pairs(generator: Generator, n: int, *, threshold: float, seed: int = 0) -> np.ndarray:
-    """Returns n synthetic pairs (n, 2, 96, 96), float16; the same pairs as in a stack of this seed and threshold."""
+    """Returns n synthetic pairs (n, 2, 96, 96), float16, equal to the pairs in a stack with this seed and threshold."""
     n_whole = -(-n // GENERATION_CHUNK) * GENERATION_CHUNK
     latents = GaussianLatents(generator.latent_dim).fixed(n_whole, seed=seed)
     return binarise_labels(raw_pairs(generator, latents)[:n].numpy(), threshold)
@@ -103,7 +107,10 @@ def make_pairs(generator: Generator, n: int, *, threshold: float, seed: int = 0)
 
 @torch.no_grad()
 def raw_pairs(generator: nn.Module, latents: Tensor) -> Tensor:
-    """Returns pairs (n, 2, 96, 96) with raw labels, on the CPU, made of latents (n, dim) in evaluation mode."""
+    """Returns the pairs (n, 2, 96, 96), on the CPU, that a generator makes in evaluation mode from latents (n, dim).
+
+    The label channel holds the raw labels in [-1, 1].
+    """
     training, device = generator.training, next(generator.parameters()).device
     made = [generator.eval()(chunk.to(device)).cpu() for chunk in latents.split(GENERATION_CHUNK)]
     generator.train(training)

@@ -1,4 +1,4 @@
-"""Latents: the random vectors from which a generator makes pairs."""
+"""Latents, which are the random vectors from which a generator makes pairs, and their distribution (the prior)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class GaussianLatents:
-    """The prior of all GANs here: a callable that draws latents (n, dim) ~ N(0, 1) from torch's global generator.
+    """The prior of all GANs in this package; an instance draws latents (n, dim) from the standard normal distribution.
 
     Args:
         dim: the length of a latent.
@@ -22,7 +22,10 @@ class GaussianLatents:
         return torch.randn(n, self.dim)
 
     def fixed(self, n: int, *, seed: int, start: int = 0) -> Tensor:
-        """Returns latents (n, dim) that depend only on the seed and on their indices, which begin at `start`."""
+        """Returns the latents (n, dim) of a seed with the indices `start` to `start` + n - 1.
+
+        A latent depends only on its seed and its index.
+        """
         # A counter-based generator: latent i is the same in whatever order or chunk it is drawn.
         bits = (np.random.Philox(key=seed, counter=[0, 0, 0, start + i]) for i in range(n))
         rows = [np.random.Generator(each).standard_normal(self.dim) for each in bits]

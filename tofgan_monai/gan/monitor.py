@@ -1,4 +1,7 @@
-"""The pairs that a generator makes of fixed latents, epoch by epoch: a picture, and a quality figure."""
+"""A handler that shows how a generator improves: it draws pairs of fixed latents and measures their quality.
+
+A fake is a generated pair and a real is a pair from patients. Fixed latents are the same in all epochs.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +23,26 @@ from tofgan_monai.ranks import rank
 
 
 def pair_grid(pairs: np.ndarray, columns: int = 8) -> np.ndarray:
-    """Returns a grey picture (H, W), uint8, of pairs (n, 2, h, w) in [-1, 1], with each image above its label."""
+    """Returns a grey picture (H, W), uint8, that shows pairs (n, 2, h, w) in [-1, 1], each image above its label."""
     tiles = np.clip((pairs.astype(np.float32) + 1) * 127.5, 0, 255).astype(np.uint8)
     tiles = np.concatenate([tiles[:, 0], np.full_like(tiles[:, 0, :1], 64), tiles[:, 1]], axis=1)
     return montage(tiles, fill=64, grid_shape=(-(-len(tiles) // columns), columns), padding_width=1)
 
 
 class PairMonitor:
-    """Ignite handler that draws the pairs of fixed latents after every epoch, and measures the pairs' quality.
+    """Ignite handler that draws a picture of generated pairs after every epoch; `distance` measures their quality.
 
-    The picture goes into TensorBoard and to `previews/epoch_NNNN.png`.
+    The pairs are made from the same latents in all epochs. The handler writes the picture into TensorBoard and into
+    `previews/epoch_NNNN.png`.
 
     Args:
-        generator: the network to watch.
-        latents: the prior.
-        reals: the pairs that the quality figure compares with, best those of validation patients; None: no figure.
-        output_dir: the training's output folder.
-        n: the number of pairs that the figure is computed from.
-        seed: the seed of the latents.
+        generator: the network that makes the pairs.
+        latents: the prior, from which the latents are drawn once.
+        reals: the real pairs that `distance` compares with, preferably of validation patients. With None, `distance`
+            cannot be called.
+        output_dir: the output folder of the training run.
+        n: the number of generated and of real pairs that `distance` compares.
+        seed: the seed for the latents and for the choice of the real pairs.
     """
 
     def __init__(
@@ -58,23 +63,26 @@ class PairMonitor:
         self.latents = latents.fixed(n, seed=seed)
 
     def pairs(self, n: int | None = None) -> Tensor:
-        """Returns the pairs (n, 2, 96, 96) that the generator makes of the first n fixed latents; labels are raw."""
+        """Returns the pairs (n, 2, 96, 96) that the generator makes from the first n fixed latents.
+
+        Labels are raw, with values in [-1, 1]. With n = None, all fixed latents are used.
+        """
         return raw_pairs(self.generator, self.latents[:n])
 
     def distance(self) -> float:
-        """Returns the sliced Wasserstein distance between the generator's pairs and the reals; lower is better."""
+        """Returns the sliced Wasserstein distance between the generated pairs and the real pairs; lower is better."""
         fakes = self.pairs()
-        threshold = choose_label_threshold(fakes[:, 1].numpy(), self.reals.numpy())  # as for a stack
-        fakes[:, 1] = (fakes[:, 1] > threshold).float() * 2 - 1  # real labels are binary: soft ones would count as far
+        threshold = choose_label_threshold(fakes[:, 1].numpy(), self.reals.numpy())  # as for a stack on disk
+        fakes[:, 1] = (fakes[:, 1] > threshold).float() * 2 - 1  # raw labels would be far from the binary real labels
         return sliced_wasserstein(self.reals, fakes)
 
     def attach(self, trainer: Engine) -> None:
-        """Makes the trainer draw the picture after every epoch, on the first rank."""
+        """Adds this handler to the trainer, on rank 0 only; it then draws the picture after every epoch."""
         if not rank():
             trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, trainer: Engine) -> None:
-        """Draws a picture of 16 generated pairs into `previews` and into TensorBoard."""
+        """Writes a picture of 16 generated pairs into the folder `previews` and into TensorBoard."""
         from PIL import Image
         from torch.utils.tensorboard import SummaryWriter
 

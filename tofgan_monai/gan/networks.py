@@ -1,4 +1,4 @@
-"""The paper's generator and critic of 96x96 image-label pairs.
+"""The generator and the critic for 96x96 image-label pairs, as in the paper (Kossen et al. 2021).
 
 Source: Kossen et al. 2021; Radford et al. 2016, arXiv:1511.06434.
 """
@@ -33,9 +33,9 @@ def _initialise(module: nn.Module, std: float) -> None:
 
 
 def _finish(network: nn.Module, norm: Norm, std: float) -> None:
-    """Initialises the weights, then puts spectral norm on all convolutions but the last.
+    """Initialises the weights; then, if `norm` is "spectral", adds spectral norm to all convolutions except the last.
 
-    In the other order the initial values would not reach the weights.
+    The initial values would not reach the weights in the other order.
     """
     network.apply(lambda module: _initialise(module, std))
     if norm == "spectral":
@@ -46,22 +46,23 @@ def _finish(network: nn.Module, norm: Norm, std: float) -> None:
 
 def _norm(norm: Norm, channels: int) -> nn.Module:
     if norm not in _NORMS:
-        raise InputError(f"norm {norm!r}: choose one of {', '.join(_NORMS)}")
+        raise InputError(f"norm {norm!r} is unknown; choose one of {', '.join(_NORMS)}")
     return _NORMS[norm](channels)
 
 
 class Generator(nn.Sequential):
-    """Generator of pairs (B, 2, 96, 96) in [-1, 1], image then label, from latents (B, latent_dim[, 1, 1]).
+    """Network that makes pairs (B, 2, 96, 96) in [-1, 1] from latents (B, latent_dim[, 1, 1]).
 
-    Six transposed convolutions, kernel 5, without bias: 1 -> 3 -> 6 -> 12 -> 24 -> 48 -> 96 pixels, 16w to 2 channels.
+    Channel 0 of a pair is the image and channel 1 the label. The network has six transposed convolutions with kernel 5
+    and no bias. The edge grows 1 -> 3 -> 6 -> 12 -> 24 -> 48 -> 96 pixels; the channels decrease from 16w to w, then 2.
 
     Args:
         latent_dim: length of a latent.
-        width: channels of the last hidden layer, w; 96 in the paper.
-        norm: the layers' norm: `batch` (the paper's), `instance` or `spectral`.
+        width: w, the number of channels of the last hidden layer; 96 in the paper.
+        norm: the norm of the hidden layers, `batch` (as in the paper), `instance` or `spectral`.
         init_std: standard deviation of the initial weights.
-        initial_output: mean output of the untrained network, for image and label. Pairs are mostly dark background: a
-            generator that starts dark does not learn to ignore its latents in order to become dark.
+        initial_output: mean output of the untrained network, for image and label. Pairs are mostly dark background. A
+            network with a dark initial output need not learn this first; otherwise it may learn to ignore its latents.
 
     Raises:
         InputError: the norm is unknown.
@@ -98,7 +99,15 @@ class Generator(nn.Sequential):
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Layer from features (B, C, H, W) to logits (B, 1), which grow with a sample's closeness to the rest of its batch.
+    """Layer that compares each sample with the rest of its batch; it maps features (B, C, H, W) to logits (B, 1).
+
+    A logit is a weighted sum of the sample's closeness to all other samples. So the critic can recognise fakes that
+    resemble one another.
+
+    Args:
+        channels: C, the number of channels of the features.
+        n_closeness: the number of closeness values for each pair of samples.
+        kernel_dim: the length of the vectors whose L1 distance gives one closeness value.
 
     Source: Salimans et al. 2016, arXiv:1606.03498, section 3.2.
     """
@@ -117,18 +126,18 @@ class MinibatchDiscrimination(nn.Module):
 
 
 class Critic(nn.Module):
-    """Critic: logits (B, 1) for pairs (B, 2, 96, 96); in the DCGAN the critic is the discriminator.
+    """Network that returns logits (B, 1) for pairs (B, 2, 96, 96); in the DCGAN the critic is the discriminator.
 
-    Six convolutions, kernel 5, stride 2, without bias: 96 -> 48 -> 24 -> 12 -> 6 -> 3 -> 1 pixels, w to 16w channels,
-    then 1. No sigmoid at the end: the DCGAN's loss works on logits.
+    The network has six convolutions with kernel 5, stride 2 and no bias. The edge shrinks 96 -> 48 -> 24 -> 12 -> 6 ->
+    3 -> 1 pixels; the channels grow from w to 16w, then 1. There is no sigmoid, as the DCGAN's loss works on logits.
 
     Args:
-        width: channels of the first layer, w; 96 in the paper.
-        norm: the layers' norm: `batch` (DCGAN), `instance` (WGAN-GP) or `spectral` (WGAN-GP-SN: on all convolutions but
-            the last).
+        width: w, the number of channels of the first layer; 96 in the paper.
+        norm: the norm of the layers, `batch` (DCGAN), `instance` (WGAN-GP) or `spectral` (WGAN-GP-SN). Spectral norm
+            acts on all convolutions except the last.
         init_std: standard deviation of the initial weights.
-        minibatch_discrimination: whether a sample's logit depends on its closeness to its batch; an option of the
-            DCGAN.
+        minibatch_discrimination: whether the logit of a sample also depends on its closeness to the other samples of
+            its batch (see `MinibatchDiscrimination`); an option for the DCGAN.
 
     Raises:
         InputError: the norm is unknown.
@@ -155,7 +164,7 @@ class Critic(nn.Module):
         self.minibatch = MinibatchDiscrimination(16 * width) if minibatch_discrimination else None
 
     def features(self, pairs: Tensor) -> Tensor:
-        """Returns the last hidden layer's features (B, 16w, 3, 3) of pairs (B, 2, 96, 96), for feature matching."""
+        """Returns the output (B, 16w, 3, 3) of the last hidden layer for pairs (B, 2, 96, 96), for feature matching."""
         return self.body(pairs)
 
     def forward(self, pairs: Tensor) -> Tensor:
@@ -163,6 +172,6 @@ class Critic(nn.Module):
         return self.judge(self.features(pairs))
 
     def judge(self, features: Tensor) -> Tensor:
-        """Returns logits (B, 1) for the features (B, 16w, 3, 3) of pairs; see `features`."""
+        """Returns logits (B, 1) for features (B, 16w, 3, 3), which the method `features` has computed from pairs."""
         logits = self.head(features).flatten(1)
         return logits if self.minibatch is None else logits + self.minibatch(features)

@@ -1,4 +1,7 @@
-"""The losses of critic and generator: the DCGAN's non-saturating loss, the Wasserstein loss with gradient penalty."""
+"""The losses of critic and generator: the DCGAN's non-saturating loss and the Wasserstein loss with gradient penalty.
+
+In this module reals are real pairs and fakes are generated pairs, both (B, 2, 96, 96) in [-1, 1].
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from tofgan_monai.ranks import batch_mean, own_rows, world_size
 
 
 class Objective(Protocol):
-    """Protocol of the two losses of a GAN; they get the critic itself, to penalise its gradients or match features."""
+    """Protocol for the two losses of a GAN.
+
+    Both methods get the critic itself, so that they can penalise its gradients or compare its features.
+    """
 
     def critic_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the critic's loss (a scalar) on pairs (B, 2, 96, 96), and figures to log."""
@@ -25,13 +31,14 @@ class Objective(Protocol):
 
 
 def gradient_penalty(critic: torch.nn.Module, reals: Tensor, fakes: Tensor) -> Tensor:
-    """Gradient penalty, a scalar: the mean of (norm of the critic's gradient - 1)^2 at random mixtures of pairs.
+    """Returns the gradient penalty (a scalar), the mean of (gradient norm - 1)^2 at random mixtures of pairs.
 
-    Each sample has its own mixing weight and its own norm. The penalty is not weighted. Under autocast, too, it is
-    computed in the reals' precision, float32: in bfloat16 a norm near 1 would be known to two digits only.
+    The gradient is that of the critic's logit with respect to a mixture of one real and one generated pair. Each sample
+    has its own mixing weight and its own norm. The returned penalty has no weight. The precision is that of the reals,
+    float32, also under autocast, because bfloat16 would give a norm near 1 to only two digits.
 
     Args:
-        critic: the critic.
+        critic: network from pairs to logits.
         reals: real pairs (B, 2, H, W).
         fakes: generated pairs (B, 2, H, W).
 
@@ -46,12 +53,14 @@ def gradient_penalty(critic: torch.nn.Module, reals: Tensor, fakes: Tensor) -> T
 
 @dataclass
 class WassersteinGP:
-    """Wasserstein loss with gradient penalty: critic D(fake) - D(real) + weight x penalty, generator -D(fake).
+    """Wasserstein losses with gradient penalty; D is the mean logit that the critic gives.
+
+    The critic's loss is D(fakes) - D(reals) + weight x penalty. The generator's loss is -D(fakes).
 
     Args:
         weight: weight of the gradient penalty; 10 in the paper.
-        penalty_interval: k: the penalty is computed at every k-th critic step only, with k times the weight; 1 in the
-            paper.
+        penalty_interval: k, for a penalty that is computed only at every k-th critic step, with k times the weight; 1
+            in the paper.
 
     Source: Gulrajani et al. 2017, arXiv:1704.00028; the lazy penalty: Karras et al. 2020, arXiv:1912.04958, appendix B.
     """
@@ -76,16 +85,17 @@ class WassersteinGP:
         return -critic(fakes).mean(), {}
 
     def unit_loss(self, critic: Callable[[Tensor], Tensor], reals: Tensor, fakes: Tensor, epsilons: Tensor) -> Tensor:
-        """Returns the critic's loss, with the gradient penalty, as a pure function of its arguments.
+        """Returns the critic's Wasserstein loss with gradient penalty (a scalar) for the pairs of one protected unit.
 
-        Unlike `critic_loss` it draws nothing and keeps no state, as `torch.func` requires for gradients of single
+        A unit is a patch or a patient (see `tofgan_monai.gan.private_draws`). Unlike `critic_loss`, this method draws
+        no random numbers and keeps no state, because `torch.func` needs a pure function for the gradients of single
         units.
 
         Args:
-            critic: pairs -> logits.
+            critic: function from pairs to logits.
             reals: real pairs (k, 2, H, W).
             fakes: generated pairs (k, 2, H, W).
-            epsilons: the mixing weights of the penalty, (k, 1, 1, 1).
+            epsilons: the mixing weights (k, 1, 1, 1) from 0 to 1 for the gradient penalty.
         """
 
         def score(pairs: Tensor) -> Tensor:
@@ -96,24 +106,24 @@ class WassersteinGP:
         return critic(fakes).mean() - critic(reals).mean() + self.weight * penalty
 
     def state_dict(self) -> dict[str, int]:
-        """Returns the number of critic steps so far, on which the next penalty depends, for the checkpoint."""
+        """Returns the number of critic steps so far, for the checkpoint; it decides which step computes the penalty."""
         return {"steps": self._steps}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Takes the number of critic steps from a checkpoint."""
+        """Restores the number of critic steps from the state in a checkpoint."""
         self._steps = state["steps"]
 
 
 @dataclass
 class NonSaturating:
-    """The DCGAN's losses: cross-entropy of the critic's logits with smoothed targets, and feature matching.
+    """The DCGAN's losses, which are cross-entropies with smoothed targets, and feature matching for the generator.
 
     Args:
         adversarial_weight: weight of the generator's cross-entropy with the target "real".
         matching_weight: weight, in the generator's loss, of the L1 distance between the mean features of reals and
             fakes.
         real_targets: the range from which the critic's targets for reals are drawn uniformly.
-        fake_targets: the range from which its targets for fakes are drawn uniformly.
+        fake_targets: the range from which the critic's targets for fakes are drawn uniformly.
 
     Source: Radford et al. 2016, arXiv:1511.06434; Salimans et al. 2016, arXiv:1606.03498, sections 3.1 and 3.4.
     """
@@ -144,6 +154,11 @@ class NonSaturating:
 
 
 def _cross_entropy(logits: Tensor, targets: tuple[float, float]) -> Tensor:
-    """Returns the cross-entropy of logits with targets drawn uniformly from a range, which may reach above 1."""
+    """Returns the cross-entropy (a scalar) between logits and random targets.
+
+    Args:
+        logits: the critic's logits (B, 1).
+        targets: the range from which a target is drawn uniformly for each logit; its upper end may be above 1.
+    """
     drawn = logits.new_empty(len(logits) * world_size(), *logits.shape[1:]).uniform_(*targets)
     return F.binary_cross_entropy_with_logits(logits, own_rows(drawn))

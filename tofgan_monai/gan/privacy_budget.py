@@ -1,4 +1,9 @@
-"""The privacy budget of a training: the epsilon of its steps, by Opacus's accountants, and the steps it can afford."""
+"""The privacy budget of a private training run: the epsilon that its steps cost, and the number of steps it allows.
+
+Opacus's accountants compute epsilon, the privacy loss of differential privacy; lower is better. A unit is what the
+guarantee protects, a patch or a patient (see `tofgan_monai.gan.private_draws`). The vessel fraction is the number of
+vessel pixels divided by the number of all pixels of the labels.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +22,26 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.gan.private_draws import UnitDraws
 
 AccountantName = Literal["prv", "rdp"]
-GUARANTEE = "guarantee.json"  # in a private training's output folder: the guarantee of its `best.pt`
-LARGEST_SHARE = 0.2  # a unit's share of vessel pixels counts as this at most: what noise has to hide
-NOISY_SHARE = 0.01  # with more noise a share of vessels, usually 0.02 to 0.05, is of little use
+GUARANTEE = "guarantee.json"  # file beside `best.pt` with the privacy guarantee of these weights
+LARGEST_SHARE = 0.2  # upper limit for the vessel fraction of one unit, which the noise must hide
+NOISY_SHARE = 0.01  # noise above this makes a vessel fraction, usually 0.02 to 0.05, nearly useless
 _logger = logging.getLogger(__name__)
 
 
 def epsilon_of(
     steps: int, *, noise_multiplier: float, sampling_rate: float, delta: float, accountant: AccountantName = "prv"
 ) -> float:
-    """Epsilon of a private training (Poisson-subsampled Gaussian mechanism) after some steps; infinite without noise.
+    """Returns the epsilon that a private training run has spent after some steps; infinite without noise.
 
-    Two data sets are neighbours if they differ in one unit, which is empty in one of them and adds nothing.
+    The mechanism is the Poisson-subsampled Gaussian mechanism. Two data sets are neighbours if they differ in one unit.
+    In one of the two data sets this unit is empty and adds nothing to a gradient.
 
     Args:
         steps: the number of steps.
-        noise_multiplier: standard deviation of the noise over the clipping norm.
-        sampling_rate: the probability that a unit is in a step.
-        delta: the probability with which epsilon may not hold.
-        accountant: `prv`, the tighter bound, or `rdp`.
+        noise_multiplier: standard deviation of the noise divided by the clipping norm.
+        sampling_rate: the probability that a step uses a given unit.
+        delta: the probability with which the bound epsilon may fail.
+        accountant: `prv`, which gives the tighter bound, or `rdp`.
 
     Raises:
         InputError: Opacus is not installed.
@@ -57,7 +63,10 @@ def epsilon_of(
 def noise_for(
     target_epsilon: float, steps: int, *, sampling_rate: float, delta: float, accountant: AccountantName = "prv"
 ) -> float:
-    """The smallest noise multiplier, to 0.01 in epsilon, with which a training costs at most `target_epsilon`."""
+    """Returns the smallest noise multiplier with which a training run of `steps` steps costs at most `target_epsilon`.
+
+    The search ends when the cost is within 0.01 of `target_epsilon`. For the other arguments see `epsilon_of`.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _accountants().utils.get_noise_multiplier(
@@ -70,10 +79,14 @@ def noise_for(
 
 
 def private_share(draws: UnitDraws, epsilon: float) -> float | None:
-    """The mean share of vessel pixels over all units, with Laplace noise, from 0 to 0.2; None if epsilon is 0.
+    """Returns the mean vessel fraction over all units, with Laplace noise, from 0 to 0.2; None if epsilon is 0.
 
-    Each unit's share counts as `LARGEST_SHARE` at most. So an empty unit in the place of another changes the sum by
-    that at most, and the figure is epsilon-private.
+    The vessel fraction of each unit is limited to `LARGEST_SHARE`. So one unit changes the sum by at most
+    `LARGEST_SHARE`, and the returned value is epsilon-private.
+
+    Args:
+        draws: the units of the training run.
+        epsilon: the epsilon that this value may cost.
 
     Source: Dwork et al. 2006, doi:10.1007/11681878_14.
     """
@@ -86,10 +99,10 @@ def private_share(draws: UnitDraws, epsilon: float) -> float | None:
 
 
 def read_guarantee(run: str | os.PathLike) -> dict[str, Any]:
-    """The content of a private training's `guarantee.json`; empty if the training has none.
+    """Returns the content of a private training run's `guarantee.json`; an empty dict if the file does not exist.
 
     Args:
-        run: output folder of the training.
+        run: output folder of the training run.
 
     Raises:
         InputError: the file cannot be read.
@@ -98,37 +111,45 @@ def read_guarantee(run: str | os.PathLike) -> dict[str, Any]:
     try:
         return json.loads(path.read_text("utf-8")) if path.exists() else {}
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); train on, each epoch writes this file") from error
+        remedy = "continue the training run, which writes this file after each epoch"
+        raise InputError(f"{path} cannot be read ({error}); {remedy}") from error
 
 
 def told_share(run: str | os.PathLike) -> float | None:
-    """The private share of vessel pixels of a training, for its label threshold; None if the training has none."""
+    """Returns the private vessel fraction in a training run's `guarantee.json`; None if this file has no such value.
+
+    The label threshold of the generator can be chosen from this value.
+
+    Args:
+        run: output folder of the training run.
+    """
     return read_guarantee(run).get("vessel_share")
 
 
 class PrivacyBudget:
-    """Computes the noise that a training needs for its epsilon, or the number of epochs that its noise can afford.
+    """Computes the noise that a training run needs for its epsilon, or the number of epochs that its noise allows.
 
-    `noise_multiplier` is the standard deviation of the noise over the clipping norm. `epochs` is the number of epochs
-    after which the training ends: at most `max_epochs`, and no step that would exceed the target.
+    The attribute `noise_multiplier` is the standard deviation of the noise divided by the clipping norm. The attribute
+    `epochs` is the number of epochs after which the training run must end. It is at most `max_epochs`, and the epsilon
+    of these epochs does not exceed `target_epsilon`.
 
     Args:
-        draws: the units and how they are drawn.
-        delta: the probability with which epsilon may not hold; below 1 / the number of units.
-        target_epsilon: the epsilon that is never exceeded; None: the noise alone decides.
-        noise_multiplier: None: as little noise as `max_epochs` need for the target. 0, for comparison: nothing is
-            promised, and the target is ignored.
-        max_epochs: the number of epochs to train.
+        draws: the data set that draws the units for each step.
+        delta: the probability with which the bound epsilon may fail; it must be below 1 / number of units.
+        target_epsilon: the epsilon that is never exceeded. With None, `noise_multiplier` alone decides about epsilon.
+        noise_multiplier: None to compute the smallest noise with which `max_epochs` epochs reach `target_epsilon`. With
+            0, for comparisons, there is no privacy guarantee, and `target_epsilon` is ignored.
+        max_epochs: the largest number of epochs to train.
         share_epsilon: the part of epsilon that is spent on `private_share`, from which the label threshold is chosen; 0
             if the threshold is chosen on public pairs.
-        accountant: `prv`, the tighter bound, or `rdp`.
+        accountant: `prv`, which gives the tighter bound, or `rdp`.
 
     Raises:
-        InputError: neither a target nor noise is given, the noise is negative, delta is too large, the noise is too
-            small for one epoch, or no epsilon is left for the training.
+        InputError: neither `target_epsilon` nor `noise_multiplier` is given, the noise is negative, delta is outside
+            its range, one epoch already exceeds `target_epsilon`, or `share_epsilon` leaves no epsilon for the steps.
     """
 
-    may_change = frozenset({"max_epochs", "target_epsilon"})  # when a training goes on; the noise may not
+    may_change = frozenset({"max_epochs", "target_epsilon"})  # when a training run continues; the noise may not change
 
     def __init__(
         self,
@@ -143,14 +164,16 @@ class PrivacyBudget:
     ) -> None:
         self.draws, self.delta, self.accountant, self.share_epsilon = draws, delta, accountant, share_epsilon
         if not 0 < delta < 1 / draws.n_units:
-            raise InputError(f"delta {delta}: choose one above 0 and below 1 / {draws.n_units}, the number of units")
+            limit = f"1 / {draws.n_units} (1 / the number of units)"
+            raise InputError(f"delta {delta} is outside its range; choose a value above 0 and below {limit}")
         if noise_multiplier is not None and noise_multiplier < 0:
-            raise InputError(f"noise_multiplier {noise_multiplier}: give 0 or more, or null to have it computed")
+            raise InputError(f"noise_multiplier {noise_multiplier} is negative; give 0 or more, or null to compute it")
         if share_epsilon < 0 or (noise_multiplier != 0 and share_epsilon >= (target_epsilon or math.inf)):
-            raise InputError(f"share_epsilon {share_epsilon}: part of target_epsilon {target_epsilon}; give less, or 0")
+            limit = f"0 and below target_epsilon {target_epsilon}"
+            raise InputError(f"share_epsilon {share_epsilon} is outside its range; give a value of at least {limit}")
         if noise_multiplier is None:
             if not target_epsilon:
-                raise InputError("neither target_epsilon nor noise_multiplier is given; give one of them")
+                raise InputError("target_epsilon and noise_multiplier are both missing; give at least one of them")
             noise_multiplier = noise_for(target_epsilon - share_epsilon, max_epochs * len(draws), **self._mechanism)
         self.noise_multiplier, self.epochs = float(noise_multiplier), max_epochs
         if noise_multiplier and target_epsilon and self.epsilon(max_epochs * len(draws)) > target_epsilon:
@@ -158,17 +181,19 @@ class PrivacyBudget:
             self.epochs = bisect_right(range(1, max_epochs), target_epsilon, key=cost)
         if not self.epochs:
             raise InputError(
-                f"noise_multiplier {noise_multiplier}: one epoch alone costs epsilon {self.epsilon(len(draws)):.2f}, "
-                f"above target_epsilon {target_epsilon}; give more noise, or null to have it computed"
+                f"noise_multiplier {noise_multiplier} is too small: one epoch alone costs epsilon "
+                f"{self.epsilon(len(draws)):.2f}, which exceeds target_epsilon {target_epsilon}; give a larger "
+                "noise_multiplier, or null to compute it"
             )
         if share_epsilon and (scale := LARGEST_SHARE / share_epsilon / draws.n_units) > NOISY_SHARE:
             _logger.warning(
-                f"with {draws.n_units} units the share of vessels has noise of {scale:.3f}, as large as itself: "
-                "choose the label threshold on public pairs (--validation-pairs) with share_epsilon 0, or a larger one"
+                f"the private vessel fraction of {draws.n_units} units has noise of {scale:.3f}, which is too much for "
+                "a label threshold; set share_epsilon to 0 and choose the threshold on public pairs by "
+                "--validation-pairs, or give a larger share_epsilon"
             )
         _logger.info(
             f"{draws.n_units} units ({draws.unit}), noise multiplier {self.noise_multiplier:.3f}, {self.epochs} epochs "
-            f"of {len(draws)} steps: epsilon {self.epsilon(self.epochs * len(draws)):.2f} at delta {delta}"
+            f"of {len(draws)} steps give epsilon {self.epsilon(self.epochs * len(draws)):.2f} at delta {delta}"
         )
 
     @property
@@ -176,11 +201,14 @@ class PrivacyBudget:
         return {"sampling_rate": self.draws.sampling_rate, "delta": self.delta, "accountant": self.accountant}
 
     def epsilon(self, steps: int) -> float:
-        """Epsilon of a number of training steps and of the private share of vessels together."""
+        """Returns the epsilon that a number of training steps and the private vessel fraction cost together."""
         return self.share_epsilon + epsilon_of(steps, noise_multiplier=self.noise_multiplier, **self._mechanism)
 
     def guarantee(self, steps: int) -> dict[str, Any]:
-        """The privacy guarantee after some steps, for `guarantee.json`; epsilon is None where nothing is promised."""
+        """Returns the privacy guarantee after some steps, for `guarantee.json`.
+
+        The value of "epsilon" is None if there is no noise or if the secret key was made from a seed.
+        """
         epsilon = self.epsilon(steps) if self.draws.secret.is_secret else math.inf
         return {
             "epsilon": round(epsilon, 4) if math.isfinite(epsilon) else None,
@@ -200,5 +228,5 @@ def _accountants() -> Any:
     try:
         from opacus import accountants
     except ImportError as error:
-        raise InputError("privacy accounting needs Opacus; pip install 'tofgan-monai[privacy]'") from error
+        raise InputError("privacy accounting needs Opacus; run pip install 'tofgan-monai[privacy]'") from error
     return accountants

@@ -1,4 +1,8 @@
-"""The units that differential privacy protects, patches or patients, and the secret random draws of a step."""
+"""The units that differential privacy protects, and the secret random draws of units for the training steps.
+
+A unit is a patch (one image-label pair) or a patient (all pairs of the patient). A draw is the set of units that one
+training step uses.
+"""
 
 from __future__ import annotations
 
@@ -18,28 +22,28 @@ Unit = Literal["patch", "patient"]
 
 
 class Secret:
-    """The secret key of a private training: 128 random bits of the operating system.
+    """Secret key of a private training run, 128 random bits from the operating system.
 
-    All noise and all draws depend on it. Epsilon does not bind anyone who knows which units were drawn or who can
-    compute the noise, and a training's seed is not secret. The state goes into the checkpoint, so that a training can
-    go on, and must not leave it.
+    All noise and all draws of units depend on the key. The privacy guarantee does not hold against anyone who knows the
+    key, because such a person can compute the noise and the drawn units. So the seed of the training run cannot be the
+    key. The key is kept in the checkpoint, so that the training run can continue; keep the checkpoint secret.
 
     Args:
-        seed: a number that replaces the random bits: the training can be repeated, and promises no privacy.
+        seed: a number that is used as the key. The training run can then be repeated, but has no privacy guarantee.
     """
 
-    may_change = frozenset({"seed"})  # when a training goes on: the key comes from the checkpoint
+    may_change = frozenset({"seed"})  # when a training run continues, as the key comes from the checkpoint
 
     def __init__(self, seed: int | None = None) -> None:
         self.key = secrets.randbits(128) if seed is None else seed
         self.is_secret = seed is None
 
     def generator(self) -> np.random.Generator:
-        """Returns a new generator, seeded by the secret key and by a number that torch's generator draws."""
+        """Returns a new random generator, seeded with the secret key and a number drawn by torch's generator."""
         return np.random.default_rng([self.key, int(torch.randint(2**62, ()))])
 
     def lasting_generator(self) -> np.random.Generator:
-        """Returns a generator that starts anew at each call, for noise that must be the same each time."""
+        """Returns a random generator that gives the same numbers after each call, for noise that must not change."""
         return np.random.default_rng([self.key, 2**62])
 
     def state_dict(self) -> dict[str, str | bool]:
@@ -52,24 +56,24 @@ class Secret:
 
 
 class UnitDraws(Dataset):
-    """Data set of the random draws of an epoch; a draw contains each unit independently, with one probability.
+    """Data set of the random draws of one epoch, by Poisson sampling with the same probability for all units.
 
-    This is Poisson sampling. A draw is `{"reals": (n, k, 2, 96, 96)}`: k patches of each of the n drawn units; n varies
-    and may be 0. The number of draws is such that an epoch draws each unit once on average. The state of torch's global
-    generator after a draw does not depend on what was drawn.
+    An item is `{"reals": (n, k, 2, 96, 96)}`, with k patches of each of the n drawn units; n varies and may be 0. The
+    number of draws is chosen so that an epoch draws each unit about once on average. The state of torch's global
+    generator after a draw does not depend on the drawn units.
 
     Args:
-        pairs: the pairs of one stack; of several stacks only if the unit is the patch.
-        unit: `patch`: each pair is protected alone, the many pairs of a patient are not protected together; `patient`:
-            all pairs of a patient are protected together.
+        pairs: the real pairs of one stack (file of pairs). Several stacks are allowed only if `unit` is "patch".
+        unit: "patch" protects each pair separately, but not all pairs of a patient together; "patient" protects all
+            pairs of a patient together.
         expected_units: the mean number of units in a draw.
-        patches_per_unit: k: how many of a patient's patches a draw takes, chosen anew each time; 1 if the unit is the
-            patch, whatever is given.
-        secret: the secret key of the draws.
+        patches_per_unit: k, the number of patches that a draw takes from each drawn patient, chosen anew in each draw.
+            If `unit` is "patch", k is 1 and this argument is ignored.
+        secret: the secret key, on which the draws depend.
 
     Raises:
-        InputError: there are fewer units than `expected_units`, the unit is unknown, or the pairs do not tell their
-            patients.
+        InputError: there are fewer units than `expected_units`, the unit is unknown, or the manifest of the stack does
+            not say which patient each pair belongs to.
     """
 
     def __init__(
@@ -81,23 +85,23 @@ class UnitDraws(Dataset):
         self._k = patches_per_unit if unit == "patient" else 1
         if not 0 < expected_units <= self.n_units:
             raise InputError(
-                f"batch_size {expected_units}: the mean number of units in a step; there are {self.n_units} units "
-                f"({unit}), so choose 1 to {self.n_units}"
+                f"batch_size {expected_units}, the mean number of units in a step, does not fit the {self.n_units} "
+                f"units ({unit}) of the stack; choose a number from 1 to {self.n_units}"
             )
 
     @property
     def n_units(self) -> int:
-        """The number of protected units (patches or patients), which is public."""
+        """Number of protected units (patches or patients); this number is public."""
         return len(self._units)
 
     @property
     def sampling_rate(self) -> float:
-        """The probability that a draw contains a given unit."""
+        """Probability that a draw contains a given unit."""
         return self.expected_units / self.n_units
 
     @cached_property
     def vessel_shares(self) -> np.ndarray:
-        """The share of vessel pixels in each unit's labels, (n_units,); private."""
+        """Fraction of pixels that are vessel in the labels of each unit, (n_units,); these values are private."""
         blocks = (stack[i : i + 1024, 1] > 0 for stack in self.pairs.stacks for i in range(0, len(stack), 1024))
         shares = np.concatenate([block.mean(axis=(1, 2)) for block in blocks])
         return np.array([shares[rows].mean() for rows in self._units])
@@ -118,12 +122,12 @@ class UnitDraws(Dataset):
 
 
 def _units_of(pairs: PairDataset, unit: Unit) -> list[np.ndarray]:
-    """Returns for each protected unit the indices of its pairs."""
+    """Returns a list with one array for each protected unit; the array holds the indices of the unit's pairs."""
     if unit == "patch":
         return list(np.arange(len(pairs))[:, None])
     if unit != "patient":
-        raise InputError(f"unit {unit!r}: unknown; choose patch or patient")
+        raise InputError(f"unit {unit!r} is unknown; choose 'patch' or 'patient'")
     if len(pairs.paths) > 1:
-        raise InputError("unit patient: two stacks may have a patient in common; give one stack")
+        raise InputError("unit 'patient' does not allow several stacks, which may share a patient; give one stack")
     patients = patients_of_pairs(pairs.paths[0], open_stack(pairs.paths[0])[1])
     return [np.flatnonzero(patients == patient) for patient in np.unique(patients)]

@@ -1,4 +1,7 @@
-"""The private critic step (DP-SGD): its noise hides how far one unit, a patch or a patient, moves the critic."""
+"""The private training step of the critic (DP-SGD), whose noise hides the effect of one unit on the critic.
+
+A unit is what the guarantee protects, a patch or a patient. Reals are real pairs and fakes are generated pairs.
+"""
 
 from __future__ import annotations
 
@@ -29,21 +32,23 @@ UnitLoss = Callable[..., Tensor]
 
 
 class PrivatePlayer(Player[Critic]):
-    """A critic that learns from the sum of its units' gradients, each clipped separately, plus Gaussian noise.
+    """A critic and its optimiser, which follows the sum of the units' clipped gradients plus Gaussian noise.
 
-    The sum is divided by the expected number of units, as the number of drawn units is private, too.
+    The gradient of each unit is clipped separately. The sum is divided by the expected number of units, because the
+    number of drawn units is private, too.
 
     Args:
-        network: a critic without batch statistics, so that a unit's gradient depends on that unit alone.
-        optimizer: an optimiser of the critic's parameters.
-        budget: the training's privacy budget, which knows the noise.
-        max_grad_norm: C, the norm to which each unit's gradient is clipped.
-        trains: names of the layers that learn; None: all layers. Noise grows with the number of weights, and a network
-            that has learned on public data need not change all of them.
-        micro_batch: the number of units whose gradients are in memory at once.
+        network: a critic without batch statistics, so that the gradient of a unit depends on that unit alone.
+        optimizer: an optimiser for the critic's parameters.
+        budget: the privacy budget of the training run, which holds the noise multiplier.
+        max_grad_norm: C, the norm to which the gradient of each unit is clipped.
+        trains: names of the layers whose weights are trained; None trains all layers. The total noise grows with the
+            number of trained weights. So a critic that was pretrained on public data can improve with fewer layers.
+        micro_batch: the number of units whose gradients are in memory at the same time.
 
     Raises:
-        InputError: units would affect one another in the network, or leave traces in it; or it has no such layer.
+        InputError: the network joins the samples of a batch or stores statistics of real pairs, or a name in `trains`
+            is not a layer of the network.
 
     Source: Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
     """
@@ -64,14 +69,12 @@ class PrivatePlayer(Player[Critic]):
         self.budget, self.max_grad_norm, self.trains, self.micro_batch = budget, max_grad_norm, trains, micro_batch
 
     def descend(self, loss: UnitLoss, *units: Tensor) -> Tensor:  # type: ignore[override]
-        """Takes one private step down the mean of the units' losses; returns the norm of the noisy gradient.
-
-        It gets the loss as a function, not as a scalar, which would not tell the units apart.
+        """Takes one optimiser step with the noisy mean of the units' clipped gradients; returns the norm of this mean.
 
         Args:
-            loss: called with the critic and one unit's row of each tensor in `units`; returns a scalar. See
-                `WassersteinGP.unit_loss`.
-            units: tensors with one row for each unit; there may be no rows.
+            loss: function that is called with the critic and the row of one unit from each tensor in `units`, and that
+                returns the loss of this unit as a scalar; see `WassersteinGP.unit_loss`.
+            units: tensors with one row for each unit; the number of rows may be 0.
         """
         total = self.clipped_sum(loss, *units)
         random = self.budget.draws.secret.generator()
@@ -81,7 +84,10 @@ class PrivatePlayer(Player[Critic]):
         return self.follow([part / self.budget.draws.expected_units for part in total])
 
     def clipped_sum(self, loss: UnitLoss, *units: Tensor) -> list[Tensor]:
-        """Returns the sum of the units' clipped gradients; one unit more or less changes it by at most C."""
+        """Returns the sum of the units' clipped gradients, one tensor for each trained parameter.
+
+        One unit more or less changes this sum by at most C, the clipping norm. For the arguments see `descend`.
+        """
         weights = {name: part.detach() for name, part in self.network.named_parameters() if part.requires_grad}
         total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
 
@@ -93,7 +99,7 @@ class PrivatePlayer(Player[Critic]):
             gradients = gradients_of(weights, *(part[start : start + self.micro_batch] for part in units))
             norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients.values()]).norm(dim=0)
             factors = (self.max_grad_norm / norms).clamp_max(1)
-            known = norms.isfinite() & (norms > 0)  # others count as 0: an error would reveal that such a unit is there
+            known = norms.isfinite() & (norms > 0)  # others count as 0; an exception would reveal such a unit
             for name, gradient in gradients.items():
                 total[name] += torch.tensordot(factors[known], gradient[known], 1)
         return list(total.values())
@@ -102,7 +108,10 @@ class PrivatePlayer(Player[Critic]):
 def _freeze_all_but(network: nn.Module, trains: Sequence[str] | None) -> None:
     names = {name.rsplit(".", 1)[0] for name, _ in network.named_parameters()}
     if trains is not None and (unknown := [name for name in trains if name not in names]):
-        raise InputError(f"the critic has no layer {', '.join(unknown)}; choose from {', '.join(sorted(names))}")
+        layers = ", ".join(sorted(names))
+        raise InputError(
+            f"`trains` names {', '.join(unknown)}, but the critic has only the layers {layers}; correct it"
+        )
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(trains is None or name.rsplit(".", 1)[0] in trains)
 
@@ -112,29 +121,30 @@ def _refuse_what_joins_units(network: nn.Module) -> None:
         if isinstance(module, _BatchNorm | MinibatchDiscrimination) or is_parametrized(module):
             kind = "spectral norm" if is_parametrized(module) else type(module).__name__
             raise InputError(
-                f"the critic's {name} ({kind}): it joins the samples of a batch, or keeps traces of real pairs that no "
-                "noise covers; choose critic_norm instance"
+                f"the critic's layer {name} ({kind}) joins the samples of a batch or stores values of real pairs, "
+                "which no noise hides; set critic_norm to 'instance'"
             )
 
 
 @dataclass
 class PrivateStep:
-    """The `iteration_update` of a private GAN's trainer: one private critic step for each draw of `UnitDraws`.
+    """Runs one training step of a private GAN on one draw of units; use it as the trainer's `iteration_update`.
 
-    Nothing else in the step depends on a real pair or on the number of drawn units: fakes are made in batches of fixed
-    size, from which each unit picks its own independently, and the generator learns from the critic alone. So the
-    critic's guarantee also covers the generator and its batch statistics (post-processing).
+    Only the critic's update uses real pairs. The number of fakes is fixed, each unit picks its fakes independently, and
+    the generator learns from the critic alone. So the privacy guarantee of the critic also covers the generator and its
+    batch statistics (post-processing).
 
     Args:
-        generator: the player that makes pairs from latents.
-        critic: the private player that judges them.
-        objective: the Wasserstein loss with the gradient penalty at each step.
-        latents: n -> latents (n, latent_dim).
-        n_fakes: the number of fakes that a critic step picks from, and the generator's batch size.
-        critic_steps: critic updates for one generator update.
+        generator: the generator with its optimiser.
+        critic: the critic with its optimiser and its noise.
+        objective: the Wasserstein loss with a gradient penalty at each step.
+        latents: the prior; a function from n to latents (n, latent_dim).
+        n_fakes: the number of generated pairs from which the units of a critic step pick; also the batch size of the
+            generator update.
+        critic_steps: the number of critic updates for one generator update.
 
     Raises:
-        InputError: several ranks share the training, or the objective does not pay its penalty at each step.
+        InputError: several processes (ranks) share the training run, or `penalty_interval` of the objective is not 1.
     """
 
     generator: Player
@@ -146,18 +156,18 @@ class PrivateStep:
 
     def __post_init__(self) -> None:
         if world_size() > 1:
-            raise InputError("a private GAN trains in one process; leave torchrun and multi_gpu_train.yaml out")
+            raise InputError("a private GAN cannot train in several processes; omit torchrun and multi_gpu_train.yaml")
         if self.objective.penalty_interval != 1:
             raise InputError(
-                f"objective penalty_interval {self.objective.penalty_interval}: a private training needs the gradient "
-                "penalty at each step; give 1"
+                f"penalty_interval of the objective is {self.objective.penalty_interval}, but a private training run "
+                "needs the gradient penalty at each step; set penalty_interval to 1"
             )
 
     def __call__(self, engine: Engine, batch: dict[str, Tensor]) -> dict[str, Any]:
-        """Updates the critic on `batch["reals"]` (1, n, k, 2, 96, 96), and the generator every `critic_steps` steps.
+        """Updates the critic on `batch["reals"]` (1, n, k, 2, 96, 96); every `critic_steps` steps also the generator.
 
         Returns:
-            Figures that the guarantee covers, too.
+            Dict from name to value, with gradient norms and the generator's loss; the privacy guarantee covers these.
         """
         generator, critic = self.generator.network.train(), self.critic.network.train()
         device = self.generator.parameters[0].device
@@ -173,7 +183,10 @@ class PrivateStep:
         return {name: float(value) for name, value in figures.items()}
 
     def _units(self, reals: Tensor, fakes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the units' reals, fakes and mixing weights; each unit draws its own independently."""
+        """Returns reals, fakes (n, k, 2, 96, 96) and mixing weights (n, k, 1, 1, 1), one row for each of the n units.
+
+        Each unit draws its fakes and its mixing weights independently.
+        """
         random = self.critic.budget.draws.secret.generator()  # torch's would advance by the number of units
         picked = torch.from_numpy(random.integers(self.n_fakes, size=reals.shape[:2]))
         epsilons = torch.from_numpy(random.random((*reals.shape[:2], 1, 1, 1), "float32"))
@@ -181,29 +194,29 @@ class PrivateStep:
 
 
 class GuaranteedWeights:
-    """Ignite handler that writes `best.pt`, the last weights, and `guarantee.json`, their guarantee, after each epoch.
+    """Ignite handler that writes the weights to `best.pt` and their guarantee to `guarantee.json` after each epoch.
 
-    The last weights are kept, whatever their quality: choosing the best by real pairs would reveal something of these
-    that the guarantee does not cover.
+    `best.pt` always holds the weights of the last epoch. A choice of the best epoch by real pairs would reveal
+    information about these pairs that the privacy guarantee does not cover.
 
     Args:
-        network: the network whose weights are kept.
-        history: gets the epsilon; attach it before this handler.
-        budget: the training's privacy budget.
-        output_dir: the training's output folder.
+        network: the network whose weights are written.
+        history: the history to which epsilon is added; attach it to the trainer before this handler.
+        budget: the privacy budget of the training run.
+        output_dir: the output folder of the training run.
     """
 
     def __init__(self, network: nn.Module, history: History, *, budget: PrivacyBudget, output_dir: str) -> None:
         self.network, self.history, self.budget, self.folder = network, history, budget, Path(output_dir)
 
     def attach(self, trainer: Engine) -> None:
-        """Makes the trainer write weights and guarantee when an epoch is complete."""
+        """Adds this handler to the trainer; it then writes the weights and the guarantee after each epoch."""
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, trainer: Engine) -> None:
-        """Writes the guarantee of the training so far, then the weights."""
+        """Writes the privacy guarantee for all steps so far, then the weights."""
         guarantee = self.budget.guarantee(trainer.state.iteration)
         if guarantee["epsilon"] is not None:
             self.history.add("epsilon", guarantee["epsilon"])
-        write_json(self.folder / GUARANTEE, guarantee)  # first: no weights may lie beside a guarantee of fewer steps
+        write_json(self.folder / GUARANTEE, guarantee)  # before the weights, as no file may state fewer steps
         save_weights(self.network.state_dict(), self.folder / "best.pt")

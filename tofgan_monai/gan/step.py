@@ -1,4 +1,7 @@
-"""The step of adversarial training: some critic updates, then one generator update; the same for every GAN."""
+"""The training step of a GAN, which is one or more critic updates and then one generator update.
+
+All GANs without privacy use this step. Reals are real pairs and fakes are generated pairs.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,14 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Player(Generic[Network]):
-    """A network and the optimiser that moves its weights.
+    """A network and the optimiser that changes its weights.
 
-    Where several ranks share the training, each gives the loss of its own samples, and all take the same step down the
-    mean of these losses.
+    If several processes (ranks) share the training run, each rank passes the loss of its own samples. All ranks then
+    take the same optimiser step down the mean of these losses.
 
     Args:
         network: the network.
-        optimizer: an optimiser of the network's parameters.
+        optimizer: an optimiser for the network's parameters.
     """
 
     def __init__(self, network: Network, optimizer: torch.optim.Optimizer) -> None:
@@ -36,10 +39,12 @@ class Player(Generic[Network]):
         self._name = type(network).__name__.lower()
 
     def descend(self, loss: Tensor) -> Tensor:
-        """Takes one optimiser step down the loss, which moves this network alone; returns the norm of the gradient.
+        """Takes one optimiser step down the loss (a scalar); returns the norm of the gradient.
+
+        The step changes the weights of this network only.
 
         Raises:
-            TrainingDivergedError: the loss or its gradient is NaN or infinite; no weight has changed.
+            TrainingDivergedError: the loss or its gradient is NaN or infinite; the weights have not changed.
         """
         if not torch.isfinite(loss):
             raise TrainingDivergedError(f"the loss of the {self._name} became {loss.item()}")
@@ -47,10 +52,10 @@ class Player(Generic[Network]):
         return self.follow(averaged(torch.autograd.grad(loss, self.parameters)))
 
     def follow(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Takes one optimiser step with the given gradients, one for each parameter; returns their norm.
+        """Takes one optimiser step with given gradients, one for each parameter; returns the norm of all gradients.
 
         Raises:
-            TrainingDivergedError: the norm is NaN or infinite; no weight has changed.
+            TrainingDivergedError: the norm is NaN or infinite; the weights have not changed.
         """
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
@@ -63,20 +68,21 @@ class Player(Generic[Network]):
 
 @dataclass
 class AdversarialStep:
-    """The `iteration_update` of a GAN's `monai.engines.Trainer`: some critic updates, then one generator update.
+    """Runs one training step of a GAN; use it as the `iteration_update` of a `monai.engines.Trainer`.
 
-    All critic updates of a step use the same batch of reals, each with fresh latents. No gradient of a critic's loss
-    reaches the generator.
+    A step has `critic_steps` critic updates and then one generator update. All critic updates of a step use the same
+    batch of real pairs, but new latents. The critic's loss has no gradient for the generator.
 
     Args:
-        generator: the player that makes pairs (B, 2, 96, 96) from latents.
-        critic: the player that judges them.
-        objective: the losses of both.
-        latents: n -> latents (n, latent_dim).
-        critic_steps: critic updates for one generator update; 5 in the paper's WGANs.
-        instance_noise: standard deviation of Gaussian noise that is added to all pairs before the critic sees them. It
-            hides what gives fakes away too easily, and how bright a whole batch is, which a batch norm would not show.
-        amp: whether the losses are computed in bfloat16 on a GPU; on the CPU they stay in float32.
+        generator: the generator, which makes pairs (B, 2, 96, 96) from latents, with its optimiser.
+        critic: the critic with its optimiser.
+        objective: the losses of the critic and of the generator.
+        latents: the prior; a function from n to latents (n, latent_dim).
+        critic_steps: the number of critic updates for one generator update; 5 in the paper's WGANs.
+        instance_noise: standard deviation of Gaussian noise that is added to all pairs before the critic. The noise
+            hides small differences by which the critic would recognise all fakes. It also lets the critic see the
+            brightness of a whole batch, which a batch norm would otherwise remove.
+        amp: whether the losses are computed in bfloat16 on a GPU; on the CPU the precision is always float32.
 
     Source: Kossen et al. 2021; instance noise: Sønderby et al. 2017, arXiv:1610.04490, section 3.
     """
@@ -90,7 +96,7 @@ class AdversarialStep:
     amp: bool = False
 
     def __call__(self, engine: Engine, batch: dict[str, Tensor]) -> dict[str, Any]:
-        """Updates both networks on `batch["reals"]` (B, 2, 96, 96); returns losses and figures as floats."""
+        """Updates both networks on `batch["reals"]` (B, 2, 96, 96); returns a dict from name to loss or other value."""
         generator, critic = self.generator.network.train(), self.critic.network.train()
         device = self.generator.parameters[0].device
         reals = batch["reals"].to(device, memory_format=torch.channels_last, non_blocking=True)
@@ -110,8 +116,8 @@ class AdversarialStep:
         return {name: float(value) for name, value in figures.items()}
 
     def _precision(self, device: torch.device) -> torch.autocast:
-        # One region for each loss: within a region autocast keeps bfloat16 copies of the weights, so a loss after an
-        # update in the same region would be computed with the weights before it.
+        # Each loss has its own autocast region. Within a region, autocast keeps bfloat16 copies of the weights, so a
+        # second loss in the same region would be computed with the weights before the update.
         return torch.autocast(device.type, torch.bfloat16, enabled=self.amp and device.type == "cuda")
 
     def _latents(self, reals: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Stacks of image-label pairs, and how they are sampled from volumes."""
+"""Image-label pairs, stacks (files of many pairs), and the sampling of pairs from volumes."""

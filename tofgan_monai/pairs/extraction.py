@@ -1,4 +1,7 @@
-"""From a prepared folder to a stack of real pairs, by the sampling pipeline of a bundle."""
+"""Extraction of real image-label pairs from a prepared folder, by the `sampling` transforms of a bundle.
+
+The pairs are written into a stack, which is a file of many pairs. A prepared folder is what `tofgan prepare` writes.
+"""
 
 from __future__ import annotations
 
@@ -27,30 +30,31 @@ def extract(
     skip: int = 0,
     bundle: str | os.PathLike = "tof_mra_wgan_gp_sn",
 ) -> dict[str, Any]:
-    """Writes a stack of pairs from a prepared folder, half vessel-centred, half random, and returns its manifest.
+    """Writes a stack of vessel-centred and random pairs from a prepared folder, and returns the stack's manifest.
 
     Args:
         dataset_dir: the prepared folder, or its cohort.json.
-        output: the stack's `.npy`.
-        split: the split whose volumes are sampled: `training`, `validation`, `test`, `unsplit` or `all`.
-        n_vessel: patches per volume with a vessel voxel at their centre.
-        n_random: patches per volume with any voxel of the brain at their centre.
-        seed: of the draw, and of the order of the patients.
-        patients: only this many patients, the first in an order drawn by the seed, so that the choice of k patients is
-            part of the choice of k + 1.
-        skip: with `patients`: leave out this many patients at the beginning of that order.
-        bundle: name or folder of the bundle whose `sampling` block in configs/train.yaml makes the patches; the blocks
-            of the shipped bundles are equal.
+        output: the `.npy` file of the stack.
+        split: the split whose volumes are sampled, `training`, `validation`, `test`, `unsplit` or `all`.
+        n_vessel: number of patches per volume with a vessel voxel at the centre.
+        n_random: number of patches per volume with any voxel of the brain at the centre.
+        seed: seed for the choice of the patches and for the order of the patients.
+        patients: the number of patients to sample; None samples all. The seed decides an order of the patients, and the
+            first ones are sampled, so the choice of k + 1 patients contains the choice of k patients.
+        skip: the number of patients to omit at the beginning of this order; used only with `patients`.
+        bundle: name or folder of the bundle whose section `sampling` in configs/train.yaml makes the patches. This
+            section is equal in all shipped bundles.
 
     Raises:
-        InputError: fewer patients than asked for; see `tofgan_monai.pairs.sampling.sample_pairs`.
+        InputError: the split has fewer patients than requested, a volume has no label, a volume cannot be read, or a
+            volume has too few vessel voxels.
     """
     items: list[Mapping[str, Any]] = [*read_cohort(dataset_dir, split)]
     if patients is not None:
         items = first_patients(items, patients, seed=seed, skip=skip)
     unlabelled = [item["subject"] for item in items if not item.get("label")]
     if unlabelled:
-        raise InputError([f"{subject}: has no label; add one, or leave the subject out" for subject in unlabelled])
+        raise InputError([f"{subject} has no label; add a label, or omit this subject" for subject in unlabelled])
     parser = ConfigParser()
     parser.read_config(os.fspath(bundle_path(bundle) / "configs" / "train.yaml"))
     parser.update({"n_vessel": n_vessel, "n_random": n_random, "seed": seed})
@@ -59,14 +63,21 @@ def extract(
 
 
 def first_patients(items: Sequence[Mapping[str, Any]], n: int, *, seed: int, skip: int = 0) -> list[Mapping[str, Any]]:
-    """The items of `n` patients, taken after the first `skip` patients of an order that the seed draws.
+    """Returns the items of `n` patients; the seed decides an order of the patients, and the first `skip` are omitted.
+
+    Args:
+        items: items of a cohort (one for each scan), each with the key `patient`.
+        n: number of patients to choose.
+        seed: seed for the order of the patients.
+        skip: number of patients to omit at the beginning of this order.
 
     Raises:
-        InputError: fewer patients than asked for.
+        InputError: there are fewer than `skip` + `n` patients.
     """
     names = sorted({item["patient"] for item in items})
     if not 1 <= n <= len(names) - skip:
         after = f" after the first {skip}" if skip else ""
-        raise InputError(f"{n} patients{after} asked for; the cohort's split has {len(names)}: ask for 1 to that many")
+        problem = f"--patients {n}{after} does not fit this split of the cohort, which has {len(names)} patients"
+        raise InputError(f"{problem}; give a smaller number, at least 1")
     chosen = {names[i] for i in np.random.default_rng(seed).permutation(len(names))[skip : skip + n]}
     return [item for item in items if item["patient"] in chosen]

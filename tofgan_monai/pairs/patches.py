@@ -1,4 +1,8 @@
-"""Image-label patches from the axial slices of a volume: half centred on vessels, half anywhere in the brain."""
+"""Functions that cut image-label patches from the axial slices of a volume.
+
+Vessel-centred patches have a vessel voxel at their centre; random patches have any voxel of the brain at their centre.
+A voxel is an admissible centre if it lies in the brain and the whole patch around it fits into the slice.
+"""
 
 from __future__ import annotations
 
@@ -28,31 +32,33 @@ def extract_pairs(
     size: int = PATCH_SIZE,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (n, 2, size, size), float32, and their centres (n, 3); the vessel-centred ones come first.
+    """Cuts random pairs from a volume; returns the pairs (n, 2, size, size), float32, and their centres (n, 3).
 
-    Channel 0 is the image, min-max scaled per patch to [-1, 1] (a constant patch becomes -1); channel 1 is the label in
-    {-1, +1}. The voxel that was drawn lies at [size // 2, size // 2] of its patch. No voxel is drawn twice, and only
-    voxels round which the whole patch fits into the slice are drawn. A slice narrower than a patch is padded on both
-    sides, the image with its minimum and the label with background.
+    Channel 0 of a pair is the image, min-max scaled per patch to [-1, 1] (a constant patch becomes -1). Channel 1 is
+    the label in {-1, +1}. The centre of a patch lies at [size // 2, size // 2] of this patch. No voxel is the centre of
+    two patches. A slice narrower than a patch is padded on both sides, the image with the minimum of the volume and the
+    label with background.
 
     Args:
         image: volume (X, Y, Z) in RAS order, so that the slices (X, Y) are axial.
-        label: of the same shape; vessels are above 0.
-        mask: the brain, from which all centres are drawn; without a mask, they are drawn from the whole volume.
-        n_vessel: how many patches have a vessel voxel at their centre.
-        n_random: how many patches have any voxel at their centre.
+        label: volume of the same shape as `image`; vessels are above 0.
+        mask: brain mask of the same shape, from which all centres are drawn. Without a mask, the centres are drawn from
+            the whole volume.
+        n_vessel: number of patches with a vessel voxel at the centre.
+        n_random: number of patches with any voxel of the mask at the centre.
         size: edge of a patch in voxels.
-        rng: source of the random draws.
+        rng: random generator for the draws.
 
     Returns:
-        The pairs and the centres, in voxels of the given volume.
+        The pairs, vessel-centred ones first, and the centres as voxel indices of the given volume.
 
     Raises:
-        InputError: the shapes differ, or there are fewer admissible centres than asked for; the error tells the counts.
+        InputError: the shapes differ, or there are fewer admissible centres than requested; the message states both
+            numbers.
     """
     shapes = {volume.shape for volume in (image, label, mask) if volume is not None}
     if len(shapes) > 1 or image.ndim != 3:
-        raise InputError(f"image, label and mask must be volumes of one shape; they are {sorted(shapes)}")
+        raise InputError(f"image, label and mask have the shapes {sorted(shapes)}; give 3D volumes of the same shape")
     vessels = label > 0
     centres = _draw_centres(vessels, mask, n_vessel, n_random, size, rng)
     padding = padding_of(image.shape, size)
@@ -76,7 +82,11 @@ def extract_pairs(
 def _draw_centres(
     vessels: np.ndarray, mask: np.ndarray | None, n_vessel: int, n_random: int, size: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Distinct centres (n, 3), uniform over the admissible vessel voxels, then over the admissible voxels left."""
+    """Draws distinct centres (n, 3), first among the admissible vessel voxels, then among all other admissible voxels.
+
+    Raises:
+        InputError: there are too few admissible voxels.
+    """
     box = centre_box(vessels.shape, size)
     inside = vessels[box]
     allowed = np.ones(inside.shape, bool) if mask is None else mask[box] > 0
@@ -85,13 +95,13 @@ def _draw_centres(
     problems = []
     if len(on_vessels) < n_vessel:
         problems.append(
-            f"{n_vessel} vessel-centred patches asked for, but only {len(on_vessels)} of the {int(vessels.sum())} "
-            f"vessel voxels can be the centre of a whole {size}x{size} patch in the brain; ask for fewer"
+            f"{n_vessel} vessel-centred patches were requested, but only {len(on_vessels)} of {int(vessels.sum())} "
+            f"vessel voxels can be the centre of a whole {size}x{size} patch in the brain; give a smaller n_vessel"
         )
     if n_allowed - n_vessel < n_random:
         problems.append(
-            f"{n_random} random patches asked for beside {n_vessel} vessel-centred ones, but the brain has only "
-            f"{n_allowed} admissible centres; ask for fewer"
+            f"{n_random} random and {n_vessel} vessel-centred patches were requested, but the brain has only "
+            f"{n_allowed} voxels that can be the centre of a whole {size}x{size} patch; give a smaller n_random"
         )
     if problems:
         raise InputError(problems)
@@ -103,27 +113,27 @@ def _draw_centres(
 
 
 class VesselPatchesd(MapTransform):
-    """Turns a dictionary of volumes into a list of `n_vessel + n_random` dictionaries, one for each patch.
+    """MONAI transform that cuts a list of `n_vessel + n_random` patches, one dictionary each, from one scan's volumes.
 
-    Volumes are channel-first (1, X, Y, Z) MetaTensors in any orientation; patches are axial. Each dictionary holds the
-    image (1, size, size) in [-1, 1] and the label in {-1, +1} under `keys`, float32; `centre` (3,), the voxel that was
-    drawn, counted in the volume turned to RAS; `spacing_mm` (3,); `vessel_centred` and `padded`, bool. See
-    `extract_pairs`.
+    The volumes are channel-first (1, X, Y, Z) MetaTensors in any orientation; the patches are axial. Each dictionary
+    holds under `keys` the image (1, size, size) in [-1, 1] and the label in {-1, +1}, both float32. It also holds
+    `centre` (3,), the voxel index of the centre in the volume turned to RAS; `spacing_mm` (3,); and the bools
+    `vessel_centred` and `padded`. See `extract_pairs`.
 
-    The draw depends on `seed` and on the text under `subject_key` only: the same call gives the same patches, and one
-    more patient in a cohort does not change the patches of the others.
+    The choice of the patches depends only on `seed` and on the text under `subject_key`. So the same call gives the
+    same patches, and a new patient in a cohort does not change the patches of other patients.
 
     Args:
         keys: the key of the image and the key of the label.
-        mask_key: the key of the brain mask; without a mask, the whole volume is drawn from.
-        n_vessel: how many patches have a vessel voxel at their centre.
-        n_random: how many patches have any voxel of the brain at their centre.
+        mask_key: the key of the brain mask. Without a mask, patches are drawn from the whole volume.
+        n_vessel: number of patches with a vessel voxel at the centre.
+        n_random: number of patches with any voxel of the brain at the centre.
         size: edge of a patch in voxels.
-        seed: of the draw.
-        subject_key: the key of the name that distinguishes the volumes of a cohort.
+        seed: seed for the choice of the patches.
+        subject_key: the key of the name that is unique for each volume of a cohort.
 
     Raises:
-        InputError: too few admissible centres; the error names the subject and tells the counts.
+        InputError: there are too few admissible centres; the message names the subject and the numbers.
     """
 
     def __init__(
@@ -139,7 +149,7 @@ class VesselPatchesd(MapTransform):
     ) -> None:
         super().__init__(keys)
         if len(self.keys) != 2:
-            raise InputError(f"VesselPatchesd needs two keys, the image's and the label's, not {self.keys}")
+            raise InputError(f"VesselPatchesd got the keys {self.keys}; give two keys, first image, then label")
         self.mask_key = mask_key
         self.n_vessel = n_vessel
         self.n_random = n_random
@@ -148,7 +158,7 @@ class VesselPatchesd(MapTransform):
         self.subject_key = subject_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:
-        """The patches of one dictionary of volumes."""
+        """Returns the patches, one dictionary each, of one dictionary of volumes."""
         subject = str(data.get(self.subject_key, ""))
         present = [*self.keys, *([self.mask_key] if self.mask_key in data else [])]
         volumes = [_axial(data[key]) for key in present]
@@ -170,11 +180,14 @@ class VesselPatchesd(MapTransform):
 
 
 def _axial(volume: torch.Tensor) -> Any:
-    """The volume (1, X, Y, Z) turned to RAS, on the CPU; a tensor without an affine is taken as RAS."""
+    """Returns the volume (1, X, Y, Z) turned to RAS, on the CPU; a tensor without an affine counts as RAS."""
     return Orientation(axcodes="RAS", labels=_LABELS)(MetaTensor(volume).cpu())
 
 
 def _generator(seed: int, subject: str) -> np.random.Generator:
-    """A generator that depends on the seed and the subject's name only; Python's own hash differs in each run."""
+    """Returns a random generator that depends only on the seed and the subject's name.
+
+    The name is hashed by SHA-256, as Python's own hash differs in each run.
+    """
     digest = hashlib.sha256(subject.encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])

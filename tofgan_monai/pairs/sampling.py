@@ -1,4 +1,8 @@
-"""Where the pairs of a training come from: existing stacks, or the volumes of a cohort sampled into a stack."""
+"""The image-label pairs of a training run, which are read from existing stacks or sampled from a cohort's volumes.
+
+A stack is a file of many pairs with a manifest, a JSON file that describes the pairs. An item is the entry of one scan
+in cohort.json; see `tofgan_monai.volumes.cohort`.
+"""
 
 from __future__ import annotations
 
@@ -31,20 +35,23 @@ _logger = logging.getLogger(__name__)
 
 
 class PairSource(PairDataset):
-    """The pairs of the stacks in `pairs`, or, if there are none, pairs sampled from the volumes of a cohort.
+    """Data set of the pairs in the stacks `pairs`; without `pairs`, data set of pairs sampled from a cohort's volumes.
 
-    Sampled pairs are kept in the stack `cache`, with its manifest. It is used again as long as the content of the
-    volumes and the transforms stay the same; otherwise the pairs are sampled anew.
+    Sampled pairs are kept in the stack `cache`. Later runs use this stack again if the content of the volumes and the
+    transforms have not changed; otherwise the pairs are sampled again.
 
     Args:
         dataset_dir: the prepared folder (or its cohort.json) whose volumes are sampled, or a list of items.
-        transform: from an item of the cohort to a list of patches; it loads the volumes and ends in `VesselPatchesd`.
-        cache: the `.npy` that keeps the sampled pairs.
-        split: the split whose volumes are sampled: `training`, `validation`, `test`; of a list all items are sampled.
-        pairs: one or several existing stacks; if given, neither `dataset_dir` nor `cache` is looked at.
+        transform: function from an item of the cohort to a list of patches; it reads the volumes, and its last step is
+            `VesselPatchesd`.
+        cache: the `.npy` file for the sampled pairs.
+        split: the split whose volumes are sampled, `training`, `validation` or `test`; ignored if `dataset_dir` is a
+            list, whose items are all sampled.
+        pairs: the path of an existing stack, or several such paths; if given, `dataset_dir` and `cache` are ignored.
 
     Raises:
-        InputError: no such folder or stack, too few vessel voxels, or `cache` is a stack that was not sampled.
+        InputError: the folder or a stack does not exist, a volume has too few vessel voxels, or `cache` is a stack that
+            this class did not write.
     """
 
     def __init__(
@@ -58,7 +65,7 @@ class PairSource(PairDataset):
     ) -> None:
         if not pairs:
             items = read_cohort(dataset_dir, split) if isinstance(dataset_dir, str | os.PathLike) else dataset_dir
-            with first_goes_ahead():  # the first rank samples, and the others find what it has made
+            with first_goes_ahead():  # rank 0 samples, and the other ranks read its stack
                 expected = fingerprint(items, transform)
                 if not _is_current(Path(cache), expected):
                     sample_pairs(items, transform, cache, manifest={"split": split, "fingerprint": expected})
@@ -73,24 +80,26 @@ def sample_pairs(
     *,
     manifest: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Writes a stack with the patches of all items and returns its manifest; one volume at a time is in memory.
+    """Writes a stack with the patches of all items, and returns the stack's manifest; one volume at a time is loaded.
 
-    The manifest tells the kind of the data and, for each volume, its patient (an index in the order of the items), its
-    numbers of patches, spacing and padding, and a digest of the image's voxels, by which an audit sees that two stacks
-    are of the same volumes. It holds no name, path or date. But whoever has a scan can find out by the digest whether
-    the scan is in the stack, so the manifest must stay where the stack of real pairs is.
+    The manifest states the kind of the data. For each volume, it states the patient (an index in the order of the
+    items), the numbers of patches, the spacing, the padding, and a digest of the image's voxels. From the digests an
+    audit sees whether two stacks come from the same volumes. The manifest contains no name, path or date. But a person
+    who has a scan can compute its digest and see whether the scan is in the stack. So keep the manifest as private as
+    the stack of real pairs.
 
     Args:
-        items: of a cohort; see `tofgan_monai.volumes.cohort.read_cohort`.
-        transform: from an item to its patches, the same number for each item.
-        output: the stack's `.npy`.
-        manifest: further entries of the manifest; `fingerprint` is computed if it is not among them.
+        items: items of a cohort; see `tofgan_monai.volumes.cohort.read_cohort`.
+        transform: function from an item to the list of its patches; all lists must have the same length.
+        output: the `.npy` file of the stack.
+        manifest: further entries of the manifest; without an entry `fingerprint`, the fingerprint is computed.
 
     Raises:
-        InputError: no items, a volume that cannot be read, too few vessel voxels (for all items in one error).
+        InputError: there are no items, a volume cannot be read, or a volume has too few vessel voxels. The message
+            lists the problems of all items.
     """
     if not items:
-        raise InputError(f"{output}: the cohort has no volumes to sample; look at the splits in its cohort.json")
+        raise InputError(f"{output}: the cohort's split has no volumes to sample; check the splits in cohort.json")
     patients = {patient: index for index, patient in enumerate(dict.fromkeys(map(_patient_of, items)))}
     volumes: list[dict[str, Any]] = []
     described: dict[str, Any] = {
@@ -117,7 +126,12 @@ def sample_pairs(
 
 
 def fingerprint(items: Sequence[Item], transform: Any) -> str:
-    """64 hexadecimal digits that change with a volume's content, the order of the items, or a transform's parameter."""
+    """Returns 64 hexadecimal digits that identify the content and order of volumes, and the transform's parameters.
+
+    Args:
+        items: items of a cohort, whose files are read.
+        transform: the transform that samples the volumes; see `parameters`.
+    """
     digest = hashlib.sha256(json.dumps(parameters(transform)).encode())
     for item in items:
         digest.update(_patient_of(item).encode() + str(item.get("subject", "")).encode())
@@ -131,7 +145,11 @@ def fingerprint(items: Sequence[Item], transform: Any) -> str:
 def _sampled(
     items: Sequence[Item], transform: Callable[[Item], Patches], problems: list[str]
 ) -> Iterator[tuple[Item, Patches]]:
-    """Each item with its patches; the problems of items that have none are added to `problems`."""
+    """Yields each item with the list of its patches; if the transform fails, adds its problems to `problems` instead.
+
+    Raises:
+        InputError: the transform does not return a list of patches.
+    """
     for item in tqdm(items, desc="sampling", unit="volume", disable=None):
         try:
             patches = transform(item)
@@ -142,7 +160,7 @@ def _sampled(
             problems += cause.problems
             continue
         if not isinstance(patches, list) or not patches:
-            raise InputError("the transforms of a PairSource must end in a list of patches: add VesselPatchesd")
+            raise InputError("the transforms of a PairSource return no list of patches; add VesselPatchesd as the last")
         yield item, patches
 
 
@@ -151,7 +169,7 @@ def _as_pairs(patches: Patches) -> np.ndarray:
 
 
 def _description(patches: Patches) -> dict[str, Any]:
-    """What the manifest tells of one volume: how many patches of which sort, the spacing in mm, padded or not."""
+    """Returns the manifest entries for one volume: `n_vessel`, `n_random`, `spacing_mm` and `padded`."""
     n_vessel = sum(bool(patch.get("vessel_centred")) for patch in patches)
     spacing = [round(float(edge), 4) for edge in patches[0].get("spacing_mm", ())]
     padded = bool(patches[0].get("padded", False))
@@ -163,19 +181,27 @@ def _patient_of(item: Item) -> str:
 
 
 def _is_current(cache: Path, expected: str) -> bool:
-    """True if `cache` holds the pairs of this fingerprint, False if they must be sampled (again)."""
+    """Whether the stack `cache` exists and has the expected fingerprint; if not, the pairs must be sampled.
+
+    Raises:
+        InputError: the stack has no fingerprint.
+    """
     if not cache.exists():
         return False
     found = read_manifest(cache).get("fingerprint")
     if found is None:
-        raise InputError(f"{cache}: holds a stack that was not sampled by a training; move it, or pass it as `pairs`")
+        problem = f"{cache} holds a stack that no training run has sampled"
+        raise InputError(f"{problem}; move this stack, or pass its path as `pairs`")
     if found != expected:
-        _logger.warning("%s: the volumes or the transforms have changed; the pairs are sampled anew", cache)
+        _logger.warning("%s: the volumes or the transforms have changed; the pairs are sampled again", cache)
     return found == expected
 
 
 def parameters(transform: Any) -> Any:
-    """The name of a transform or of a loss and the plain values it was built with, nested as its parts are."""
+    """Returns the class name of a transform or loss, its plain attributes, and the same for its nested parts.
+
+    For a Compose, returns a list with the description of each transform.
+    """
     if isinstance(transform, Compose):
         return [parameters(t) for t in transform.transforms]
     values = {key: value for key, value in sorted(vars(transform).items()) if not key.startswith("_")}

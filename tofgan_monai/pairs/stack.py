@@ -1,9 +1,10 @@
-"""The pair, an image-label patch (2, 96, 96), and the stack, a file of many pairs, be they real or synthetic.
+"""The pair, which is an image-label patch (2, 96, 96), and the stack, which is a file of real or synthetic pairs.
 
-A stack is `NAME.npy`, float16 (n, 2, 96, 96), with its manifest `NAME.json` beside it. Channel 0 is the image in
-[-1, 1], channel 1 the label in {-1, +1}. float16 needs half the disk space of float32; its steps in [-1, 1] are at most
-1/2048, finer than the 12 bits of a scanner, and the label is exact. A manifest tells where the pairs come from (its
-`kind`, see `tofgan_monai.volumes.kinds`) but holds no patient's name: patients are indices.
+A stack is the file `NAME.npy`, float16 (n, 2, 96, 96), with its manifest `NAME.json` in the same folder. Channel 0 of a
+pair is the image in [-1, 1], and channel 1 is the label in {-1, +1}. float16 needs half the disk space of float32. Its
+rounding steps in [-1, 1] are at most 1/2048, which is finer than the 12 bits of a scanner, and labels are exact. A
+manifest states the origin of the pairs (its `kind`, see `tofgan_monai.volumes.kinds`). It contains no patient's name,
+only patient indices.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ PAIR_SHAPE = (2, PATCH_SIZE, PATCH_SIZE)
 
 
 def normalise_patch(image: np.ndarray) -> np.ndarray:
-    """Patches (..., H, W), each min-max scaled to [-1, 1] on its own, float32; a constant patch becomes -1.
+    """Returns patches (..., H, W), float32, each min-max scaled separately to [-1, 1]; a constant patch becomes -1.
 
     >>> normalise_patch(np.array([[0, 1], [3, 4]]))
     array([[-1. , -0.5],
@@ -44,17 +45,20 @@ def normalise_patch(image: np.ndarray) -> np.ndarray:
 
 
 def binarise_labels(pairs: np.ndarray, threshold: float) -> np.ndarray:
-    """Pairs (n, 2, H, W), float16, with the label +1 where it was above `threshold` and -1 elsewhere."""
+    """Returns pairs (n, 2, H, W), float16, whose label is +1 where it was above `threshold` and -1 elsewhere."""
     return np.stack([pairs[:, 0], np.where(pairs[:, 1] > threshold, 1, -1)], axis=1).astype(np.float16)
 
 
 def manifest_path(path: str | os.PathLike) -> Path:
-    """The path of the manifest that belongs to the stack at `path`."""
+    """Returns the path of the manifest that belongs to the stack at `path`."""
     return Path(path).with_suffix(".json")
 
 
 def read_manifest(path: str | os.PathLike) -> dict[str, Any]:
-    """The manifest of the stack at `path`; empty if it is missing or broken, which `open_stack` reports."""
+    """Returns the manifest of the stack at `path`, or an empty dict if the manifest is missing or cannot be read.
+
+    For such a stack, `open_stack` raises an InputError.
+    """
     try:
         manifest = json.loads(manifest_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -63,29 +67,31 @@ def read_manifest(path: str | os.PathLike) -> dict[str, Any]:
 
 
 class StackWriter:
-    """Context manager that writes pairs to disk as they come and leaves a whole stack with its manifest, or nothing.
+    """Context manager that writes a stack and its manifest; `append` adds pairs to the stack.
+
+    If an exception ends the with-block, no new stack is written.
 
     Args:
-        path: the stack's `.npy`.
-        n: how many pairs will be appended.
-        manifest: the content of the manifest, to which `n`, `shape` and `dtype` are added. It may grow until the block
-            ends.
+        path: the `.npy` file of the stack.
+        n: the number of pairs that will be appended.
+        manifest: the content of the manifest, to which `n`, `shape` and `dtype` are added. The caller may add entries
+            until the with-block ends.
 
     Raises:
-        InputError: not exactly `n` pairs were appended, values lie outside their range, or the disk is full.
+        InputError: the number of appended pairs is not `n`, values lie outside their range, or the disk is full.
     """
 
     def __init__(self, path: str | os.PathLike, n: int, manifest: dict[str, Any]) -> None:
         self.path = Path(path)
         if self.path.suffix != ".npy":
-            raise InputError(f"{path}: give a stack a name that ends in .npy")
+            raise InputError(f"{path} is not a name for a stack; give a name that ends in .npy")
         self.n = n
         self.manifest = manifest
         self.written = 0
         self._files = ExitStack()
 
     def __enter__(self) -> StackWriter:
-        # A plain stream, not a memory map, so that a full disk is an error that can be caught and not a SIGBUS.
+        # A plain stream, not a memory map: with a full disk, Python can handle the OSError, but not a SIGBUS.
         self._temporary = self._files.enter_context(written_whole(self.path))
         self._stream = self._files.enter_context(open(self._temporary, "wb"))
         header = {"descr": "<f2", "fortran_order": False, "shape": (self.n, *PAIR_SHAPE)}
@@ -93,7 +99,11 @@ class StackWriter:
         return self
 
     def append(self, pairs: np.ndarray) -> None:
-        """Appends pairs (b, 2, 96, 96) to the stack."""
+        """Appends pairs (b, 2, 96, 96) to the stack, after a check of their shape and values.
+
+        Raises:
+            InputError: the shape is wrong, an image value is outside [-1, 1], or a label value is not -1 or +1.
+        """
         problem = _what_is_wrong_with(pairs)
         if problem:
             raise InputError(f"{self.path}: {problem}")
@@ -103,11 +113,12 @@ class StackWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._files:  # an error in this block removes the temporary file
+        with self._files:  # an exception in this with-block removes the temporary file
             if error is not None:
                 raise error
             if self.written != self.n:
-                raise InputError(f"{self.path}: {self.written} pairs were appended where {self.n} were announced")
+                problem = f"{self.written} pairs were appended, but n = {self.n}"
+                raise InputError(f"{self.path}: {problem}; append exactly n pairs")
             self._stream.flush()
             described = {**self.manifest, "n": self.n, "shape": [self.n, *PAIR_SHAPE], "dtype": "float16"}
             write_json(manifest_path(self.path), described)
@@ -115,52 +126,61 @@ class StackWriter:
 
 def _what_is_wrong_with(pairs: np.ndarray) -> str:
     if pairs.ndim != 4 or pairs.shape[1:] != PAIR_SHAPE:
-        return f"pairs of shape {tuple(pairs.shape)}; they must be (n, {', '.join(map(str, PAIR_SHAPE))})"
+        return f"the pairs have shape {tuple(pairs.shape)}; the shape must be (n, {', '.join(map(str, PAIR_SHAPE))})"
     image, label = pairs[:, 0], pairs[:, 1]
     if not (np.isfinite(image).all() and np.abs(image).max(initial=0) <= 1.001):
-        return f"image values from {image.min()} to {image.max()}; they must lie in [-1, 1]"
+        return f"the image values range from {image.min()} to {image.max()}; image values must lie in [-1, 1]"
     if not (np.abs(label) == 1).all():
-        return f"label values {np.unique(label)[:5]}; they must be -1 or +1"
+        return f"the label has the values {np.unique(label)[:5]}; label values must be -1 or +1"
     return ""
 
 
 def open_stack(path: str | os.PathLike) -> tuple[np.memmap, dict[str, Any]]:
-    """The stack's pairs as a read-only memory map, float16 (n, 2, 96, 96), and its manifest.
+    """Opens a stack; returns its pairs as a read-only memory map, float16 (n, 2, 96, 96), and its manifest.
 
     Raises:
-        InputError: no such stack, no manifest or that of another stack, a truncated file, a wrong shape or dtype.
+        InputError: the stack or its manifest does not exist, the file is truncated, the shape or data type is wrong, or
+            the manifest belongs to another stack.
     """
     path = Path(path)
     try:
         pairs = open_memmap(path, mode="r")
         manifest = json.loads(manifest_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, EOFError) as error:
-        remedy = "make it again with `tofgan extract` or `tofgan generate`"
-        raise InputError(f"{path}: not a readable stack ({error}); {remedy}") from error
+        remedy = "make the stack again with `tofgan extract` or `tofgan generate`"
+        raise InputError(f"{path} cannot be read as a stack ({error}); {remedy}") from error
     if pairs.ndim != 4 or pairs.shape[1:] != PAIR_SHAPE or pairs.dtype != np.float16 or not len(pairs):
-        needed = f"a stack is float16 (n, 2, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0"
-        raise InputError(f"{path}: an array of shape {pairs.shape} and {pairs.dtype}; {needed}")
+        needed = f"give a stack, float16 (n, 2, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0"
+        raise InputError(f"{path} holds an array of shape {pairs.shape} and type {pairs.dtype}; {needed}")
     if not isinstance(manifest, dict) or manifest.get("n") != len(pairs):
-        raise InputError(f"{path}: {manifest_path(path).name} beside it is not its manifest; copy both files together")
+        name = manifest_path(path).name
+        raise InputError(f"{path}: the file {name} in this folder is not the stack's manifest; copy both files again")
     return pairs, manifest
 
 
 def patients_of_pairs(path: str | os.PathLike, manifest: dict[str, Any]) -> np.ndarray:
-    """The patient index of each pair of a real stack, (n,), as its manifest tells.
+    """Returns the patient index of each pair in a stack of real pairs, (n,), read from the stack's manifest.
+
+    Args:
+        path: the path of the stack, for the message.
+        manifest: the manifest of the stack.
 
     Raises:
-        InputError: the manifest does not tell, or all pairs are of one patient.
+        InputError: the manifest does not state the patient of each pair, or all pairs come from one patient.
     """
     volumes = manifest.get("volumes", [])
     patients = [volume["patient"] for volume in volumes for _ in range(volume["n_vessel"] + volume["n_random"])]
     if len(patients) != manifest["n"] or len(set(patients)) < 2:
-        problem = "its manifest does not tell pairs of two or more patients apart"
-        raise InputError(f"{path}: {problem}; take a stack of `tofgan extract`")
+        problem = "the stack's manifest does not assign the pairs to two or more patients"
+        raise InputError(f"{path}: {problem}; give a stack that `tofgan extract` wrote")
     return np.array(patients)
 
 
 def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The kind of data in a stack, with the number of patients, or with the digest of the generator's weights."""
+    """Returns a dict with the kind of data in a stack, and with the number of patients or the generator's digest.
+
+    `weights_sha256` is the digest of the generator's weights; `patients` is None if the manifest lists no patients.
+    """
     if (kind := kind_of(manifest)) == "synthetic":
         return {"kind": kind, "weights_sha256": manifest.get("weights_sha256")}
     patients = {volume.get("patient") for volume in manifest.get("volumes", ())}
@@ -168,15 +188,17 @@ def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 class PairDataset(Dataset):
-    """The pairs of one stack, or of several stacks pooled, as dictionaries of tensors.
+    """Data set of the pairs in one or several stacks; each item is a dictionary of float32 tensors.
 
-    `provenance` tells for each stack the kind of its data, and how many patients or which generator they come from.
+    For a GAN, an item holds `reals` (2, 96, 96) in [-1, 1]. For a segmentation network, the same item holds `image`
+    (1, 96, 96) in [-1, 1] and `label` (1, 96, 96) in {0, 1}. The attribute `provenance` lists, for each stack, the kind
+    of its data with the number of patients or the digest of the generator's weights.
 
-    Each item holds `reals` (2, 96, 96) in [-1, 1] for a GAN, and for a segmentation network `image` (1, 96, 96) in
-    [-1, 1] and `label` (1, 96, 96) in {0, 1}; all float32.
+    Args:
+        paths: the path of one stack, or a list of such paths.
 
     Raises:
-        InputError: see `open_stack`.
+        InputError: a stack cannot be opened; see `open_stack`.
     """
 
     def __init__(self, paths: str | os.PathLike | Sequence[str | os.PathLike]) -> None:
@@ -188,7 +210,10 @@ class PairDataset(Dataset):
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits that identify these pairs, by the sizes of the stacks and about 64 pairs of each."""
+        """Digest of 16 hexadecimal digits that identifies these pairs.
+
+        The digest is computed from the sizes of the stacks and at most 64 pairs of each stack.
+        """
         digest = hashlib.sha256(str(self.ends.tolist()).encode())
         for stack in self.stacks:
             digest.update(stack[:: -(-len(stack) // 64)].tobytes())
@@ -201,6 +226,6 @@ class PairDataset(Dataset):
         if not 0 <= index < len(self):
             raise IndexError(index)
         which = int(np.searchsorted(self.ends, index, side="right"))
-        pair = self.stacks[which][index - self.ends[which]]  # a negative index, from the stack's end
+        pair = self.stacks[which][index - self.ends[which]]  # a negative index counts from the end of the stack
         reals = torch.from_numpy(pair.astype(np.float32))
         return {"reals": reals, "image": reals[:1], "label": (reals[1:] > 0).float()}

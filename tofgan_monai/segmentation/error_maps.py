@@ -1,4 +1,7 @@
-"""Pictures that show where a segmentation is right and where it is wrong, in the colours of the paper's Fig. 4."""
+"""Error maps, which are pictures that colour the right and wrong voxels of a segmentation as in the paper's Fig. 4.
+
+The paper is Kossen et al. 2021. The true label is called truth.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +24,22 @@ COLOURS = np.array([TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE], dtype=np.uin
 
 
 def error_map(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """A slice as RGB (H, W, 3), uint8: true positives red, false positives green, false negatives yellow.
+    """Returns a slice as an RGB picture (H, W, 3), uint8, in which colours mark the vessels of prediction and truth.
 
-    The grey values reach from the image's minimum to its 99.5th percentile.
+    True positives are red, false positives green and false negatives yellow. Black is the image's minimum, and white is
+    the 99.5th percentile of the image.
 
     Args:
-        image: (H, W).
-        prediction: (H, W), vessels above 0.
-        truth: (H, W), vessels above 0.
+        image: slice of the image, (H, W).
+        prediction: predicted label, (H, W), with vessels above 0.
+        truth: true label, (H, W), with vessels above 0.
 
     Raises:
         InputError: the three arrays differ in shape.
     """
     if not image.shape == prediction.shape == truth.shape:
         shapes = f"image {image.shape}, prediction {prediction.shape}, truth {truth.shape}"
-        raise InputError(f"{shapes}: the three shapes must be equal; bring the volumes onto one grid")
+        raise InputError(f"the shapes differ ({shapes}); resample the three volumes to the same grid")
     rgb = _grey(image)
     for colour, voxels in zip(COLOURS, _classes(prediction, truth), strict=True):
         rgb[voxels] = colour
@@ -43,9 +47,15 @@ def error_map(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> n
 
 
 def projected_error_map(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Maximum intensity projection of a volume (X, Y, Z) along Z as RGB (X, Y, 3), in the colours of `error_map`.
+    """Returns the maximum intensity projection of a volume along Z as RGB (X, Y, 3), in the colours of `error_map`.
 
-    A pixel has the colour of the most frequent class along its ray; errors win against equally frequent true positives.
+    A pixel has the colour of the most frequent class along its ray (true positive, false positive or false negative).
+    If two classes are equally frequent, false negatives come first, then false positives.
+
+    Args:
+        image: volume (X, Y, Z).
+        prediction: predicted label of the same shape, with vessels above 0.
+        truth: true label of the same shape, with vessels above 0.
     """
     rgb = _grey(image.max(axis=2))
     counts = np.stack([voxels.sum(axis=2) for voxels in _classes(prediction, truth)][::-1])
@@ -63,16 +73,18 @@ def save_error_map(
     affine: np.ndarray | None = None,
     title: str = "",
 ) -> None:
-    """Writes a PNG with the axial slice that has most true vessel voxels, the projection of the volume, and a legend.
+    """Writes a PNG with two error maps and a legend: the axial slice with most true vessel voxels, and a projection.
 
     Args:
-        path: ends in `.png`.
-        image: the volume (X, Y, Z) in which vessels can be seen.
-        prediction: binary, of the same shape.
-        truth: binary, of the same shape.
-        affine: (4, 4), turns the volume so that slices are axial, anterior is up and the patient's left is on the
-            right; by default the axes are right, anterior, superior, and the voxels are cubes.
-        title: stored in the file's metadata, where a report finds the caption; it must not be a patient's name.
+        path: the path of the picture; it ends in `.png`.
+        image: the TOF-MRA volume, (X, Y, Z).
+        prediction: predicted label of the same shape, binary.
+        truth: true label of the same shape, binary.
+        affine: the affine (4, 4) of the three volumes. With it, the volumes are turned so that slices are axial,
+            anterior is up and the patient's left is on the right. None stands for axes right, anterior, superior and
+            voxels that are cubes.
+        title: text that is stored in the file's metadata; a report uses it as the caption. It must not be a patient's
+            name.
 
     Raises:
         InputError: the shapes differ, or the file cannot be written.
@@ -100,7 +112,7 @@ def save_error_map(
 
 
 def radiological(slice_rgb: np.ndarray) -> np.ndarray:
-    """A slice (X, Y, ...) of a volume in RAS order as rows and columns, with anterior up and left on the right."""
+    """Returns an axial slice (X, Y, ...) in RAS order as rows and columns, with anterior up and left on the right."""
     return np.rot90(slice_rgb[::-1])
 
 

@@ -1,4 +1,8 @@
-"""Scores of predicted volumes against the patients' labels, written to results.jsonl and CSV."""
+"""Functions that score predicted vessel labels against the patients' true labels, and write the scores to files.
+
+The files are results.jsonl and a CSV summary; see `tofgan_monai.segmentation.results`. DSC is the Dice similarity
+coefficient. A head is the volume of one scan.
+"""
 
 from __future__ import annotations
 
@@ -41,22 +45,24 @@ def score_threshold(
     split: str = "test",
     chosen_on: str | None = None,
 ) -> ThresholdBaseline:
-    """Scores the best single intensity threshold of a prepared cohort, a baseline row among a split's results.
+    """Scores a segmentation by one intensity threshold, a baseline for networks; writes the scores to results.jsonl.
+
+    All scans get the same threshold, the one with the best DSC.
 
     Args:
-        dataset_dir: the prepared folder; its patients have labels.
-        output: a results.jsonl; see `write_results`.
-        model: the name of the row.
-        cohort: the name of the cohort, such as "A"; not a path.
+        dataset_dir: the prepared folder, whose scans all have labels.
+        output: the path of results.jsonl; see `write_results`.
+        model: the name of this baseline in tables.
+        cohort: the name of the cohort, such as "A"; it must not be a path.
         split: the split whose heads are scored.
-        chosen_on: the split on whose heads the threshold is chosen, such as "validation", as it would be for a network.
-            By default it is chosen on the scored heads themselves (see `best_threshold`), which flatters the baseline.
+        chosen_on: the split on whose heads the threshold is chosen, such as "validation". With None, the threshold is
+            chosen on the scored heads themselves (see `best_threshold`), which makes the baseline look better.
 
     Returns:
-        The threshold, with the DSC of the heads on which it was chosen.
+        The threshold, with the DSC on the heads on which the threshold was chosen.
 
     Raises:
-        InputError: no such split, patients without a label, a name that looks like a path.
+        InputError: a split does not exist, a scan has no label, or a name looks like a path.
     """
     result_lines([], model=model, cohort=cohort, split=split)
     items = read_cohort(dataset_dir, split, labelled=True)
@@ -80,25 +86,26 @@ def _voxels(read: Callable, index: int, key: str) -> np.ndarray:
 
 
 class ResultsWriter:
-    """Ignite handler that scores whole volumes during an evaluation and writes results.jsonl and CSV at its end.
+    """Ignite handler that scores whole volumes during an evaluation, and writes results.jsonl and a CSV at the end.
 
-    The evaluator's output is a list of dictionaries (decollated) with `pred`, binary and on the label's grid (Invertd,
-    AsDiscrete), and `label`, the original label as a MetaTensor, both (1, X, Y, Z). The patients come in the cohort's
-    order, without shuffling. If a dictionary also has `probability`, a MetaTensor on the label's grid (a copy of `pred`
-    before AsDiscrete), the line tells the DSC at other thresholds, too.
+    The evaluator's output must be a list of dictionaries (decollated). Each dictionary holds `pred`, the binary
+    prediction on the label's grid (after Invertd and AsDiscrete), and `label`, the original label as a MetaTensor, both
+    (1, X, Y, Z). The scans must come in the order of the cohort, without shuffling. A dictionary may also hold
+    `probability`, a MetaTensor on the label's grid (a copy of `pred` before AsDiscrete). The results then contain the
+    DSC at several thresholds of the probability.
 
     Args:
-        path: a results.jsonl; see `write_results`.
+        path: the path of results.jsonl; see `write_results`.
         model: the name of the model in tables.
-        cohort: the name of the cohort, such as "A"; not a path.
+        cohort: the name of the cohort, such as "A"; it must not be a path.
         split: the name of the split.
-        error_maps: a folder for PNG error maps of the first `n_error_maps` patients; they need `image` on the label's
-            grid.
+        error_maps: the folder for error maps (PNG) of the first `n_error_maps` scans. For error maps, each dictionary
+            must also hold `image` on the label's grid.
         n_error_maps: the number of error maps.
-        progress: what the evaluator's data are taken from, if the evaluation can be stopped and continued.
+        progress: the `Progress` that the evaluator reads its items from, if a stopped evaluation shall be continued.
 
     Raises:
-        InputError: a name that looks like a path; see `overlap`.
+        InputError: a name looks like a path, or a prediction cannot be scored (see `overlap`).
     """
 
     def __init__(
@@ -122,13 +129,13 @@ class ResultsWriter:
         self.more: list[dict[str, Any]] = []
 
     def attach(self, engine: Engine) -> None:
-        """Adds the handler to an evaluator."""
+        """Adds this handler to the evaluator; it then scores each iteration and writes the results at the end."""
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.score)
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     def start(self, engine: Engine) -> None:
-        """Forgets the patients of an earlier run, except for those that are done of a run that was stopped."""
+        """Deletes the scores of an earlier run; if `progress` is given, loads the scores that a stopped run left."""
         done = []
         if self.progress:
             self.progress.start()
@@ -137,12 +144,16 @@ class ResultsWriter:
         self.more = [figures["more"] for figures in done]
 
     def score(self, engine: Engine) -> None:
-        """Scores the patients of one iteration."""
+        """Scores the predictions of one iteration.
+
+        Raises:
+            InputError: a label has no spacing, or a prediction cannot be scored.
+        """
         for output in engine.state.output:  # type: ignore[union-attr]
             prediction, truth = output["pred"], output["label"]
             spacing_mm = spacing_of(truth)
             if spacing_mm is None:
-                raise InputError("the evaluator's label has no spacing: load it with ReadScand, as a MetaTensor")
+                raise InputError("the evaluator's label has no spacing; read the label with ReadScand, as a MetaTensor")
             if self.error_maps and len(self.scores) < self.n_error_maps:
                 self._draw(output, self.error_maps)
             fields = {**_further_scores(prediction[0], truth[0], spacing_mm), **self._by_threshold(output)}
@@ -152,7 +163,7 @@ class ResultsWriter:
                 self.progress.add({"overlap": asdict(self.scores[-1]), "more": fields})
 
     def write(self, engine: Engine) -> None:
-        """Writes results.jsonl and the CSV, and logs the means."""
+        """Writes results.jsonl and the CSV, and logs the mean scores."""
         lines = result_lines(self.scores, **self.described, more=self.more)
         write_results(self.path, lines)
         if self.progress:
@@ -170,8 +181,8 @@ class ResultsWriter:
             return {}
         probability, truth = output["probability"], output["label"]
         if not _same_geometry(probability, truth):
-            problem = "the grids of probability and label differ; copy the probability after Invertd"
-            logger.warning("%s: no dsc_at, as %s", self._patient, problem)
+            problem = "the results have no dsc_at, because the grids of probability and label differ"
+            logger.warning("%s: %s; copy the probability after Invertd", self._patient, problem)
             return {}
         curve = dice_at(probability[0].detach().cpu().numpy(), truth[0].detach().cpu().numpy())
         return {"dsc_at": [round(dsc, 4) for dsc in curve]}
@@ -180,7 +191,8 @@ class ResultsWriter:
         words = [word for word in (self.described["model"], self.described["cohort"], self._patient) if word]
         name = "_".join("".join(letter if letter.isalnum() else "-" for letter in word) for word in words)
         if not _same_geometry(output["image"], output["label"]):
-            logger.warning("%s: no error map, as the grids of image and label differ; invert the image, too", name)
+            problem = "no error map is written, because the grids of image and label differ"
+            logger.warning("%s: %s; add the image to the keys of Invertd", name, problem)
             return
         image, prediction, truth = (np.asarray(output[key][0].detach().cpu()) for key in ("image", "pred", "label"))
         affine = np.asarray(output["label"].affine.cpu())

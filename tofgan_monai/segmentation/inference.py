@@ -1,4 +1,4 @@
-"""Inference parts of the segmentation bundle that MONAI lacks: windows inside the brain, and the Dice of pairs."""
+"""Two parts of the segmentation bundle: an inferer for windows inside the brain, and the Dice of a network on pairs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ BACKGROUND_LOGIT = -20.0
 
 
 class BrainWindowInferer(SliceInferer):
-    """Computes the logits (1, 1, X, Y, Z) of a volume in RAS order from 96x96 windows of its axial slices.
+    """MONAI inferer that computes the logits (1, 1, X, Y, Z) of a volume from 96x96 windows of its axial slices.
 
-    In each slice, windows are computed only in the box round the voxels above the volume's minimum, and constant
-    windows are skipped. All other logits are -20, so that the outside of a skull-stripped brain costs nothing.
+    The volume must be in RAS order. In each slice, windows cover only the box around the voxels above the volume's
+    minimum, and the network does not process constant windows. All other logits are -20. So the background of a
+    skull-stripped volume takes no time.
 
     Args:
-        overlap: the share of a window that overlaps with its neighbour, 0 to 0.9.
-        batch_size: number of windows that the network processes at once.
+        overlap: the fraction of a window that overlaps with the next window, 0 to 0.9.
+        batch_size: number of windows that the network processes at the same time.
     """
 
     def __init__(self, overlap: float = 0.25, batch_size: int = 16) -> None:
@@ -37,7 +38,7 @@ class BrainWindowInferer(SliceInferer):
         )
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-        """The network's logits (1, 1, X, Y, Z) for `inputs` of the same shape."""
+        """Returns the logits (1, 1, X, Y, Z) that the network gives for a volume `inputs` of the same shape."""
         self.cval = low = float(inputs.min())  # the padding of a slice that is narrower than a window
         logits = torch.full_like(inputs, BACKGROUND_LOGIT)
         for z in range(inputs.shape[-1]):  # a box for each slice, as a brain is narrow near its top
@@ -50,7 +51,7 @@ class BrainWindowInferer(SliceInferer):
 
 
 def _on_varied(network: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
-    """The logits of windows (B, 1, 96, 96); the network does not process constant windows."""
+    """Returns the logits of windows (B, 1, 96, 96); constant windows get the logit -20 without the network."""
     varied = windows.amax((1, 2, 3)) > windows.amin((1, 2, 3))
     logits = torch.full_like(windows, BACKGROUND_LOGIT)
     if varied.any():
@@ -59,16 +60,17 @@ def _on_varied(network: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
 
 
 class PooledDice:
-    """A callable that returns the Dice of a network on pairs, with the voxels of all pairs pooled.
+    """Computes the Dice between a network's predictions and the labels of pairs, with the pixels of all pairs pooled.
 
-    It logs a warning if the network finds no vessel in any pair.
+    An instance is a function without arguments that returns the Dice of the network's present weights. It logs a
+    warning if the network finds no vessel in any pair.
 
     Args:
-        network: from images (B, 1, 96, 96) to logits.
-        pairs: a data set of dictionaries with `image` and `label`.
-        threshold: of the probability.
-        n: largest number of pairs, which are drawn once.
-        seed: of the draw.
+        network: network from images (B, 1, 96, 96) to logits of the same shape.
+        pairs: data set of dictionaries with `image` and `label`.
+        threshold: the vessel probability above which a pixel is vessel.
+        n: the largest number of pairs that are used; these are drawn once, at the beginning.
+        seed: seed for the draw of the pairs.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class PooledDice:
 
     @torch.no_grad()
     def __call__(self) -> float:
-        """The Dice, 0 to 1; 1 if neither predictions nor labels have a vessel."""
+        """Returns the Dice, from 0 to 1; it is 1 if neither the predictions nor the labels have a vessel."""
         training, device = self.network.training, next(self.network.parameters()).device
         self.network.eval()
         both = found = true = 0.0
@@ -93,5 +95,5 @@ class PooledDice:
             true += float(label.sum())
         self.network.train(training)
         if true and not found:
-            _logger.warning("the network finds no vessel at all in the validation pairs: it predicts background only")
+            _logger.warning("the network finds no vessel in the validation pairs; train longer or check the labels")
         return 2 * both / (found + true) if found + true else 1.0

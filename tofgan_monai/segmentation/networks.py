@@ -1,4 +1,4 @@
-"""The half U-Net, the paper's segmentation network."""
+"""The half U-Net, which is the segmentation network of the paper (Kossen et al. 2021)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ class _ConvBlock(nn.Sequential):
 
 
 class HalfUNet(nn.Module):
-    """A U-Net from images (B, 1, H, W) of any intensity to vessel logits (B, 1, H, W); H and W are multiples of 16.
+    """U-Net that returns vessel logits (B, 1, H, W) for images (B, 1, H, W); H and W must be multiples of 16.
 
-    The first layer normalises each image to zero mean and unit variance, so give it windows of the size that it was
-    trained on, 96x96. Its five levels have w, 2w, 4w, 8w, 16w channels and two 3x3 convolutions each.
+    Images may have any intensities: the first layer normalises each image to zero mean and unit variance. So images
+    should have the size of the training images, 96x96. The five levels of the network have w, 2w, 4w, 8w and 16w
+    channels, and two 3x3 convolutions each.
 
     Args:
-        width: number of channels of the first level, w; 32 in the paper (half of Ronneberger's 64).
-        dropout: rate between the two convolutions of each level.
-        activation: a module without weights that is applied to the logits; with `nn.Sigmoid()`, an exported network
-            returns probabilities.
+        width: w, the number of channels of the first level; 32 in the paper (half of Ronneberger's 64).
+        dropout: dropout rate between the two convolutions of each level.
+        activation: module without weights that is applied to the logits. With `nn.Sigmoid()`, the network returns
+            probabilities.
 
     Source: Livne et al. 2019, doi:10.3389/fnins.2019.00097; Ronneberger et al. 2015, arXiv:1505.04597.
     """
@@ -47,7 +48,7 @@ class HalfUNet(nn.Module):
         self.activation = activation or nn.Identity()
 
     def forward(self, image: Tensor) -> Tensor:
-        """The logits (B, 1, H, W) of the image (B, 1, H, W), after the activation if there is one."""
+        """Returns the logits (B, 1, H, W) for images (B, 1, H, W), after the activation if one was given."""
         low, high = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
         # Scale to [0, 1] first, so that the 1e-5 in the norm is small whatever the image's unit.
         x = self.normalise((image - low) / (high - low).clamp_min(1e-30))

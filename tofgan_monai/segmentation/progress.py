@@ -1,4 +1,7 @@
-"""Runs over the patients of a cohort that go on with the next patient after they were stopped."""
+"""The record of a run over the scans of a cohort, so that a stopped run can continue with the next scan.
+
+An item is the entry of one scan in cohort.json. The record is the file `unfinished.jsonl` in the output folder.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,21 @@ _NAME = "unfinished.jsonl"
 
 
 class Progress(Sequence):
-    """The items of a cohort that a stopped run has left to do; also the ignite handler that records what is done.
+    """Sequence of the items that a run must still process; also the ignite handler that records processed items.
 
-    The record `unfinished.jsonl` stands in the output folder as long as the run is unfinished. Its first line holds the
-    run's settings and every other line one patient's files, by their digests, and figures. It names nobody.
+    The record `unfinished.jsonl` is in the output folder until the run is complete. The first line of the record holds
+    the settings of the run. Each further line holds the digests of one scan's files and the scan's figures (scores).
+    The record contains no names.
 
     Args:
-        items: of a cohort; the run takes them one after the other, in this order.
-        output_dir: the folder of the run's output.
-        settings: all that decides the output, such as the digest of the weights; plain values by name.
-        restart: begin with the first patient, whatever an earlier run has left.
+        items: items of a cohort, which the run processes one after the other in this order.
+        output_dir: the output folder of the run.
+        settings: dict from name to plain value with all settings that decide the output, such as the digest of the
+            weights.
+        restart: whether the run begins with the first item and ignores the record of an earlier run.
 
     Raises:
-        InputError: a stopped run had other settings or other patients.
+        InputError: the record belongs to a run with other settings or other files.
     """
 
     def __init__(
@@ -50,8 +55,9 @@ class Progress(Sequence):
         self.settings = json.loads(json.dumps({**settings, "patients": len(items)}))
         self.done: list[dict[str, Any]] = [] if restart else self._done_before()
         if self.done:
-            _logger.info("%s: %d of %d patients are done; going on", self.path.parent, len(self.done), len(items))
-        self.first = min(len(self.done), len(items) - 1)  # the last one again, if all are done: a run needs one
+            message = "%s: an earlier run has processed %d of %d scans; this run continues with the next scan"
+            _logger.info(message, self.path.parent, len(self.done), len(items))
+        self.first = min(len(self.done), len(items) - 1)  # if all items are done, the last is repeated: a run needs one
         self.done = self.done[: self.first]
 
     def __len__(self) -> int:
@@ -61,45 +67,49 @@ class Progress(Sequence):
         return self.items[self.first :][index]
 
     def attach(self, engine: Engine) -> None:
-        """Adds the handler to an evaluator whose patients have no figures."""
+        """Adds this handler to an evaluator that computes no figures, only files; it then records each iteration."""
         engine.add_event_handler(Events.STARTED, lambda: self.start())
         engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: self.add({}))
         engine.add_event_handler(Events.COMPLETED, lambda: self.finish())
 
     def start(self) -> None:
-        """Writes the record with the patients that are done, whole or not at all."""
+        """Writes the record with all processed items; the file is written whole or not at all."""
         with written_whole(self.path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in [self.settings, *self.done]), "utf-8")
 
     def add(self, figures: Mapping[str, Any]) -> None:
-        """Records that the next patient is done, with its figures."""
+        """Records that the next item has been processed, with the figures (scores) of this item."""
         item = self.items[len(self.done)]
         self.done.append({"files": _digests(item), "figures": dict(figures)})
         with open(self.path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(self.done[-1]) + "\n")
 
     def finish(self) -> None:
-        """Deletes the record, as the run is complete; the next run begins anew."""
+        """Deletes the record of a complete run; the next run begins with the first item."""
         self.path.unlink(missing_ok=True)
         self.done, self.first = [], 0
 
     def _done_before(self) -> list[dict[str, Any]]:
-        """The lines of a stopped run; a last line that was cut off is left out."""
+        """Returns the lines of a stopped run's record, without the settings; an incomplete last line is omitted.
+
+        Raises:
+            InputError: the record belongs to a run with other settings or other files.
+        """
         lines: list[dict[str, Any]] = []
         with suppress(FileNotFoundError, ValueError):
             lines.extend(map(json.loads, self.path.read_text("utf-8").splitlines()))
         if not lines:
             return []
         before, *done = lines
-        remedy = "choose another output folder, or begin anew with --restart"
+        remedy = "choose another output folder, or start again with --restart"
         if before != self.settings:
             differ = [name for name in self.settings | before if before.get(name) != self.settings.get(name)]
-            told = ", ".join(f"{name} {before.get(name)}, not {self.settings.get(name)}" for name in differ)
-            raise InputError(f"{self.path.parent}: holds a run that was stopped and had {told}; {remedy}")
+            told = ", ".join(f"{name} was {before.get(name)}, is {self.settings.get(name)} now" for name in differ)
+            raise InputError(f"{self.path.parent} holds a stopped run with other settings ({told}); {remedy}")
         for line, item in zip(done, self.items, strict=False):
             if line["files"] != _digests(item):
-                changed = f"{item.get('subject', item['image'])}: its files have changed since the run was stopped"
-                raise InputError(f"{changed} of which {self.path} tells; {remedy}")
+                name = item.get("subject", item["image"])
+                raise InputError(f"{self.path}: the files of {name} have changed since the run was stopped; {remedy}")
         return done
 
 

@@ -1,4 +1,4 @@
-"""The file results.jsonl and the CSV summary beside it; this module reads, writes and averages them.
+"""Functions that read, write and average segmentation scores in results.jsonl, and write a CSV summary of these scores.
 
 A line holds the scores of one patient under one model:
 
@@ -16,9 +16,9 @@ surface distance and the average Hausdorff distance in mm. `dsc_at`, if the vess
 at the thresholds 0.05, 0.10, ... 0.95 (`threshold_baseline.PROBABILITIES`). Older files may lack any of these fields;
 their `avd_mm` is read as `average_hausdorff_mm`.
 
-Lines of the same model, cohort and split are replaced and all others are kept. So several evaluations may share a file,
-and each may be repeated. Lines with a `measure` and without a `patient` are other results of a study; they are kept but
-not read here.
+New lines replace the lines of the same model, cohort and split; all other lines are kept. So several evaluations may
+write into the same file, and each evaluation may be repeated. Lines with a `measure` and without a `patient` are other
+results of a study; this module keeps these lines, but does not use them.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ Line = dict[str, Any]
 def result_lines(
     scores: Sequence[Overlap], *, model: str, cohort: str, split: str, more: Sequence[Mapping[str, Any]] | None = None
 ) -> list[Line]:
-    """The lines of results.jsonl for the patients of a split, in the split's order.
+    """Returns the lines of results.jsonl for the patients of a split, one dict for each patient.
 
     Args:
-        scores: one for each patient.
+        scores: the scores, one entry for each patient, in the order of the split.
         model: the name of the model.
         cohort: the name of the cohort.
         split: the name of the split.
-        more: further fields for each patient's line, in the same order.
+        more: dicts with further fields, one for each patient, in the same order.
 
     Raises:
-        InputError: a model, cohort or split that looks like a path.
+        InputError: the name of the model, the cohort or the split looks like a path.
     """
     described = {"model": model, "cohort": cohort, "split": split}
     paths = [
-        f"{key} {text!r} looks like a path; results are shared, so give it a plain name"
+        f"{key} {text!r} looks like a path; give a plain name, as results are shared"
         for key, text in described.items()
         if "/" in text or "\\" in text
     ]
@@ -82,10 +82,10 @@ def result_lines(
 
 
 def read_results(path: str | os.PathLike) -> list[Line]:
-    """The patients' lines of a results.jsonl after a check; other results of a study are left out.
+    """Returns the lines of results.jsonl that hold a patient's scores, as dicts, after a check of their fields.
 
     Raises:
-        InputError: no such file, or lines that are not results (the error names all of them).
+        InputError: the file does not exist, or lines are not results; the message lists all such lines.
     """
     return [line for line in _read_all(Path(path)) if not _is_of_a_study(line)]
 
@@ -94,7 +94,7 @@ def _read_all(path: Path) -> list[Line]:
     try:
         rows = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); write it with `tofgan evaluate`") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}); run `tofgan evaluate` to write it") from error
     lines, problems = [], []
     for number, row in enumerate(rows, start=1):
         try:
@@ -102,23 +102,25 @@ def _read_all(path: Path) -> list[Line]:
             if not _is_of_a_study(line):
                 has_text = all(isinstance(line[key], str) for key in TEXT_FIELDS)
                 if not has_text or not all(math.isfinite(line[key]) for key in SCORES):
-                    raise TypeError(f"it needs text for {', '.join(TEXT_FIELDS)} and numbers for {', '.join(SCORES)}")
+                    needed = f"text in {', '.join(TEXT_FIELDS)} and numbers in {', '.join(SCORES)}"
+                    raise TypeError(f"a result has {needed}")
                 line = {RENAMED.get(key, key): value for key, value in line.items()}
             lines.append(line)
         except (ValueError, KeyError, TypeError) as error:
-            problems.append(f"{path}, line {number}: not a result ({error}); repeat the evaluation that wrote it")
+            problems.append(f"{path}: line {number} is not a result ({error}); repeat the evaluation that wrote it")
     if problems:
         raise InputError(problems)
     return lines
 
 
 def write_results(path: str | os.PathLike, lines: Sequence[Line]) -> None:
-    """Writes patients' lines into a results.jsonl, in place of lines of the same model, cohort and split.
+    """Writes lines with patients' scores into results.jsonl, and a CSV summary into the same folder.
 
-    The summary beside it has the same name with the ending `.csv`, and a row for each model, cohort and split.
+    The new lines replace old lines of the same model, cohort and split. The summary has the same name with the ending
+    `.csv`, and one row for each model, cohort and split.
 
     Raises:
-        InputError: the existing file holds something else, or the folder cannot be written to.
+        InputError: the existing file contains a line that is not a result, or the folder cannot be written to.
     """
     path = Path(path)
     new = {_group(line) for line in lines}
@@ -139,7 +141,7 @@ def write_results(path: str | os.PathLike, lines: Sequence[Line]) -> None:
 
 
 def summaries(lines: Iterable[Line]) -> dict[tuple[str, str, str], tuple[Summary, Summary]]:
-    """Summaries of DSC and 95HD by (model, cohort, split), in the order of first appearance."""
+    """Returns a dict from (model, cohort, split) to the summaries of DSC and 95HD, in the order of first appearance."""
     groups: dict[tuple[str, str, str], list[Line]] = {}
     for line in lines:
         groups.setdefault(_group(line), []).append(line)

@@ -1,1 +1,1 @@
-"""The loop of a training, and the files that it writes: checkpoint with its recipe, weights, history."""
+"""The training loop, and the files that it writes: the checkpoint with its recipe, the weights and the history."""

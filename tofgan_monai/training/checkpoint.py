@@ -1,4 +1,7 @@
-"""The checkpoint of a training: its recipe, and the state that it goes on from."""
+"""The checkpoint of a training run, which holds the run's recipe and the state from which the run can continue.
+
+The recipe lists all settings that decide the weights (see `tofgan_monai.training.recipe`).
+"""
 
 from __future__ import annotations
 
@@ -10,53 +13,59 @@ from tofgan_monai.errors import ChangedTrainingError, InputError
 from tofgan_monai.training.recipe import Recipe, settings
 from tofgan_monai.training.weights import load_weights, weights_file_digest
 
-FORMAT = 2  # of a checkpoint; in those without a number a recipe was text
-MOST_SHOWN = 8  # changed settings in a message
+FORMAT = 2  # format of a checkpoint; in checkpoints without this number the recipe is text
+MOST_SHOWN = 8  # largest number of changed settings in a message
 
 
 def read_checkpoint(run: str | os.PathLike) -> tuple[Path, dict[str, Any]]:
-    """Reads the `checkpoint.pt` in a training's output folder; returns its path and its content.
+    """Reads `checkpoint.pt` in the output folder of a training run; returns the path and the content of this file.
 
     The content is `{"format": 2, "epoch": n, "recipe": {...}, "state": {name: state dict}}`.
 
     Raises:
-        InputError: the file is missing, truncated or not a training's.
-        ChangedTrainingError: an earlier version wrote it.
+        InputError: the file is missing, truncated or not a checkpoint.
+        ChangedTrainingError: another version of this package wrote the file.
     """
     path = Path(run) / "checkpoint.pt"
     content = load_weights(path)
     if not isinstance(content, dict) or not {"recipe", "state"} <= content.keys():
-        raise InputError(f"{path}: not the checkpoint of a training; name the output folder of `tofgan train`")
+        raise InputError(f"{path} is not the checkpoint of a training run; give the output folder of `tofgan train`")
     if content.get("format") != FORMAT:
         raise ChangedTrainingError(
-            f"{path}: written by another version of tofgan_monai, whose recipe cannot be compared; choose another "
-            "output_dir; this training's best.pt can be the pretrained weights there"
+            f"{path} was written by another version of tofgan_monai and cannot be continued; choose another output_dir "
+            "(best.pt of the old folder can serve as pretrained weights)"
         )
     return path, content
 
 
 def refuse_changed(before: Recipe, now: Recipe, path: Path) -> None:
-    """Raises an error if the recipe of a checkpoint differs from the recipe of the training that would go on from it.
+    """Checks that the recipe in a checkpoint equals the recipe of the training run that will continue from it.
+
+    Args:
+        before: the recipe in the checkpoint.
+        now: the recipe of the training run that will continue.
+        path: the path of the checkpoint, for the message.
 
     Raises:
-        ChangedTrainingError: settings differ; the message names the checkpoint and the first of these settings.
+        ChangedTrainingError: settings differ; the message names the checkpoint and up to 8 of these settings.
     """
     old, new = settings(before), settings(now)
     changed = sorted(key for key in {*old, *new} if old.get(key, ...) != new.get(key, ...))
     if changed:
-        changes = [f"{key}: {old.get(key, 'absent')!r} then, {new.get(key, 'absent')!r} now" for key in changed]
+        changes = [f"{key} was {old.get(key, 'absent')!r}, is {new.get(key, 'absent')!r} now" for key in changed]
         more = f"; {len(changes) - MOST_SHOWN} more" if len(changes) > MOST_SHOWN else ""
         raise ChangedTrainingError(
-            f"{path} is of another configuration ({'; '.join(changes[:MOST_SHOWN])}{more}); "
-            "go on with the old configuration or choose another output_dir"
+            f"{path} belongs to another configuration ({'; '.join(changes[:MOST_SHOWN])}{more}); "
+            "restore the old configuration or choose another output_dir"
         )
 
 
 def start_of(pretrained: str | os.PathLike | None) -> dict[str, Any] | None:
-    """Describes the weights that a training starts from: their digest, and the data they have seen; None without.
+    """Returns a dict that describes the weights that a training run starts from; None if it starts from random weights.
 
-    The data are known of a training's `checkpoint.pt` that itself started from nothing: `seen` is the provenance of its
-    pairs, and None in all other cases.
+    The dict holds `sha256`, the digest of the weights, and `seen`, the provenance of the pairs that these weights were
+    trained on. `seen` is known only if `pretrained` is the `checkpoint.pt` of a training run that started from random
+    weights; otherwise it is None.
     """
     if not pretrained:
         return None

@@ -1,4 +1,7 @@
-"""Ignite handlers of a training: the history of its figures, and the file of its best weights."""
+"""Ignite handlers that record the figures of a training run and keep its best weights.
+
+A figure is a named number such as a loss, a gradient norm or a quality measure.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ from tofgan_monai.training.weights import save_weights
 
 
 class History:
-    """Ignite handler that collects the figures of a training: for each epoch, the means of what its iterations return.
+    """Ignite handler that collects, for each epoch, the means of the figures that the iterations return.
 
-    The means are over all ranks. Attach this handler before those that add figures of their own. Its state belongs into
-    the checkpoint.
+    The means are over all iterations of the epoch and over all processes (ranks). Attach this handler before all
+    handlers that call `add`. The state of this handler belongs in the checkpoint.
 
     Raises:
-        TrainingDivergedError: a figure became NaN or infinite.
+        TrainingDivergedError: a figure of an iteration became NaN or infinite.
     """
 
     def __init__(self) -> None:
@@ -33,7 +36,7 @@ class History:
         self._sums: dict[str, list[float]] = {}
 
     def attach(self, trainer: Engine) -> None:
-        """Makes the trainer collect all floats and scalar tensors that its iterations return."""
+        """Adds this handler to the trainer; it then collects all floats and scalar tensors that iterations return."""
         trainer.add_event_handler(Events.EPOCH_STARTED, self._begin)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
@@ -48,7 +51,7 @@ class History:
             if isinstance(value, float) or (isinstance(value, torch.Tensor) and value.ndim == 0):
                 figure = float(value)
                 if not math.isfinite(figure):
-                    raise TrainingDivergedError(f"the {name} became {figure}")
+                    raise TrainingDivergedError(f"the figure {name} became {figure}")
                 # MONAI's keys are enums, which torch.load(weights_only=True) refuses.
                 self._sums.setdefault(str(name), []).append(figure)
 
@@ -58,11 +61,11 @@ class History:
         self.epochs.append({**done, **means, "seconds": time.monotonic() - self._began})
 
     def add(self, name: str, value: float) -> None:
-        """Adds a figure to the history of the last epoch."""
+        """Adds a figure to the last epoch in the history."""
         self.epochs[-1][name] = float(value)
 
     def values(self, name: str) -> list[float]:
-        """The values of a figure in the history so far, one for each epoch that has the figure."""
+        """Returns the values of a figure in the history, one for each epoch that has this figure."""
         return [epoch[name] for epoch in self.epochs if name in epoch]
 
     def state_dict(self) -> dict[str, Any]:
@@ -70,7 +73,7 @@ class History:
         return {"epochs": self.epochs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores the figures of the epochs so far from the state in a checkpoint."""
+        """Restores the figures of all epochs so far from the state in a checkpoint."""
         self.epochs = state["epochs"]
 
 
@@ -78,13 +81,13 @@ class KeepBest:
     """Ignite handler that measures a quality figure and keeps the weights with the best value in `best.pt`.
 
     Args:
-        network: the network whose weights are kept.
-        history: gets the figure; attach it before this handler.
-        figure: the figure's name in the history and in TensorBoard.
-        measure: returns the figure.
-        output_dir: the training's output folder.
-        higher_is_better: False for a distance.
-        every: the figure is measured every so many epochs, and after the last epoch.
+        network: the network whose weights are written.
+        history: the history to which the figure is added; attach it to the trainer before this handler.
+        figure: the name of the figure in the history and in TensorBoard.
+        measure: function without arguments that returns the value of the figure.
+        output_dir: the output folder of the training run.
+        higher_is_better: True for a score, False for a distance.
+        every: k, for a figure that is measured after each k-th epoch and after the last epoch.
     """
 
     def __init__(
@@ -103,12 +106,12 @@ class KeepBest:
         self.path = Path(output_dir) / "best.pt"
 
     def attach(self, trainer: Engine) -> None:
-        """Makes the trainer measure the figure after its epochs, on the first rank."""
+        """Adds this handler to the trainer, on rank 0 only; it then measures the figure after epochs."""
         if not rank():
             trainer.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, trainer: Engine) -> None:
-        """Measures the figure if it is due, and writes the weights if no earlier value was as good."""
+        """Measures the figure if this epoch is due, and writes the weights if the value is the best so far."""
         if trainer.state.epoch % self.every and trainer.state.epoch != trainer.state.max_epochs:
             return
         before = [self.sign * value for value in self.history.values(self.figure)]

@@ -1,8 +1,10 @@
-"""Trainings that show their progress and can be killed at any moment: they go on to the same weights, bit-equal on CPU.
+"""The training loop, which shows a progress bar and can be killed at any moment.
 
-A training writes into its output folder: `checkpoint.pt` (the whole state, after every epoch), `best.pt` (the weights
-with the best quality figure), `losses.jsonl` (one line for each epoch) and TensorBoard's files. All randomness of an
-epoch comes from the seed and the epoch's number, so a checkpoint needs no states of random generators.
+A training run that was killed continues from its last checkpoint and reaches the same weights, on the CPU bit for bit.
+A training run writes into its output folder `checkpoint.pt` (the whole state, after every epoch), `best.pt` (the
+weights with the best quality figure), `losses.jsonl` (one line for each epoch) and TensorBoard's files. All random
+numbers of an epoch depend on the seed and the epoch's number, so a checkpoint needs no states of random generators.
+The recipe is a list of all settings that decide the weights (see `tofgan_monai.training.recipe`).
 """
 
 from __future__ import annotations
@@ -34,9 +36,9 @@ _logger = logging.getLogger(__name__)
 
 
 def seed_epoch(seed: int, epoch: int, loader: DataLoader) -> None:
-    """Seeds torch, NumPy and the loader's random transforms from the training's seed and the epoch's number.
+    """Seeds torch, NumPy and the loader's random transforms, from the seed of the training run and the epoch's number.
 
-    All ranks seed torch and NumPy alike; each rank seeds its transforms differently.
+    All ranks use the same seed for torch and NumPy; each rank uses a different seed for its transforms.
     """
     number = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
     torch.manual_seed(number)
@@ -55,26 +57,28 @@ def run_resumable(
     pretrained: str | os.PathLike | None = None,
     save_first: bool = False,
 ) -> None:
-    """Runs the trainer to its `max_epochs`, from the checkpoint in `output_dir` if there is one.
+    """Runs the trainer to its `max_epochs`, starting at the checkpoint in `output_dir` if this file exists.
 
-    The checkpoint holds the recipe of the training: `state`, `parts`, the batches, the loss and the seed, described by
-    their constructor arguments. A training goes on only with the recipe that it was begun with.
+    The checkpoint holds the recipe of the training run, which describes `state`, `parts`, the batches, the loss and the
+    seed by their constructor arguments. A training run continues only with an unchanged recipe.
 
     Args:
         trainer: a MONAI trainer, with `history` among its handlers.
-        state: name -> a network, an optimiser ...; its `state_dict`, where it has one, is kept in the checkpoint.
+        state: dict from name to object, such as a network or an optimiser. If the object has a `state_dict`, this state
+            is kept in the checkpoint.
         output_dir: the folder for the checkpoint and the history.
         history: the trainer's history.
-        seed: the seed of all randomness.
-        parts: name -> whatever else decides the weights: the step, the pairs; see `recipe_of`.
-        pretrained: the file of weights that the training starts from.
-        save_first: whether a checkpoint is written before the first step, too; needed for a state that the seed does
-            not determine.
+        seed: the seed for all random numbers.
+        parts: dict from name to any other object that decides the weights, such as the training step or the pairs; see
+            `recipe_of`.
+        pretrained: the file of the weights that the training run starts from.
+        save_first: whether a checkpoint is also written before the first step; this is needed if the seed does not
+            determine the first state.
 
     Raises:
         InputError: the checkpoint is truncated, or the folder cannot be written to.
-        ChangedTrainingError: the checkpoint has another recipe, or an earlier version wrote it.
-        TrainingDivergedError: a loss became NaN.
+        ChangedTrainingError: the checkpoint has another recipe, or another version of this package wrote it.
+        TrainingDivergedError: a loss or a gradient became NaN or infinite.
     """
     folder = Path(output_dir)
     checkpoint = folder / "checkpoint.pt"
@@ -97,10 +101,10 @@ def run_resumable(
             value.load_state_dict(content["state"][name])
         trainer.state.epoch, trainer.state.iteration = content["epoch"], content["epoch"] * len(loader)
         if content["epoch"] >= max_epochs:
-            _logger.info(f"{folder}: finished already ({content['epoch']} epochs); nothing to do")
+            _logger.info(f"{folder}: this training run is already complete ({content['epoch']} epochs)")
             return
         if content["epoch"]:
-            _logger.info(f"{folder}: going on after epoch {content['epoch']} of {max_epochs}")
+            _logger.info(f"{folder}: the training run continues after epoch {content['epoch']} of {max_epochs}")
 
     def save(engine: Engine) -> None:
         with written_whole(folder / "losses.jsonl") as temporary:
@@ -119,6 +123,6 @@ def run_resumable(
         with bar:
             trainer.run()
     except TrainingDivergedError as error:
-        kept = f"the last good checkpoint is {checkpoint}" if history.epochs else "no epoch was complete"
+        kept = f"the last good checkpoint is {checkpoint}" if history.epochs else "no epoch was completed"
         what = f"{error} in iteration {trainer.state.iteration}"
         raise TrainingDivergedError(f"{what}; {kept}; train again with lower learning rates") from error

@@ -1,7 +1,8 @@
-"""The recipe of a training: all settings that decide its weights, as JSON data, read from the objects that train.
+"""The recipe of a training run, which is JSON data with all settings that decide the weights.
 
-A part is described as MONAI's configurations describe it: `_target_` and arguments. A part that the recipe holds under
-a name of its own stands elsewhere as a reference, `"@name"`. No path, device or number of epochs is in a recipe.
+The settings are read from the objects that train, called parts: networks, optimisers, the training step, the data. A
+recipe describes a part as a MONAI configuration does, by `_target_` and arguments. If one part is used by another part,
+the description of the second part holds the reference `"@name"`. A recipe contains no path, device or number of epochs.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ _PLAIN = str | int | float | list | tuple | dict | None
 
 
 def recipe_of(trainer: Trainer, parts: Mapping[str, Any]) -> Recipe:
-    """The recipe of a training: each part under its name, and under `trainer` the loss, the precision and the batches.
+    """Returns the recipe of a training run, a dict from the name of each part to the description of this part.
+
+    The entry `trainer` describes the trainer's loss, precision and batches.
 
     Args:
         trainer: the trainer, whose loss, precision and data loader are described.
-        parts: name -> a network, an optimiser, a step, a data set, or a plain value.
+        parts: dict from name to part, such as a network, an optimiser, a step, a data set or a plain value.
     """
     names = {id(part): name for name, part in parts.items() if hasattr(part, "__dict__")}
     recipe = {name: described(part, {k: v for k, v in names.items() if k != id(part)}) for name, part in parts.items()}
@@ -43,26 +46,27 @@ def recipe_of(trainer: Trainer, parts: Mapping[str, Any]) -> Recipe:
 
 
 def described(part: Any, names: Mapping[int, str] | None = None) -> Any:
-    """A part as JSON data: a plain value as it is, anything else as `{"_target_": its class, **its arguments}`.
+    """Returns the description of a part as JSON data; plain values are returned unchanged.
 
-    Classes of this package keep the arguments of their constructor in attributes of the same names (as scikit-learn's
-    estimators do), and name those that may change when a training goes on in `may_change`. Of a class from elsewhere
-    the public attributes are taken that are plain values, transforms, modules or data sets.
+    An object becomes `{"_target_": its class, **its arguments}`. Classes of this package keep the arguments of their
+    constructor in attributes of the same names (as scikit-learn's estimators do). Their `may_change` lists arguments
+    that may change when a training run continues; the recipe omits these. For an object of any other package, the
+    recipe takes the public attributes that are plain values, transforms, modules or data sets.
 
     Args:
-        part: anything that `_target_` can make, a plain value, or lists and dictionaries of these.
-        names: id of an object -> its name in the recipe; the object is replaced by the reference `"@name"`.
+        part: any object that `_target_` can make, a plain value, or lists and dictionaries of these.
+        names: dict from the id of an object to its name in the recipe; the reference `"@name"` replaces this object.
     """
     return json.loads(json.dumps(part, default=partial(_told, names or {})))
 
 
 def settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain values of a recipe, by their paths: `{"optimizer.lr": 0.05, "step.critic_steps": 1}`."""
+    """Returns a flat dict of a recipe, from path to plain value: `{"optimizer.lr": 0.05, "step.critic_steps": 1}`."""
     return dict(_leaves(recipe, ()))
 
 
 def pairs_digest(recipe: Mapping[str, Any]) -> str | None:
-    """The digest of the pairs that a training used; None if its recipe names no pairs."""
+    """Returns the digest of the pairs that a training run used; None if the recipe has no entry `pairs`."""
     return recipe.get("pairs", {}).get("digest")
 
 
@@ -75,7 +79,7 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 
 
 def _trainer(trainer: Any) -> dict[str, Any]:
-    """Returns a trainer's loss, precision and way of drawing batches, whatever the number of ranks that share them."""
+    """Returns a dict with the loss, the precision and the batches of a trainer; the dict ignores the world size."""
     loader = trainer.data_loader
     sampler = loader.sampler.sampler if isinstance(loader.sampler, ShareSampler) else loader.sampler
     n_samples = getattr(sampler, "num_samples", None)
@@ -91,7 +95,12 @@ def _trainer(trainer: Any) -> dict[str, Any]:
 
 
 def _told(names: Mapping[int, str], part: Any) -> Any:
-    """Returns the JSON data that stand in a recipe for an object that JSON does not know."""
+    """Returns JSON data for an object that JSON cannot store: a reference, a number, a text or a dict.
+
+    Args:
+        names: dict from the id of an object to its name in the recipe.
+        part: the object.
+    """
     if id(part) in names:
         return f"@{names[id(part)]}"
     if isinstance(part, np.generic):
@@ -121,7 +130,7 @@ def _arguments(part: Any) -> dict[str, Any]:
 
 
 def _address(kind: Any) -> str:
-    """The name of a class in a configuration's `_target_`; for a class of this package, its public name."""
+    """Returns the name of a class or function for `_target_`; for one of this package, the public name."""
     return (
         f"{_OURS}.{kind.__name__}"
         if (kind.__module__ or "").startswith(_OURS)

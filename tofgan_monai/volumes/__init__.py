@@ -1,1 +1,1 @@
-"""From files to checked, split and prepared volumes."""
+"""Functions that find, read, check, split and prepare the volumes of a cohort."""

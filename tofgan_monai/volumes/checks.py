@@ -1,4 +1,7 @@
-"""What is wrong with the volumes of a scan. Each file is read once, and every problem comes with its remedy."""
+"""Checks of a scan's volumes; each file is read once, and the line about each problem names a remedy.
+
+A problem is a line about a fault that must be corrected. A warning is a line about a doubt.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +39,16 @@ _PATCH = f"{PATCH_SIZE}x{PATCH_SIZE}"
 
 @dataclass
 class Findings:
-    """The problems and the warnings about one scan.
+    """Result of `check_scan`, with the problems and warnings about one scan.
 
     Attributes:
-        problems: a line each.
-        warnings: a line each.
-        digest: of the image's voxels; it recognises duplicates.
-        black: the image's smallest intensity, which is that of air.
-        unmapped: a line about the label if it holds classes that are not mapped; the remedy depends on all scans.
-        classes: these classes, or 1 for a binary label that needs no mapping.
+        problems: one line for each problem.
+        warnings: one line for each warning.
+        digest: digest of the image's voxels, by which duplicates are found.
+        black: smallest intensity of the image, which is the intensity of air.
+        unmapped: line without a remedy about a label with values that no mapping makes vessel or background; None for
+            any other label. The remedy depends on all scans of the cohort.
+        classes: the values that need a mapping; 1 for a binary label that needs no mapping.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -58,13 +62,14 @@ class Findings:
 def check_scan(
     scan: Scan, *, folder: Path, label_values: Mapping[str, int] | None = None, n_vessel: int = 0
 ) -> Findings:
-    """All problems and warnings about a scan's image, label and mask.
+    """Checks a scan's image, label and mask; returns all problems and warnings.
 
     Args:
-        scan: the scan; each of its files is read once.
-        folder: messages name the files relative to it.
-        label_values: how the label becomes binary; see `binary_label`.
-        n_vessel: how many vessel-centred patches the scan must have room for; 0 does not ask for any.
+        scan: the scan; each file of the scan is read once.
+        folder: the folder of the cohort; messages give paths relative to this folder.
+        label_values: dict from value to 0 or 1 that makes the label binary; see `binary_label`.
+        n_vessel: the number of vessel-centred patches that will be cut from this scan. If the label has fewer
+            admissible centres, this is a problem.
     """
     findings = Findings()
     image = mask = None
@@ -110,7 +115,7 @@ def check_scan(
 
 
 def _loaded(path: Path) -> tuple[Volume | None, list[str], list[str]]:
-    """A volume, or None if it cannot be used, with the problems and the warnings about its file."""
+    """Reads a volume; returns the volume (None if it cannot be used), the problems and the warnings about the file."""
     if not path.exists():
         return None, [f"unreadable: a link to {os.readlink(path)}, which does not exist; copy or fetch that file"], []
     try:
@@ -123,7 +128,10 @@ def _loaded(path: Path) -> tuple[Volume | None, list[str], list[str]]:
 
 
 def _doubts_about(image: Volume) -> Iterator[str]:
-    """Warnings about an image in RAS order whose spacing or slices differ from what the networks were trained on."""
+    """Yields a warning for each way in which an image in RAS order differs from the training images.
+
+    These are the spacing, the size of the axial slices and the height of the volume.
+    """
     spacing = voxel_sizes(image.affine)
     ranges = np.array([IN_PLANE_RANGE_MM, IN_PLANE_RANGE_MM, SLICE_RANGE_MM])
     if ((spacing < ranges[:, 0] - 0.001) | (spacing > ranges[:, 1] + 0.001)).any():
@@ -143,11 +151,11 @@ def _doubts_about(image: Volume) -> Iterator[str]:
 
 
 def _contrast_doubts(voxels: np.ndarray) -> list[str]:
-    """A warning about an unlabelled image (X, Y, Z) without the few very bright voxels that flowing blood gives.
+    """Returns a warning if an unlabelled image (X, Y, Z) lacks the few very bright voxels of flowing blood.
 
-    The middle of the axial slices is judged, without the scalp, and without the black around a stripped brain. The
-    distance of the 99.9th percentile from the median, in interquartile ranges, is 8 to 22 for simulated TOF-MRA, 2 for
-    a T1-weighted head and 0.5 for a T1-weighted brain.
+    Only the middle of the axial slices is used, without the scalp and without the black background. The criterion is
+    the distance of the 99.9th percentile from the median, divided by the interquartile range. This value is 8 to 22 for
+    simulated TOF-MRA, 2 for a T1-weighted head and 0.5 for a T1-weighted brain. The list is empty if there is no doubt.
     """
     middle = voxels[tuple(slice(n // 5, n - n // 5) for n in voxels.shape[:2])]
     inside = middle[middle > voxels.min()]
@@ -163,7 +171,7 @@ def _contrast_doubts(voxels: np.ndarray) -> list[str]:
 
 
 def _vessel_doubts(voxels: np.ndarray, vessels: np.ndarray) -> list[str]:
-    """A warning about an image (X, Y, Z) in which labelled vessels are no brighter than what lies around them."""
+    """Returns a warning if the labelled vessels of an image (X, Y, Z) are not brighter than the voxels around them."""
     around = maximum_filter(vessels, 11) & ~maximum_filter(vessels, 3)
     if not vessels.any() or not around.any():
         return []
@@ -178,7 +186,10 @@ def _vessel_doubts(voxels: np.ndarray, vessels: np.ndarray) -> list[str]:
 
 
 def _grid_problems(volume: Volume, image: Volume | None) -> list[str]:
-    """How a label or a mask lies off the image's grid, whatever the order of its axes; nothing without an image."""
+    """Returns a line for each difference between the grid of a label or mask and the image's grid.
+
+    The order of the axes does not count. Without an image, the list is empty.
+    """
     if image is None:
         return []
     volume, image = to_ras(volume), to_ras(image)
@@ -187,7 +198,7 @@ def _grid_problems(volume: Volume, image: Volume | None) -> list[str]:
 
 
 def _label_problems(vessels: np.ndarray, mask: Volume | None, n_vessel: int) -> Iterator[str]:
-    """Problems about a label in RAS order that is empty, or has too few vessels for the patches."""
+    """Yields a problem if a label in RAS order is empty or has too few vessel voxels for `n_vessel` patches."""
     inside = vessels if mask is None else vessels & (to_ras(mask).voxels > 0)
     n_admissible = int(np.count_nonzero(inside[centre_box(vessels.shape)]))
     if not vessels.any():
@@ -196,6 +207,6 @@ def _label_problems(vessels: np.ndarray, mask: Volume | None, n_vessel: int) -> 
         yield f"empty label, none of its {vessels.sum()} vessel voxels lies in the mask; correct the label or the mask"
     elif n_admissible < n_vessel:
         yield (
-            f"{n_vessel} vessel-centred patches asked for, but only {n_admissible} of {vessels.sum()} vessel voxels "
-            f"can be the centre of a whole {_PATCH} patch; ask for fewer by --n-vessel, or correct the label"
+            f"{n_vessel} vessel-centred patches were requested, but only {n_admissible} of {vessels.sum()} vessel "
+            f"voxels can be the centre of a whole {_PATCH} patch; give a smaller --n-vessel, or correct the label"
         )

@@ -1,10 +1,11 @@
-"""A cohort: every volume of a folder validated, split by patient, and listed in cohort.json.
+"""Functions that check a cohort, split it by patient, and write and read its list of scans, the file cohort.json.
 
-cohort.json is a MONAI datalist, `{"format": 1, "training": [...], "validation": [...], "test": [...]}`, or has
-`"unsplit"` alone. An item has `subject`, `patient`, `image`, `kind` (see `tofgan_monai.volumes.kinds`), `black` (the
-image's smallest intensity) and, where they exist, `label`, `mask` and `label_values` (a mapping for `binary_label`).
-The paths of files below the folder of cohort.json are relative to it. The file holds the names of patients as the files
-have them: keep it where the volumes are.
+A cohort is a folder of scans. cohort.json is a MONAI datalist, `{"format": 1, "training": [...], "validation": [...],
+"test": [...]}`, or has `"unsplit"` alone. An item has `subject`, `patient`, `image`, `kind` (see
+`tofgan_monai.volumes.kinds`), `black` (the image's smallest intensity) and, where they exist, `label`, `mask` and
+`label_values` (a mapping for `binary_label`). The paths of files below the folder of cohort.json are relative to this
+folder. cohort.json holds the names of patients as they occur in the names of the files. So keep cohort.json as private
+as the volumes.
 """
 
 from __future__ import annotations
@@ -43,7 +44,15 @@ Names = str | os.PathLike | Sequence[str]
 
 @dataclass(frozen=True)
 class Report:
-    """What `check_cohort` wrote: the file, the numbers of scans and patients in each split, what it used, warnings."""
+    """Result of `check_cohort`.
+
+    Attributes:
+        path: the path of cohort.json.
+        n_scans: dict from split to number of scans.
+        n_patients: dict from split to number of patients.
+        used: text with the numbers of scans, patients and sessions, and with the source of the patients' names.
+        warnings: one line for each warning.
+    """
 
     path: Path
     n_scans: dict[str, int]
@@ -70,28 +79,29 @@ def check_cohort(
     test: Names | None = None,
     no_split: bool = False,
 ) -> Report:
-    """Writes cohort.json if every volume below the folder is fit for use, and returns a report of it.
+    """Checks every volume of a cohort, writes cohort.json if there are no problems, and returns a report.
 
     Args:
-        folder: holds the subjects, in plain folders, a BIDS tree or DICOM series.
-        output: cohort.json, or the folder for it.
+        folder: the folder that holds the subjects, as plain folders, a BIDS tree or DICOM series.
+        output: the path of cohort.json, or the folder for this file.
         image: pattern of the images, such as `{subject}_tof.nii.gz`; see `tofgan_monai.volumes.scans`.
         label: pattern of the vessel labels.
         mask: pattern of the brain masks.
-        label_values: which values of the labels are vessels, such as `255=1`; see `parse_label_values`.
-        patient_pattern: finds the patient's name in the subject's name; see `with_patients`.
-        n_vessel: how many vessel-centred patches each training and validation scan must have room for.
-        seed: of the shuffling before the split.
-        fractions: shares of the patients for training, validation and test; 0.6, 0.15, 0.25 by default.
-        counts: numbers of patients for training, validation and test, instead of fractions.
-        training: the patients themselves, instead of both: names, names with commas between, or a file of them; see
-            `split_by_lists`.
-        validation: the same for validation.
-        test: the same for the test.
-        no_split: list all scans under "unsplit", with or without a label: for a folder that is only to be segmented.
+        label_values: texts that say which values of the labels are vessels, such as `255=1`; see `parse_label_values`.
+        patient_pattern: regular expression that finds the patient's name in the subject's name; see `with_patients`.
+        n_vessel: the number of vessel-centred patches that will be cut from each training and validation scan.
+        seed: seed for the shuffling of the patients before the split.
+        fractions: fractions of the patients for training, validation and test; 0.6, 0.15, 0.25 by default.
+        counts: numbers of patients for training, validation and test; give either `fractions` or `counts`.
+        training: the names of the training patients, if the split is given by names: a list of names, a text with
+            commas between the names, or a file; see `split_by_lists`.
+        validation: the names of the validation patients.
+        test: the names of the test patients.
+        no_split: list all scans under "unsplit", with or without a label. Use this for a folder that will only be
+            segmented.
 
     Raises:
-        InputError: everything that is wrong, by subject and file; cohort.json has not been written then.
+        InputError: there are problems; the message lists all of them by subject and file. cohort.json is not written.
     """
     folder = Path(os.path.abspath(folder))
     mapping = parse_label_values(label_values)
@@ -120,7 +130,7 @@ def check_cohort(
         if twin is not scan:
             one, other = (os.path.relpath(path, folder) for path in (scan.image, twin.image))
             same = "same file" if scan.image.samefile(twin.image) else "same scan"
-            problems.append(f"{scan.subject}: {one}: the {same} as {other} of {twin.subject}; remove one of them")
+            problems.append(f"{scan.subject}: {one} is the {same} as {other} of {twin.subject}; remove one of the two")
         logger.info("%d of %d scans checked", done, len(used))
     problems += [f"{line}; {classes_remedy(classes, mapping)}" for line in unmapped]
     if problems:
@@ -133,7 +143,7 @@ def check_cohort(
 
 
 def _census(scans: Sequence[Scan], folder: Path) -> str:
-    """How many scans, patients, sessions and links a cohort has, in words."""
+    """Returns a text with the numbers of scans, patients, sessions and links of a cohort."""
     n_patients = len({scan.patient for scan in scans})
     n_sessions = len({(scan.patient, scan.session) for scan in scans if scan.session})
     n_links = sum(scan.image.resolve() != folder.resolve() / scan.image.relative_to(folder) for scan in scans)
@@ -150,7 +160,7 @@ def _split(
     lists: dict[str, Names],
 ) -> Split:
     if sum([fractions is not None, counts is not None, bool(lists)]) > 1:
-        raise InputError("the split is given twice; use --fractions, or --counts, or lists such as --training")
+        raise InputError("the split is given in two ways; use only --fractions, --counts or lists such as --training")
     if lists:
         return split_by_lists(scans, lists)
     if counts is not None:
@@ -159,7 +169,11 @@ def _split(
 
 
 def _missing_files(scans: Sequence[Scan], folder: Path, *, needs_labels: bool) -> tuple[list[str], list[str]]:
-    """Problems about missing labels, if they are needed, and warnings about files that other scans have."""
+    """Returns problems and warnings about missing labels and masks.
+
+    A missing label is a problem if `needs_labels`. Otherwise a missing label, like a missing mask, is a warning, and
+    only if other scans have one.
+    """
     unlabelled, unmasked = (
         [f"{scan.subject}: {name} missing where other subjects have one" for scan in scans if not getattr(scan, name)]
         for name in ("label", "mask")
@@ -185,7 +199,7 @@ def _item(scan: Scan, mapping: Mapping[str, int], black: Mapping[str, float | No
 
 
 def cohort_path(path: str | os.PathLike) -> Path:
-    """The absolute path of a cohort.json, from its own path or from its folder's."""
+    """Returns the absolute path of cohort.json; `path` is this file or the folder that holds it."""
     path = Path(os.path.abspath(path))
     return path if path.suffix == ".json" else path / "cohort.json"
 
@@ -194,8 +208,9 @@ def write_cohort(path: str | os.PathLike, splits: Mapping[str, Sequence[Item]]) 
     """Writes cohort.json, whole or not at all, and returns its path.
 
     Args:
-        path: cohort.json, or its folder.
-        splits: items by split, with absolute paths; paths below the folder of cohort.json become relative to it.
+        path: the path of cohort.json, or the folder for this file.
+        splits: dict from split to items with absolute paths. Paths below the folder of cohort.json are written relative
+            to this folder.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -212,44 +227,46 @@ def write_cohort(path: str | os.PathLike, splits: Mapping[str, Sequence[Item]]) 
 
 
 def read_splits(path: str | os.PathLike) -> dict[str, list[dict[str, Any]]]:
-    """The items of each split in cohort.json, with absolute paths; the splits are in the order of `SPLITS`.
+    """Returns a dict from split to the items of this split in cohort.json, with absolute paths.
+
+    The order of the splits is that of `SPLITS`.
 
     Args:
-        path: cohort.json, or the folder that holds it.
+        path: the path of cohort.json, or the folder that holds this file.
 
     Raises:
-        InputError: no such cohort, or a file of another form.
+        InputError: the file does not exist or is not a cohort.
     """
     path = cohort_path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable cohort ({error}); make one with `tofgan check`") from error
+        raise InputError(f"{path} cannot be read as a cohort ({error}); make it with `tofgan check`") from error
     if not isinstance(content, dict) or content.get("format") != 1:
-        raise InputError(f"{path}: not a cohort of format 1; make it again with `tofgan check`")
+        raise InputError(f"{path} is not a cohort of format 1; make it again with `tofgan check`")
     present = [name for name in (*SPLITS, UNSPLIT) if name in content]
     return {name: _with_paths(content[name], lambda value: os.fspath(path.parent / value)) for name in present}
 
 
 def read_cohort(path: str | os.PathLike, split: str, *, labelled: bool = False) -> list[dict[str, Any]]:
-    """The items of a split of cohort.json, with absolute paths, as MONAI's dictionary transforms take them.
+    """Returns the items of a split in cohort.json, as dicts with absolute paths for MONAI's dictionary transforms.
 
     Args:
-        path: cohort.json, or the folder that holds it.
-        split: "training", "validation", "test", "unsplit", or "all".
+        path: the path of cohort.json, or the folder that holds this file.
+        split: "training", "validation", "test", "unsplit" or "all".
         labelled: whether every item must have a label.
 
     Raises:
-        InputError: no such cohort, no such split in it, or items without the label that is needed.
+        InputError: the cohort or the split does not exist, or an item has no label although `labelled` is True.
     """
     path = cohort_path(path)
     splits = read_splits(path)
     if split != "all" and split not in splits:
-        raise InputError(f"{path}: has no split {split}, only {', '.join(splits)}; choose one of these or all")
+        raise InputError(f"{path} has no split {split}, only {', '.join(splits)}; choose one of these, or 'all'")
     items = [item for name, members in splits.items() if split in (name, "all") for item in members]
     bare = [item["subject"] for item in items if labelled and "label" not in item]
     if bare:
-        remedy = "has no label to score against; leave it out, or use segment"
+        remedy = "has no label for the scores; omit this subject, or run `tofgan segment`"
         raise InputError([f"{path}: {subject} {remedy}" for subject in bare])
     return items
 

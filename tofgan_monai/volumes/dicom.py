@@ -1,4 +1,7 @@
-"""Reading a DICOM series as a volume, after a check for everything that would make the volume wrong."""
+"""Reading of a DICOM series as a volume, after checks of the slices.
+
+A problem is a line about a fault that would make the volume wrong.
+"""
 
 from __future__ import annotations
 
@@ -43,12 +46,13 @@ class _Slice(NamedTuple):
 
 
 def read_series(folder: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
-    """The voxels (X, Y, Z), float32, and the affine (4, 4) to RAS millimetres of the DICOM series in a folder.
+    """Reads the DICOM series in a folder; returns its voxels (X, Y, Z), float32, and its affine (4, 4) to RAS mm.
 
     Raises:
-        InputError: files that cannot be read; several series; an enhanced multi-frame object; a MIP or another
-            projection; slices that differ in size, spacing or direction, that are missing, duplicate or unevenly
-            spaced, or that lie beside each other. This module's constants are the tolerances.
+        InputError: the folder holds files that cannot be read, several series, an enhanced multi-frame object, or a
+            maximum intensity projection (MIP) or another projection. The slices differ in size, spacing or direction,
+            are missing, duplicate or unevenly spaced, or are displaced sideways. This module's constants are the
+            tolerances.
     """
     import itk
 
@@ -115,7 +119,7 @@ def _numbers(text: str, n: int) -> np.ndarray | None:
 
 
 def _problems_of_series(slices: Sequence[_Slice]) -> list[str]:
-    """The problems of a folder's slices; slices of one stack under several UIDs are not to be taken apart."""
+    """Returns the problems of all slices in a folder, also if the slices have several SeriesInstanceUIDs."""
     series = _by(slices, lambda one: one.uid)
     problems = _problems_of(slices)
     if len(series) == 1:
@@ -161,7 +165,7 @@ def _problems_of(slices: Sequence[_Slice]) -> list[str]:
 
 
 def _problems_of_grids(slices: Sequence[_Slice]) -> list[str]:
-    """Problems with slices whose numbers of pixels, pixel spacing or direction differ from those of most slices."""
+    """Returns a problem for each of size, pixel spacing and direction in which some slices differ from the others."""
     remedy = "move the odd files out of the folder, or export the series again"
     problems = []
     shapes = _by(slices, lambda one: one.shape)
@@ -183,7 +187,7 @@ def _problems_of_grids(slices: Sequence[_Slice]) -> list[str]:
 
 
 def _problems_of_sides(slices: Sequence[_Slice]) -> list[str]:
-    """Problems with slices that lie beside each other: a stack that is sheared, or that jumps."""
+    """Returns a problem if slices are displaced sideways, so that the stack of slices is sheared or has jumps."""
     slices = _in_order(slices)
     normal = _normal(slices[0])
     positions = np.array([one.position for one in slices])
@@ -210,7 +214,10 @@ def _problems_of_sides(slices: Sequence[_Slice]) -> list[str]:
 
 
 def _problems_of_steps(slices: Sequence[_Slice]) -> list[str]:
-    """Problems with missing, duplicate and unevenly spaced slices, found by the positions along the normal."""
+    """Returns problems about missing, duplicate and unevenly spaced slices, and about slabs (thick derived slices).
+
+    The positions along the normal of the slices are compared.
+    """
     placed = sorted((float(one.position @ _normal(slices[0])), one.file) for one in slices)
     places, files = np.array([place for place, _ in placed]), [file for _, file in placed]
     steps = np.diff(places)
@@ -253,7 +260,7 @@ def _in_order(slices: Sequence[_Slice]) -> list[_Slice]:
 
 
 def _by(slices: Sequence[_Slice], key: Callable[[_Slice], Any]) -> dict[Any, list[_Slice]]:
-    """The slices by a property, those of most slices first."""
+    """Returns a dict from the value of a property to the slices with this value; the largest group comes first."""
     groups: dict[Any, list[_Slice]] = {}
     for one in slices:
         groups.setdefault(key(one), []).append(one)
@@ -261,7 +268,10 @@ def _by(slices: Sequence[_Slice], key: Callable[[_Slice], Any]) -> dict[Any, lis
 
 
 def _groups(groups: Mapping[Any, Sequence[_Slice]], unit: str) -> str:
-    """Values with the number of their files and the first of these, such as `(0.5, 0.5) mm in 5 files from IM1`."""
+    """Returns a text with up to three values, each with the number of files and the first file.
+
+    An example is `0.5x0.5 mm in 5 files from IM1`.
+    """
     shown = []
     for value, members in list(groups.items())[:3]:
         numbers = "x".join(f"{number:g}" for number in value)

@@ -1,6 +1,7 @@
-"""Where a NIfTI file says its voxels lie, and whether another reader would place them elsewhere.
+"""Checks of NIfTI headers that different programs would read differently, so that voxels get different positions.
 
-nibabel's affine is the one that this package uses. Other readers of the same file disagree with it in four cases, which
+A reading is the affine that a program gets from a header. This package uses the affine that nibabel reads. Other
+programs read another affine from the same file in four cases, which
 were measured with ITK 5.4.7, SimpleITK 2.5.7 and MONAI 1.6.1: two form codes with different forms, no form code, voxel
 sizes (pixdim) that are not those of the sform, and units other than millimetres.
 """
@@ -23,16 +24,16 @@ _MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
 
 
 def header_doubts(header: Any, affine: np.ndarray, shape: tuple[int, ...]) -> tuple[list[str], list[str]]:
-    """The problems and the warnings about a NIfTI header whose voxels another reader would place elsewhere.
+    """Returns problems and warnings about a NIfTI header that another program would read with another affine.
 
     Args:
         header: nibabel's header of the file.
-        affine: the affine (4, 4) that nibabel gives the file, to RAS millimetres.
-        shape: of the volume, (X, Y, Z).
+        affine: the affine (4, 4) to RAS millimetres that nibabel reads from the file.
+        shape: shape of the volume, (X, Y, Z).
 
     Returns:
-        Problems, where a corner of the volume lies more than half a voxel elsewhere in the other reading, and warnings,
-        where it lies less far away but more than 0.05 voxels.
+        Two lists of lines. A line is a problem if a corner of the volume moves by more than 0.5 voxels under the other
+        affine, and a warning if it moves by more than 0.05 voxels.
     """
     problems: list[str] = []
     warnings: list[str] = []
@@ -51,14 +52,17 @@ def header_doubts(header: Any, affine: np.ndarray, shape: tuple[int, ...]) -> tu
 
 
 def farthest_corner(affine: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, float]:
-    """The corner voxel (3,) whose places under two affines (4, 4) differ most, and by how many smallest voxel edges."""
+    """Returns the corner voxel (3,) whose positions under two affines (4, 4) differ most, and this distance.
+
+    The unit of the distance is the smallest edge of a voxel.
+    """
     corners = np.array(list(product(*[(0, edge - 1) for edge in shape])))
     distances_mm = np.linalg.norm(apply_affine(affine, corners) - apply_affine(other, corners), axis=1)
     return corners[distances_mm.argmax()], float(distances_mm.max() / voxel_sizes(affine).min())
 
 
 def _other_readings(header: Any, affine: np.ndarray) -> list[tuple[str, np.ndarray, str]]:
-    """Each other reading of the header: who reads it so, its affine (4, 4), and what makes the readings one."""
+    """Returns a tuple for each other possible reading of the header: text for the message, affine (4, 4), remedy."""
     qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
     zooms_mm = np.asarray(header.get_zooms()[:3], float)
     readings = []

@@ -1,4 +1,4 @@
-"""Reading a volume through ITK: labels and masks often come as NRRD or MetaImage."""
+"""Reading of volumes through ITK, because labels and masks are often NRRD or MetaImage files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read_itk(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
-    """The voxels (X, Y, Z), float32, and the affine (4, 4) to RAS millimetres of a grey volume that ITK can read.
+    """Reads a grey volume through ITK; returns its voxels (X, Y, Z), float32, and its affine (4, 4) to RAS millimetres.
 
     Raises:
-        InputError: unreadable, not 3D, or several values a voxel, as 3D Slicer writes overlapping segments.
+        InputError: the file cannot be read, is not 3D, or has several values per voxel (as 3D Slicer writes overlapping
+            segments).
     """
     import itk
 
@@ -25,12 +26,14 @@ def read_itk(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     try:
         header = itk.ImageIOFactory.CreateImageIO(name, itk.CommonEnums.IOFileMode_ReadMode)
         if header is None:
-            raise InputError("ITK knows no such file; convert it to NIfTI (.nii.gz)")
+            raise InputError("ITK cannot read a file of this type; convert the file to NIfTI (.nii.gz)")
         header.SetFileName(name)
         header.ReadImageInformation()
         n_axes, n_components = header.GetNumberOfDimensions(), header.GetNumberOfComponents()
         if (n_axes, n_components) != (3, 1):
-            raise InputError(f"{n_axes} axes and {n_components} values a voxel; export one volume of whole numbers")
+            raise InputError(
+                f"the file has {n_axes} axes and {n_components} values per voxel; export one 3D volume of whole numbers"
+            )
         return as_ras(itk.imread(name, itk.F))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
@@ -38,7 +41,7 @@ def read_itk(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_ras(volume: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The voxels (X, Y, Z) of an ITK image and its affine (4, 4) to RAS millimetres."""
+    """Returns the voxels (X, Y, Z) of an ITK image and its affine (4, 4) to RAS millimetres."""
     import itk
 
     axes = itk.array_from_matrix(volume.GetDirection()) * np.array(volume.GetSpacing())

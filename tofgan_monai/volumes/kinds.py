@@ -1,4 +1,7 @@
-"""The kind of data that a record tells of: a stack's manifest, or an item of cohort.json."""
+"""The kind of data (simulated, synthetic or real) in a record.
+
+A record is the manifest of a stack (a file of image-label pairs), or the item of one scan in cohort.json.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ KINDS = ("simulated", "synthetic", "real")
 
 
 def kind_of(record: Mapping[str, Any]) -> str:
-    """The kind of data of a manifest or of an item of cohort.json, one of `KINDS`.
+    """Returns the kind of data in a record, one of `KINDS`.
 
-    Earlier versions marked simulated data by `"simulated": true`, in a manifest beside `"kind": "real"`. A record that
-    does not tell its kind counts as real patients' data, so that patients are never taken for simulated heads.
+    Earlier versions marked simulated data by the entry `"simulated": true`, in a manifest together with `"kind":
+    "real"`. A record without a kind counts as data of real patients, so that patients never count as simulated heads.
     """
     kind = record.get("kind", "real")
     if kind == "real" and record.get("simulated") is True:

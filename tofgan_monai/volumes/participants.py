@@ -1,4 +1,4 @@
-"""The table that says which patient each scan is of: participants.tsv, also as spreadsheets leave it."""
+"""Reading of participants.tsv, the table with the patient of each scan, also if a spreadsheet program has saved it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _REMEDY = (
 
 
 class Participants(NamedTuple):
-    """A table of patients.
+    """Content of a table of patients.
 
     Attributes:
-        path: the file.
-        patients: the patient of each row by `row_key` of the participant's name, "" for a row that names no patient;
-            None if the table has no column of patients, so that each participant counts as a patient.
+        path: the path of the table.
+        patients: dict from `row_key` of the participant's name to the patient's name, "" for a row without a patient.
+            None if the table has no column of patients; each participant then counts as a patient.
         columns: the names of the table's columns.
     """
 
@@ -39,13 +39,13 @@ class Participants(NamedTuple):
 
 
 def read_participants(folder: str | os.PathLike) -> Participants | None:
-    """The table of patients in a folder; None if the folder has no table.
+    """Returns the table of patients in a folder; None if the folder has no table.
 
-    The table may be separated by tabs, semicolons or commas, encoded in UTF-8, UTF-16 or Latin-1, and its column names
-    may have capitals, blanks and other separators: `Patient ID` is `patient_id`.
+    The separator may be a tab, a semicolon or a comma, and the encoding UTF-8, UTF-16 or Latin-1. Capitals, blanks and
+    separators in the names of columns do not count, so `Patient ID` is the same as `patient_id`.
 
     Raises:
-        InputError: several tables, or one that cannot be understood; the error lists the columns that were found.
+        InputError: the folder has several tables, or a column is missing; the message lists the columns of the table.
     """
     tables = sorted(path for path in Path(folder).iterdir() if path.stem.lower() == "participants" and path.is_file())
     sheets = [path for path in tables if path.suffix.lower() not in (".json", ".md")]
@@ -56,7 +56,7 @@ def read_participants(folder: str | os.PathLike) -> Participants | None:
         raise InputError(f"{folder}: {len(sheets)} tables of participants ({shown}); keep the one that is right")
     path = sheets[0]
     if path.suffix.lower() not in (".tsv", ".csv", ".txt"):
-        raise InputError(f"{path}: not a text table; save it as participants.tsv, or move it out of the folder")
+        raise InputError(f"{path} is not a text table; save it as participants.tsv, or move it out of the folder")
     header, *rows = _rows(path) or [[]]
     names, columns = [_normal(cell) for cell in header], [cell.strip() for cell in header]
     scan_column = next((names.index(name) for name in _SCAN_COLUMNS if name in names), None)
@@ -64,21 +64,24 @@ def read_participants(folder: str | os.PathLike) -> Participants | None:
     patient_columns = [column for column in patient_columns if column != scan_column]
     found = f"the columns found are {', '.join(map(repr, columns)) or 'none'}; {_REMEDY}"
     if scan_column is None:
-        raise InputError(f"{path}: no column participant_id; {found}")
+        raise InputError(f"{path} has no column participant_id; {found}")
     if patient_columns:
         return Participants(path, _patients(path, columns, rows, scan_column, patient_columns), columns)
     if any("patient" in name for name in names):
-        raise InputError(f"{path}: no column patient; {found}")
+        raise InputError(f"{path} has no column patient; {found}")
     return Participants(path, None, columns)
 
 
 def row_key(name: str) -> str:
-    """A participant's name as rows are compared: without capitals, blanks at the ends, and the prefix `sub-`."""
+    """Returns a participant's name in lower case, without blanks at the ends and without the prefix `sub-`.
+
+    Two names are the same participant if their keys are equal.
+    """
     return unicodedata.normalize("NFC", name).strip().casefold().removeprefix("sub-")
 
 
 def text_of(path: str | os.PathLike) -> str:
-    """The text of a file in UTF-8 or UTF-16 (with or without byte-order mark), else in Windows' Latin-1 (cp1252)."""
+    """Returns the text of a file in UTF-8 or UTF-16, with or without byte-order mark, else in Windows' Latin-1."""
     content = Path(path).read_bytes()
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16")
@@ -91,12 +94,12 @@ def text_of(path: str | os.PathLike) -> str:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    """The rows that are not empty, cut by the separator that cuts the first row into most known columns."""
+    """Returns the non-empty rows of a table, split at the separator that gives most known columns in the first row."""
     try:
         text = re.sub(r"\Asep=.\r?\n", "", text_of(path))  # Excel's own way to name the separator
         cuts = [list(csv.reader(io.StringIO(text, newline=None), delimiter=separator)) for separator in "\t;,"]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a readable table ({error}); save it again as text in UTF-8") from error
+        raise InputError(f"{path} cannot be read as a table ({error}); save it again as text in UTF-8") from error
     tables = [[row for row in rows if any(cell.strip() for cell in row)] for rows in cuts]
     known = {*_SCAN_COLUMNS, *_PATIENT_COLUMNS}
     return max(
@@ -111,7 +114,11 @@ def _normal(name: str) -> str:
 def _patients(
     path: Path, columns: list[str], rows: list[list[str]], scan_column: int, patient_columns: list[int]
 ) -> dict[str, str]:
-    """The patient of each row by its key; rows and columns that contradict each other are refused."""
+    """Returns a dict from the `row_key` of each row to the patient's name.
+
+    Raises:
+        InputError: rows or columns contradict each other.
+    """
     padded = [[cell.strip() for cell in row] + [""] * (len(columns) - len(row)) for row in rows]
     first = patient_columns[0]
     problems = [

@@ -1,7 +1,8 @@
-"""From a checked cohort to a prepared folder: volumes masked by the brain, on the image's own grid, as NIfTI.
+"""Preparation of a checked cohort, which writes skull-stripped volumes on the image's own grid as NIfTI files.
 
-A prepared folder is what a bundle's `sampling` block begins with. Both read by `ReadScand` and mask by `SkullStripd`;
-the rest of `sampling` is left out here, so that a prepared volume keeps the grid and the orientation of its source.
+The result is called a prepared folder. A bundle samples its patches from a prepared folder. The preparation and the
+section `sampling` of a bundle both use `ReadScand` and `SkullStripd`. The preparation does not use the other transforms
+of `sampling`, so a prepared volume keeps the grid and the orientation of its source file.
 """
 
 from __future__ import annotations
@@ -44,30 +45,30 @@ def prepare(
     workers: int = 1,
     force: bool = False,
 ) -> Path:
-    """Writes a prepared folder and returns its cohort.json; each subject's volumes are on its image's own grid.
+    """Writes a prepared folder from a checked cohort; returns the path of the new cohort.json.
 
-    Outside the brain the image is black (its smallest intensity, which the subject's preparation.json tells) and the
-    label 0; all files are NIfTI, and nothing is resampled. A subject that is prepared already from files of the same
-    content stays as it is, so a run that was stopped can be continued. A computed mask stays in the subject's folder;
-    if someone has corrected it, the subject is prepared again with it.
+    Outside the brain, the image has its smallest intensity (`black` in the subject's preparation.json) and the label is
+    0. All files are NIfTI, and nothing is resampled. A subject that was prepared before is prepared again only if its
+    source files have changed, so a stopped run can be continued. A computed mask is kept in the subject's folder. If
+    somebody corrects this mask, the next run prepares the subject again with the corrected mask.
 
     Args:
-        cohort: cohort.json or its folder, as `tofgan check` wrote it.
-        output: the prepared folder.
-        skull_strip: `given` takes the cohort's masks, `computed` computes them (even if the cohort has some), `none`
-            keeps the whole head and leaves the masks out.
-        bias_field: correct the image's shading by N4.
-        denoise: remove Rician noise from the image.
+        cohort: the cohort.json that `tofgan check` wrote, or its folder.
+        output: the prepared folder to write.
+        skull_strip: `given` uses the masks of the cohort; `computed` computes masks, even if the cohort has masks;
+            `none` keeps the whole head and omits the masks.
+        bias_field: whether the shading of the image is corrected by N4.
+        denoise: whether Rician noise is removed from the image.
         workers: number of processes.
-        force: prepare everything anew, computed masks too.
+        force: whether all subjects are prepared again, also with new computed masks.
 
     Raises:
-        InputError: what is wrong with the subjects (all others have been prepared then), or `output` was prepared with
-            other settings.
+        InputError: subjects have problems, which the message lists (all other subjects have been prepared), or `output`
+            was prepared with other settings.
     """
     output = Path(os.path.abspath(output))
     if cohort_path(cohort) == cohort_path(output):
-        raise InputError(f"{output}: holds the cohort itself; choose another output folder")
+        raise InputError(f"{output} is the folder of the cohort itself; choose another output folder")
     splits = read_splits(cohort)
     items = [item for members in splits.values() for item in members]
     settings = {"skull_strip": skull_strip, "bias_field": bias_field, "denoise": denoise}
@@ -75,9 +76,7 @@ def prepare(
     before = _read(output)
     if not force and before and before != settings:
         was, now = (", ".join(f"{name} {value}" for name, value in said.items()) for said in (before, settings))
-        raise InputError(
-            f"{output}: was prepared with {was}, not {now}; choose another folder, or prepare with --force"
-        )
+        raise InputError(f"{output} was prepared with {was}, not {now}; choose another folder, or prepare with --force")
     write_json(output / _RECORD, settings)
     task = partial(_prepare_subject, output=output, steps=steps, settings=settings, force=force)
     results = list(tqdm(_mapped(task, items, workers), "preparing", len(items), unit="volume", disable=None))
@@ -112,7 +111,7 @@ def _mapped(task: Any, items: Sequence[Any], workers: int) -> Iterator[tuple[dic
 def _prepare_subject(
     item: Mapping[str, Any], *, output: Path, steps: Compose, settings: Mapping[str, Any], force: bool
 ) -> tuple[dict[str, str], list[str]]:
-    """The files of one prepared subject by key, and the problems that prevented them."""
+    """Prepares one subject; returns a dict from key to written file, and the problems if this failed."""
     try:
         return _prepared(item, output / item["subject"], steps, settings, force=force), []
     except (InputError, RuntimeError, OSError) as error:
@@ -129,7 +128,7 @@ def _prepared(
     method = settings["skull_strip"]
     sources = {key: item[key] for key in FILES[: 3 if method == "given" else 2] if item.get(key)}
     if method == "given" and "mask" not in sources:
-        raise InputError("no brain mask in the cohort; add one, or skull-strip with computed or none")
+        raise InputError("the cohort has no brain mask; add a mask, or use --skull-strip computed or none")
     made_from = {**settings, "label_values": item.get("label_values")}
     made_from |= {key: content_digest(path) for key, path in sources.items()}
     targets = {key: folder / f"{key}.nii.gz" for key in FILES}
@@ -139,7 +138,7 @@ def _prepared(
         return {key: os.fspath(path) for key, path in targets.items() if path.exists()}
 
     paths = dict(sources)
-    # A mask in the folder is taken unless it was given or belongs to another image.
+    # A mask in the prepared folder is used if an earlier run has computed it for the same image.
     is_own = record.get("image", made_from["image"]) == made_from["image"]
     is_own &= record.get("skull_strip", "computed") == "computed"
     if method == "computed" and is_own and not force and targets["mask"].exists():
@@ -157,7 +156,7 @@ def _prepared(
 
 
 def _write(volume: MetaTensor, path: Path, *, key: str) -> None:
-    """Writes a volume as NIfTI; an image of whole numbers as int16, which loses nothing and is half as large."""
+    """Writes a volume as NIfTI; labels and masks become uint8, and an image of small whole numbers becomes int16."""
     voxels = np.asarray(volume[0])
     if key != "image":
         voxels = voxels.astype(np.uint8)
@@ -170,7 +169,7 @@ def _write(volume: MetaTensor, path: Path, *, key: str) -> None:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """What the record in a folder says of its preparation; empty if there is no record or it cannot be read."""
+    """Returns the content of preparation.json in a folder; an empty dict if this file is missing or cannot be read."""
     try:
         return json.loads((folder / _RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The one reader: image, label and mask of a scan on the image's own grid, for every verb, bundle and server."""
+"""The reader of image, label and mask of a scan, which all commands, bundles and servers use."""
 
 from __future__ import annotations
 
@@ -21,40 +21,41 @@ IMAGE, LABEL, MASK = CommonKeys.IMAGE.value, CommonKeys.LABEL.value, "mask"
 
 
 class ReadScand(MapTransform):
-    """The volumes of a cohort's item, each a MetaTensor (1, X, Y, Z) float32 on the image's own grid.
+    """MONAI transform that reads the volumes of a cohort's item, each as a MetaTensor (1, X, Y, Z), float32.
 
-    The image keeps its stored intensities (DICOM slopes applied slice by slice, in float32) and the axis order of its
-    file. The label is mapped by the item's `label_values` and the mask is made binary; both are {0, 1}. A label or a
-    mask whose axes are flipped or swapped against the image's is turned to them; one on another grid is refused. The
-    metadata has the keys of MONAI's LoadImaged, which MONAI Label reads.
+    All volumes are on the grid of the first volume, normally the image. The image keeps its stored intensities (DICOM
+    slopes are applied to each slice, in float32) and the axis order of its file. `label_values` of the item map the
+    label to {0, 1}; the mask is {0, 1}, too. If the axes of a label or a mask are flipped or swapped, the reader turns
+    them to the image's axes. The metadata have the keys of MONAI's LoadImaged, which MONAI Label reads.
 
     Args:
-        keys: which of `image`, `label` and `mask` are read; the item holds their paths.
-        allow_missing_keys: leave out what the item does not have.
+        keys: the volumes to read, among `image`, `label` and `mask`; the item holds a path under each key.
+        allow_missing_keys: whether keys that the item does not have are skipped.
 
     Raises:
-        InputError: a file that cannot be read, a label that is not binary, or grids that differ, with the numbers.
+        InputError: a file cannot be read, a label is not binary, or the grid of a volume differs from the image's grid.
     """
 
     def __init__(self, keys: KeysCollection = (IMAGE, LABEL, MASK), allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Hashable, Any]:
-        """The dictionary with its paths replaced by volumes."""
+        """Returns the dictionary with volumes in place of paths."""
         keys = [str(key) for key in self.key_iterator(dict(data)) if data[key] is not None]
         read = read_scan({str(key): value for key, value in data.items()}, keys)
         return {**data, **{key: _as_tensor(volume, data[key]) for key, volume in read.items()}}
 
 
 def read_scan(item: Mapping[str, Any], keys: Sequence[str] = (IMAGE, LABEL, MASK)) -> dict[str, Volume]:
-    """The volumes of a cohort's item by key, each (X, Y, Z) float32 on the grid of the first key.
+    """Reads the volumes of a cohort's item; returns a dict from key to volume (X, Y, Z), float32.
 
     Args:
-        item: with paths under `keys` and, for the label, `label_values` (see `binary_label`).
-        keys: what to read; the first one's grid is everyone's.
+        item: dict with a path under each of `keys` and, for the label, `label_values` (see `binary_label`).
+        keys: the volumes to read; all volumes are turned to the grid of the first one.
 
     Raises:
-        InputError: see `ReadScand`; each line names the subject and the file.
+        InputError: a file cannot be read, a label is not binary, or grids differ; each line names the subject and the
+            file.
     """
     read: dict[str, Volume] = {}
     problems: list[str] = []
@@ -70,17 +71,21 @@ def read_scan(item: Mapping[str, Any], keys: Sequence[str] = (IMAGE, LABEL, MASK
         except InputError as error:
             problems += [f"{subject}{item[key]}: {problem}" for problem in error.problems]
         if problems and key == keys[0]:
-            break  # without the first one's grid the others cannot be judged
+            break  # the other volumes cannot be compared without the grid of the first
     if problems:
         raise InputError(problems)
     return read
 
 
 def onto_grid(volume: Volume, grid: Volume) -> Volume:
-    """The volume with its axes flipped and swapped to the order of another one's grid; nothing is resampled.
+    """Returns a volume whose axes are flipped and swapped to the order of another volume; nothing is resampled.
+
+    Args:
+        volume: the volume to turn.
+        grid: the volume that has the wanted order of axes.
 
     Raises:
-        InputError: after that the two grids still differ, with the numbers.
+        InputError: the two grids still differ after the turn; the message states the differences.
     """
     turns = nibabel.orientations.ornt_transform(
         nibabel.io_orientation(volume.affine), nibabel.io_orientation(grid.affine)

@@ -1,9 +1,9 @@
-"""Finding each subject's image, label and brain mask in a folder: plain folders, BIDS trees, DICOM exports.
+"""Functions that find each subject's image, label and brain mask in plain folders, BIDS trees or DICOM exports.
 
 A pattern is a path relative to the folder. `{subject}` stands for the scan's name, `{session}` for the session's name,
 `*` for any text within a name, `**/` for any folders, and `/**` at the end for any folder of a DICOM series. `.nii.gz`
-at the end finds `.nii` too, and the folder of a series counts as one file. What the image's pattern found for
-`{subject}` and `{session}` is filled into the patterns of the label and the mask.
+at the end finds `.nii` too, and the folder of a series counts as one file. The names that the image's pattern finds for
+`{subject}` and `{session}` are inserted into the patterns of the label and the mask.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TOKEN = re.compile(r"(\{[^}]*\}|/\*\*$|\*\*/|\*)")
 
 
 class Layout(NamedTuple):
-    """Patterns that belong together; if a label or a mask has several, the first that finds any file is used."""
+    """Patterns of the images, labels and masks of one kind of folder; the first pattern that finds a file is used."""
 
     image: str
     label: tuple[str, ...]
@@ -51,8 +51,8 @@ LAYOUTS = (PLAIN, BIDS, DICOM)
 class Scan:
     """One image with its label and mask.
 
-    `subject` is the scan's name, and all scans of a `patient` stay in one split. `session` is "" where the file names
-    tell of none.
+    `subject` is the scan's name. All scans of a `patient` are in the same split. `session` is "" if the file name
+    contains no session.
     """
 
     subject: str
@@ -64,7 +64,7 @@ class Scan:
 
 
 class Found(NamedTuple):
-    """The scans of a folder, sorted by subject, and the problems and warnings about its files."""
+    """Scans of a folder, sorted by subject, and the problems and warnings about the files of the folder."""
 
     scans: list[Scan]
     problems: list[str]
@@ -74,22 +74,22 @@ class Found(NamedTuple):
 def find_scans(
     folder: str | os.PathLike, *, image: str | None = None, label: str | None = None, mask: str | None = None
 ) -> Found:
-    """The scans below a folder, each with its label and its mask if there are any.
+    """Finds all scans below a folder, each with its label and its mask if these exist.
 
-    Without a pattern for the image, the first of `LAYOUTS` that finds an image is used: plain folders, BIDS, DICOM.
+    Without a pattern for the image, the function tries plain folders, then BIDS, then DICOM (see `LAYOUTS`).
 
     Args:
-        folder: holds the subjects.
+        folder: the folder that holds the subjects.
         image: pattern of the images; see this module's docstring.
         label: pattern of the vessel labels.
         mask: pattern of the brain masks.
 
     Raises:
-        InputError: no such folder, no image in it, or a pattern without `{subject}`.
+        InputError: the folder does not exist, no image is found, or a pattern has no `{subject}`.
     """
     folder = Path(os.path.abspath(folder))
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the folder that holds the subjects")
+        raise InputError(f"{folder} is not an existing folder; give the folder that holds the subjects")
     given = {"image": image, "label": label, "mask": mask}
     for kind, pattern in given.items():
         _refuse_odd_pattern(kind, pattern)
@@ -148,10 +148,10 @@ def _refuse_odd_pattern(kind: str, pattern: str | None) -> None:
 
 
 def _volumes_below(folder: Path) -> tuple[list[str], list[str], list[str]]:
-    """The volumes below a folder, volumes in formats that are not looked for, and words about what was not followed.
+    """Lists the files below a folder; returns volumes, files in other image formats, and lines about omitted links.
 
-    The paths are relative to the folder. NIfTI files and folders of DICOM series are volumes. Links are followed,
-    unless one leads back to a folder that it lies in or to nothing. Hidden files are left out.
+    The paths are relative to the folder. Volumes are NIfTI files and folders of DICOM series. Links are followed,
+    except links to a folder above the link and links to missing files. Hidden files are omitted.
     """
     volumes: list[str] = []
     others: list[str] = []
@@ -182,7 +182,7 @@ def _volumes_below(folder: Path) -> tuple[list[str], list[str], list[str]]:
 
 
 def _leads_up(root: str, name: str) -> bool:
-    """Whether a link in a folder leads to that folder or to one above it, on the way that was walked or on the disk."""
+    """Whether the link `name` in the folder `root` leads to `root` or to a folder above `root`."""
     target = os.path.realpath(os.path.join(root, name))
     walked = [os.path.realpath(folder) for folder in (root, *map(str, Path(root).parents))]
     return target in walked or os.path.realpath(root).startswith(target.rstrip("/") + "/")
@@ -219,7 +219,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _matches(pattern: str, paths: list[str]) -> dict[tuple[tuple[str, str], ...], list[str]]:
-    """The paths that fit a pattern, grouped by the values of its placeholders."""
+    """Returns a dict from the values of a pattern's placeholders to the paths with these values."""
     matches: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for path in paths:
         match = _compiled(pattern).fullmatch(path)
@@ -231,7 +231,7 @@ def _matches(pattern: str, paths: list[str]) -> dict[tuple[tuple[str, str], ...]
 
 
 def _filled_in(pattern: str | None, parts: Mapping[str, str], paths: list[str]) -> list[str]:
-    """The paths that fit a pattern after values have replaced its placeholders."""
+    """Returns the paths that fit a pattern after the values in `parts` have replaced the pattern's placeholders."""
     if pattern is None:
         return []
     expression = _compiled(pattern).pattern
@@ -243,7 +243,7 @@ def _filled_in(pattern: str | None, parts: Mapping[str, str], paths: list[str]) 
 
 
 def _choose(patterns: tuple[str, ...], matches: Mapping, paths: list[str]) -> str | None:
-    """The first pattern that finds a file for any of the scans."""
+    """Returns the first pattern that finds a file for at least one scan; None if no pattern finds a file."""
     finds = (pattern for pattern in patterns if any(_filled_in(pattern, dict(keys), paths) for keys in matches))
     return next(finds, None)
 
@@ -255,7 +255,7 @@ def _orphans(labels: str | None, scans: list[Scan], folder: Path, paths: list[st
 
 
 def default_patient(subject: str) -> str:
-    """The patient in a subject's name: `sub-01` of the BIDS name `sub-01_ses-02_run-1`, any other name itself."""
+    """Returns the patient's name: `sub-01` for the BIDS name `sub-01_ses-02_run-1`; any other name is unchanged."""
     return _first_group(r"^(sub-[^_]+)", subject) or subject
 
 

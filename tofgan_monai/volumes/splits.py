@@ -1,4 +1,4 @@
-"""Which patient each scan belongs to, and which patients are for training, validation and test."""
+"""Functions that find the patient of each scan, and split the patients into training, validation and test patients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPLITS = ("training", "validation", "test")
 
 
 class Split(NamedTuple):
-    """Scans by the name of their split, and the problems and warnings about the split."""
+    """Dict from the name of a split to its scans, and the problems and warnings about the split."""
 
     scans: dict[str, list[Scan]]
     problems: list[str]
@@ -28,19 +28,19 @@ class Split(NamedTuple):
 def with_patients(
     scans: Sequence[Scan], folder: str | os.PathLike, *, patient_pattern: str | None = None
 ) -> tuple[list[Scan], str]:
-    """The scans with their patients' names, and words that say where these names come from.
+    """Returns the scans with their patients' names, and a text about the source of these names.
 
-    The names come from a pattern, else from the folder's participants.tsv, else from the files' names.
+    The source is `patient_pattern` if it is given, else participants.tsv if the folder has it, else the scans' names.
 
     Args:
-        scans: as `find_scans` returns them; `sub-01_ses-01` already is a scan of the patient `sub-01`.
-        folder: may hold a participants.tsv; see `tofgan_monai.volumes.participants`.
+        scans: the scans that `find_scans` has returned.
+        folder: the folder of the cohort, which may hold a participants.tsv; see `tofgan_monai.volumes.participants`.
         patient_pattern: regular expression to search for in the subject's name; its first group, or its whole match if
             it has no group, is the patient's name.
 
     Raises:
-        InputError: the pattern is no regular expression or does not fit every subject, or the table cannot be
-            understood or omits a subject.
+        InputError: the pattern is no regular expression or does not fit every subject, or the table cannot be read or
+            omits a subject.
     """
     if patient_pattern is not None:
         remedy = f"--patient-pattern {patient_pattern} finds no patient in this name; widen it"
@@ -81,13 +81,18 @@ def _found_by(pattern: str, scan: Scan) -> str | None:
 
 
 def split_by_fractions(scans: Sequence[Scan], fractions: Sequence[float], seed: int) -> Split:
-    """The scans split by whole patients, shuffled by the seed, in parts as close to the fractions as possible.
+    """Splits the scans by patient, in random order, into parts that are as close to the fractions as possible.
 
-    With three patients or more, every part whose fraction is not 0 gets at least one. Of two patients, one is for
-    training and one for the test; a single patient is for training.
+    With three or more patients, every part whose fraction is not 0 gets at least one patient. Two patients are split
+    into one for training and one for test; a single patient is for training.
+
+    Args:
+        scans: the scans with their patients' names.
+        fractions: fractions of the patients for training, validation and test.
+        seed: seed for the shuffling of the patients.
 
     Raises:
-        InputError: not three fractions from 0 to 1 with the sum 1.
+        InputError: the fractions are not three numbers from 0 to 1 with the sum 1.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise InputError(f"fractions {_joined(fractions)}: give three numbers with the sum 1, such as 0.6, 0.15, 0.25")
@@ -109,17 +114,17 @@ def split_by_fractions(scans: Sequence[Scan], fractions: Sequence[float], seed: 
 
 
 def split_by_counts(scans: Sequence[Scan], counts: Sequence[int], seed: int) -> Split:
-    """The scans split by whole patients, shuffled by the seed, with given numbers of patients in each part.
+    """Splits the scans by patient, in random order, into parts with given numbers of patients.
 
-    A warning names each scan of the patients who are left over.
+    Each scan that is in no part gets a warning.
 
     Args:
-        scans: with their patients.
+        scans: the scans with their patients' names.
         counts: numbers of patients for training, validation and test.
-        seed: of the shuffling.
+        seed: seed for the shuffling of the patients.
 
     Raises:
-        InputError: not three counts, or more patients than there are.
+        InputError: the counts are not three numbers from 0, or their sum exceeds the number of patients.
     """
     # Shuffled by a hash: the order is the same in every version of every library, and a new patient moves few others.
     patients = sorted(
@@ -134,11 +139,12 @@ def split_by_counts(scans: Sequence[Scan], counts: Sequence[int], seed: int) -> 
 
 
 def split_by_lists(scans: Sequence[Scan], lists: Mapping[str, str | os.PathLike | Sequence[str]]) -> Split:
-    """The scans split by lists of patients or of single scans; a warning names each scan that is in no list.
+    """Splits the scans by lists of patients or of single scans; each scan that is in no list gets a warning.
 
     Args:
-        scans: with their patients.
-        lists: for each split a list of names, a text with commas between the names, or a file with a name per line.
+        scans: the scans with their patients' names.
+        lists: dict from split to names, given as a list, as a text with commas between the names, or as a file with one
+            name per line.
     """
     split_of: dict[str, str] = {}
     problems = []

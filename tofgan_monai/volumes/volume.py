@@ -1,4 +1,4 @@
-"""Reading a volume from NIfTI or DICOM, comparing the grids of two volumes, and making a label binary."""
+"""Functions that read a volume from NIfTI or DICOM, compare the grids of two volumes, and make a label binary."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _UNREADABLE = (
 
 
 class Volume(NamedTuple):
-    """A volume as it is stored, and what is wrong or doubtful about its header.
+    """A volume as it is stored in a file, with problems and warnings about the file's header.
 
     Attributes:
-        voxels: (X, Y, Z), float32.
-        affine: (4, 4), from voxel indices to RAS millimetres.
-        problems: a line for each contradiction in the header.
-        warnings: a line for each doubt.
+        voxels: array (X, Y, Z), float32.
+        affine: matrix (4, 4) from voxel indices to RAS millimetres.
+        problems: one line for each contradiction in the header.
+        warnings: one line for each doubt about the header.
     """
 
     voxels: np.ndarray
@@ -51,11 +51,11 @@ class Volume(NamedTuple):
 
 
 class UnmappedLabelError(InputError):
-    """A label holds classes that are neither vessel nor background yet.
+    """Exception for a label that contains values (classes) that no mapping makes vessel or background.
 
     Attributes:
-        what: the values that the label holds, without the remedy.
-        classes: the values that are to be mapped, in rising order.
+        what: text with the values that the label contains, without the remedy.
+        classes: the values that need a mapping, in rising order.
     """
 
     def __init__(self, what: str, classes: Sequence[float], label_values: Mapping[str, int] | None = None) -> None:
@@ -64,13 +64,13 @@ class UnmappedLabelError(InputError):
 
 
 def parse_label_values(texts: str | Sequence[str]) -> dict[str, int]:
-    """The mapping of label values, as cohort.json keeps it, from the texts of `--label-values`.
+    """Returns the dict from label value to 0 or 1, as in cohort.json, for the texts of the option `--label-values`.
 
     >>> parse_label_values(["1-3,15=1", "4=0,5=1"])
     {'1': 1, '2': 1, '3': 1, '15': 1, '4': 0, '5': 1}
 
     Raises:
-        InputError: a text that is not of this form.
+        InputError: a text does not have this form.
     """
     mapping: dict[str, int] = {}
     for text in [texts] if isinstance(texts, str) else texts:
@@ -82,7 +82,11 @@ def parse_label_values(texts: str | Sequence[str]) -> dict[str, int]:
 
 
 def _range(value: str, text: str) -> Sequence[float]:
-    """The number in a text such as `255`, or the whole numbers of a range such as `1-15`."""
+    """Returns the number in a text such as `255` as a list, or the whole numbers of a range such as `1-15`.
+
+    Raises:
+        InputError: `value` is no number and no range; `text` is the whole option, for the message.
+    """
     ends = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", value)
     try:
         numbers = range(int(ends[1]), int(ends[2]) + 1) if ends else [float(value)]
@@ -94,7 +98,12 @@ def _range(value: str, text: str) -> Sequence[float]:
 
 
 def classes_remedy(classes: Iterable[float], label_values: Mapping[str, int] | None = None) -> str:
-    """What to do about classes that are not mapped: a whole `--label-values`, with the present mapping in it."""
+    """Returns a remedy for label values without a mapping, which is a complete example of the option `--label-values`.
+
+    Args:
+        classes: the values without a mapping, which the example maps to 1.
+        label_values: the present mapping, which the example contains.
+    """
     mapping = {float(value): target for value, target in (label_values or {}).items()} | dict.fromkeys(classes, 1)
     vessels, others = (_as_ranges(value for value, to in mapping.items() if to == target) for target in (1, 0))
     option = f"{vessels}=1" + (f",{others}=0" if others else "")
@@ -102,7 +111,7 @@ def classes_remedy(classes: Iterable[float], label_values: Mapping[str, int] | N
 
 
 def _as_ranges(values: Iterable[float]) -> str:
-    """Values as `parse_label_values` reads them, such as `1-12,15`."""
+    """Returns values as a text that `parse_label_values` can read, such as `1-12,15`."""
     runs: list[list[float]] = []
     for value in sorted(values):
         if runs and value == runs[-1][-1] + 1 and value > 1:
@@ -114,16 +123,18 @@ def _as_ranges(values: Iterable[float]) -> str:
 
 
 def binary_label(label: np.ndarray, label_values: Mapping[str, int] | None = None) -> np.ndarray:
-    """The label as uint8 in {0, 1}; without a mapping, a label of 0 and 1 keeps its values.
+    """Returns the label as uint8 in {0, 1}, after `label_values` have mapped its values.
 
-    A value within 1e-4 of a whole number counts as that number, as the scaling in a header can leave such values.
+    A value within 1e-4 of a whole number counts as this number, because the scaling in a header can cause such values.
 
     Args:
-        label: any shape.
-        label_values: 0 or 1 for each value; 0 becomes 0 unless the mapping says otherwise. See `parse_label_values`.
+        label: array of any shape.
+        label_values: dict from value to 0 or 1; see `parse_label_values`. The value 0 becomes 0 unless it is in this
+            dict. Without a dict, the label must contain 0 and 1 only.
 
     Raises:
-        InputError: the label holds other values; an UnmappedLabelError if they may be classes.
+        UnmappedLabelError: the label contains whole numbers that are not in `label_values`.
+        InputError: the label contains other values, such as probabilities or the intensities of an image.
     """
     mapping = {float(value): target for value, target in (label_values or {"1": 1}).items()}
     voxels = np.asarray(label)
@@ -153,10 +164,13 @@ def binary_label(label: np.ndarray, label_values: Mapping[str, int] | None = Non
 
 
 def load_volume(path: str | os.PathLike) -> Volume:
-    """The volume in a NIfTI file, a file for ITK, or the folder of a DICOM series; last dimensions of 1 are dropped.
+    """Reads the volume in a NIfTI file, an ITK file (.nrrd, .nhdr, .mha, .mhd) or the folder of a DICOM series.
+
+    Trailing dimensions of size 1 are removed.
 
     Raises:
-        InputError: unreadable, truncated, not 3D, or without a usable affine. The error does not name the path.
+        InputError: the file is unreadable, truncated, not 3D, or has no usable affine. The message does not contain the
+            path.
     """
     if os.path.isdir(path):
         return Volume(*read_series(path))
@@ -195,12 +209,12 @@ def is_simulated(path: str | os.PathLike) -> bool:
 def geometry_differences(
     one: tuple[tuple[int, ...], np.ndarray], other: tuple[tuple[int, ...], np.ndarray], whose: str
 ) -> list[str]:
-    """A line for each way in which two grids, each a shape and an affine, differ by more than this module's tolerances.
+    """Returns a line for each difference between two grids that exceeds this module's tolerances.
 
     Args:
-        one: the grid that is judged.
-        other: the grid that it should have.
-        whose: the name of the other grid's owner, such as "the image's".
+        one: shape and affine of the grid that is checked.
+        other: shape and affine of the expected grid.
+        whose: the words for the owner of the expected grid in the lines, such as "the image's".
     """
     (shape, affine), (other_shape, other_affine) = one, other
     if shape != other_shape:
@@ -222,17 +236,17 @@ def geometry_differences(
 
 
 def to_ras(volume: Volume) -> Volume:
-    """The same volume with its axes flipped and swapped so that they are nearest to right, anterior, superior."""
+    """Returns the volume with flipped and swapped axes, so that these are nearest to right, anterior, superior."""
     turns = nibabel.io_orientation(volume.affine)
     affine = volume.affine @ nibabel.orientations.inv_ornt_aff(turns, volume.voxels.shape)
     return volume._replace(voxels=nibabel.apply_orientation(volume.voxels, turns), affine=affine)
 
 
 def by(shape: Sequence[int]) -> str:
-    """A shape as text, such as `96x96x4`."""
+    """Returns a shape as text, such as `96x96x4`."""
     return "x".join(map(str, shape))
 
 
 def mm(values: Sequence[float] | np.ndarray) -> str:
-    """Lengths as text, such as `(0.5, 0.5, 0.7) mm`."""
+    """Returns lengths as text, such as `(0.5, 0.5, 0.7) mm`."""
     return "(" + ", ".join(f"{value:.4g}" for value in values) + ") mm"

@@ -1,4 +1,4 @@
-"""The one writer: a label laid exactly where its scan lies."""
+"""Writing of labels as NIfTI files with the geometry of their scans."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ def write_label(
     Values are rounded and clipped to 0 ... 255 before they become whole numbers.
 
     Args:
-        label: in the voxel order of the scan's file.
-        path: a `.nii.gz` or `.nii`; it is written whole or not at all.
-        affine: to RAS millimetres, of a scan that is no NIfTI file.
-        like: the scan's NIfTI file, whose own header is taken: its affine, both form codes and its units.
+        label: array of label values, in the voxel order of the scan's file.
+        path: the `.nii.gz` or `.nii` file to write; it is written whole or not at all.
+        affine: affine (4, 4) of the scan to RAS millimetres; used if `like` is None.
+        like: NIfTI file of the scan; the label gets the affine, both form codes and the units of its header. None for a
+            scan that is no NIfTI file.
 
     Raises:
-        InputError: the label's shape is not the scan's, or the file cannot be written.
+        InputError: the label has another shape than the scan, or the file cannot be written.
     """
     voxels = np.clip(np.rint(np.asarray(label)), 0, 255).astype(np.uint8)
     if like is None:
@@ -43,7 +44,8 @@ def write_label(
     else:
         scan: Any = nibabel.load(like)
         if scan.shape[:3] != voxels.shape:
-            raise InputError(f"{like}: shape {scan.shape[:3]} differs from its label's {voxels.shape}")
+            problem = f"the shape {scan.shape[:3]} differs from the shape of the label, {voxels.shape}"
+            raise InputError(f"{like}: {problem}; give the label on the scan's grid")
         header = scan.header.copy()
         header.set_data_dtype(np.uint8)
         header.set_slope_inter(1, 0)
@@ -56,13 +58,14 @@ def write_label(
 
 
 class WriteLabeld(MapTransform):
-    """Writes predictions (1, X, Y, Z) as labels named after their subjects, each with its scan's own geometry.
+    """MONAI transform that writes predictions (1, X, Y, Z) as NIfTI labels with the geometry of their scans.
 
     Args:
-        keys: of the predictions, in the voxel order of their scans' files.
-        output_dir: the folder for `SUBJECT_POSTFIX.nii.gz`; without a subject the scan's file name is taken.
-        output_postfix: what a file's name ends with.
-        image_key: the scan as ReadScand gives it; its metadata names its file.
+        keys: keys of the predictions, which must be in the voxel order of the scan's file.
+        output_dir: the folder for `SUBJECT_POSTFIX.nii.gz`; SUBJECT is the subject's name, or without a subject the
+            name of the scan's file.
+        output_postfix: POSTFIX in the name of the file.
+        image_key: key of the image that ReadScand has read; the image's metadata contain the path of the scan's file.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class WriteLabeld(MapTransform):
         self.output_dir, self.output_postfix, self.image_key = Path(output_dir), output_postfix, image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The dictionary as it is; the files are written."""
+        """Writes the files and returns the dictionary unchanged."""
         meta = data[self.image_key].meta
         source = Path(meta[ImageMetaKey.FILENAME_OR_OBJ])
         name = str(data.get("subject") or source.name.split(".nii")[0]).replace(os.sep, "_")  # stays in the folder

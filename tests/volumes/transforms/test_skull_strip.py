@@ -94,7 +94,7 @@ def test_none_leaves_everything():
 def test_missing_mask_is_an_error_unless_allowed():
     item = small_item(subject="sub-07")
     del item["mask"]
-    with pytest.raises(InputError, match="sub-07: no brain mask"):
+    with pytest.raises(InputError, match="sub-07 has no brain mask"):
         SkullStripd()(item)
     assert torch.equal(SkullStripd(allow_missing_keys=True)(item)["image"], item["image"])
 

@@ -18,9 +18,10 @@ _GRID_MM = 3.0
 
 
 class BiasFieldCorrectiond(MapTransform):
-    """Divides the images under `keys` by their bias field, which ITK's N4 finds; the mean in the brain stays the same.
+    """Divides the images under `keys` by their bias field, found by ITK's N4; the mean in the brain stays the same.
 
-    What is divided is the signal above black, the image's smallest intensity, as coils do not shade an offset.
+    The smallest intensity of the image is subtracted before the division and added afterwards, because receive coils do
+    not shade an offset.
 
     Args:
         keys: channel-first MetaTensors (1, X, Y, Z); a plain tensor is taken to have voxels of 1 mm.
@@ -45,7 +46,7 @@ class BiasFieldCorrectiond(MapTransform):
         self.n_iterations = n_iterations
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The dictionary with its images corrected."""
+        """Returns the dictionary with corrected images."""
         out = dict(data)
         for key in self.key_iterator(out):
             image = np.asarray(out[key][0], dtype=np.float32)
@@ -61,14 +62,15 @@ class BiasFieldCorrectiond(MapTransform):
 def bias_field(
     image: np.ndarray, mask: np.ndarray, *, spacing_mm: Sequence[float], n_levels: int = 3, n_iterations: int = 50
 ) -> np.ndarray:
-    """The positive, smooth factor (X, Y, Z) by which an image is shaded; dividing by it keeps the mean in the mask.
+    """Returns the bias field (X, Y, Z), the positive and smooth factor by which the coils have shaded an image.
 
-    N4 works on blocks of about 3 mm, as is customary: the field is smooth, and 15 million voxels would take minutes.
+    The image divided by this field has the same mean in the mask. N4 works on means over blocks of about 3 mm, because
+    the field is smooth and 15 million voxels would take minutes.
 
     Args:
-        image: (X, Y, Z).
-        mask: the brain, of the same shape, bool; an empty mask gives a field of ones.
-        spacing_mm: the edges of a voxel.
+        image: volume (X, Y, Z).
+        mask: brain mask of the same shape, bool; an empty mask gives a field of ones.
+        spacing_mm: the edges of a voxel in mm.
         n_levels: levels of refinement of the field.
         n_iterations: largest number of iterations on each level.
     """

@@ -27,14 +27,14 @@ _FLUID = (0.3, 1.3)
 
 
 def brain_mask(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """The brain with the fluid round it, bool (X, Y, Z), of an image in any orientation; all False if none is found.
+    """Computes the mask of the brain and the fluid around it, bool (X, Y, Z); all False if no brain is found.
 
-    Beyond the faces of the volume the head is assumed to continue as at the face, so that a slab or a crop inside the
-    head works as well as a whole head.
+    The function assumes that the head continues beyond the faces of the volume. So it also works for a slab or a crop
+    inside the head.
 
     Args:
-        image: TOF-MRA, finite, whatever the intensity of air; T1-weighted images work, too.
-        spacing_mm: the edges of a voxel.
+        image: TOF-MRA volume in any orientation, finite, with any intensity of air; T1-weighted images work, too.
+        spacing_mm: the edges of a voxel in mm.
     """
     factors = block_factors(image.shape, spacing_mm, _GRID_MM)
     grid_mm = [edge * factor for edge, factor in zip(spacing_mm, factors, strict=True)]
@@ -55,7 +55,10 @@ def brain_mask(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
 
 
 def _depth_in_head(small: np.ndarray, grid_mm: Sequence[float]) -> np.ndarray:
-    """How deep in the head each voxel lies, in mm; 0 in the air. Gaps of up to 20 mm in the surface are closed."""
+    """Returns the depth of each voxel below the surface of the head in mm; 0 in the air.
+
+    Gaps of up to 20 mm in the surface are closed before.
+    """
     low, high = np.percentile(small, [2, 98])
     head = small > low + 0.1 * (high - low)  # BET's first threshold
     margin = [(int(20 / edge) + 2,) * 2 for edge in grid_mm]
@@ -65,7 +68,10 @@ def _depth_in_head(small: np.ndarray, grid_mm: Sequence[float]) -> np.ndarray:
 
 
 def _brain_level(small: np.ndarray, depth_mm: np.ndarray, grid_mm: Sequence[float]) -> np.ndarray | None:
-    """The brain's local intensity at each voxel, as coils and slabs shade it; None if no voxel is deep in the head."""
+    """Returns the local intensity of brain tissue at each voxel; None if no voxel is deep in the head.
+
+    This intensity varies over the volume, because coils and slabs shade the image.
+    """
     deep = depth_mm > min(_DEEP_MM, 0.5 * depth_mm.max())
     low, high = np.percentile(small, [2, 98])
     deep &= small > low + 0.1 * (high - low)
@@ -78,7 +84,10 @@ def _brain_level(small: np.ndarray, depth_mm: np.ndarray, grid_mm: Sequence[floa
 
 
 def _local_mean(small: np.ndarray, where: np.ndarray, grid_mm: Sequence[float], fallback: float) -> np.ndarray:
-    """The mean over `where`, weighted by a Gaussian of 25 mm; `fallback` at voxels far from `where`."""
+    """Returns at each voxel the mean of `small` over the mask `where`, weighted by a Gaussian with a sigma of 25 mm.
+
+    Voxels far from `where` get the value `fallback`.
+    """
     sigmas = [25 / edge for edge in grid_mm]
     total = ndimage.gaussian_filter(small * where, sigmas, mode="nearest")
     weight = ndimage.gaussian_filter(where.astype(np.float32), sigmas, mode="nearest")
@@ -90,14 +99,14 @@ def _between(small: np.ndarray, level: np.ndarray | float, limits: tuple[float, 
 
 
 def _distance(mask: np.ndarray, grid_mm: Sequence[float]) -> np.ndarray:
-    """The distance in mm from each voxel of the mask to the nearest voxel outside it; infinite if none is outside."""
+    """Returns the distance in mm from each voxel of the mask to the nearest voxel outside; infinite for a full mask."""
     if mask.all():
         return np.full(mask.shape, np.inf, np.float32)
     return ndimage.distance_transform_edt(mask, sampling=grid_mm).astype(np.float32)
 
 
 def _closed(mask: np.ndarray, radius_mm: float, grid_mm: Sequence[float]) -> np.ndarray:
-    """The mask closed with a ball, as if it continued beyond the faces of the volume."""
+    """Returns the mask after a morphological closing with a ball, as if the mask continued beyond the volume."""
     margin = [(int(radius_mm / edge) + 2,) * 2 for edge in grid_mm]
     grown = _distance(~np.pad(mask, margin, mode="edge"), grid_mm) <= radius_mm
     return _cropped(_distance(grown, grid_mm) > radius_mm, margin) | mask
@@ -108,7 +117,7 @@ def _cropped(padded: np.ndarray, margin: Sequence[tuple[int, int]]) -> np.ndarra
 
 
 def _main_parts(mask: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The connected part of the mask with the largest sum of weights, and all parts with more than a third of it.
+    """Returns a mask of the connected part with the largest sum of weights, and of all parts with over a third of it.
 
     Above the corpus callosum the hemispheres are two parts of nearly equal size.
     """

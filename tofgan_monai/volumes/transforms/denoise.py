@@ -18,13 +18,13 @@ from tofgan_monai.errors import InputError
 class RicianDenoised(MapTransform):
     """Denoises the images under `keys` by dipy's non-local means for Rician noise; outside the mask they become black.
 
-    Black, the image's smallest intensity, counts as a signal of 0.
+    Black is the smallest intensity of the image and counts as a signal of 0.
 
     Args:
         keys: channel-first images (1, X, Y, Z).
         mask_key: the key of the brain mask; without a mask, the whole volume is denoised.
-        sigma: standard deviation of the noise in each of the two channels (real, imaginary); None estimates it.
-        search_radius: similar patches (3x3x3) are searched for up to this many voxels away.
+        sigma: standard deviation of the noise in each of the two channels (real, imaginary); None estimates the value.
+        search_radius: largest distance, in voxels, at which similar patches (3x3x3) are searched.
 
     Raises:
         InputError: dipy is not installed.
@@ -46,11 +46,11 @@ class RicianDenoised(MapTransform):
         self.search_radius = search_radius
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The dictionary with its images denoised."""
+        """Returns the dictionary with denoised images."""
         try:
             from dipy.denoise.nlmeans import nlmeans
         except ImportError as error:
-            raise InputError("denoising needs dipy: pip install 'tofgan-monai[denoise]'") from error
+            raise InputError("denoising needs dipy; run pip install 'tofgan-monai[denoise]'") from error
         out = dict(data)
         for key in self.key_iterator(out):
             image = np.asarray(out[key][0], dtype=np.float32)
@@ -65,16 +65,16 @@ class RicianDenoised(MapTransform):
 
 
 def rician_sigma(image: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Standard deviation of the noise in a volume (X, Y, Z), in the volume's units; 0 for a volume without noise.
+    """Estimates the standard deviation of the noise in a volume, in the volume's units; 0 for a volume without noise.
 
     The estimate is the median absolute deviation of each voxel's difference from its six neighbours, scaled so that
-    white noise keeps its variance; the median ignores edges. It is right where the signal is above 3 standard
-    deviations, as in the brain, since Rician noise is nearly Gaussian there. It is too small if the scanner has
-    interpolated the image.
+    white noise keeps its variance; the median ignores edges. The estimate is right if the signal is above 3 standard
+    deviations, as in the brain, because Rician noise is nearly Gaussian there. The estimate is too small if the scanner
+    has interpolated the image.
 
     Args:
-        image: (X, Y, Z).
-        mask: the brain, of the same shape; None uses the whole volume.
+        image: volume (X, Y, Z).
+        mask: brain mask of the same shape; None uses the whole volume.
 
     Source: Coupe et al. 2008, IEEE TMI 27:425, eq. 8.
     """

@@ -1,4 +1,4 @@
-"""Skull-stripping: what lies outside a brain mask, given or computed, becomes black."""
+"""Skull-stripping, which makes all voxels outside a given or computed brain mask black."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Method = Literal["given", "computed", "none"]
 
 
 class SkullStripd(MapTransform):
-    """Makes the volumes under `keys` black outside the brain; a second pass changes nothing.
+    """Makes the volumes under `keys` black outside the brain; applying the transform twice gives the same result.
 
-    An image's black is its smallest intensity, as air is not 0 in every file; a label's is 0.
+    For an image, black is its smallest intensity, because air is not 0 in every file. For a label, black is 0.
 
     Args:
         keys: channel-first volumes (1, X, Y, Z) on one grid.
@@ -52,7 +52,7 @@ class SkullStripd(MapTransform):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The dictionary with its volumes masked."""
+        """Returns the dictionary with masked volumes."""
         out = dict(data)
         if self.method == "none" or (self.method == "given" and self.mask_key not in out and self.allow_missing_keys):
             return out
@@ -71,7 +71,7 @@ class SkullStripd(MapTransform):
 
     def _computed_mask(self, data: Mapping[Hashable, Any]) -> torch.Tensor:
         if self.method == "given":
-            raise InputError(f"{_name(data)}: no brain mask; give one, or skull-strip with method computed or none")
+            raise InputError(f"{_name(data)} has no brain mask; give a mask, or use the method 'computed' or 'none'")
         image = data[self.image_key]
         mask = torch.from_numpy(brain_mask(np.asarray(image[0]), voxel_edges_mm(image))[None].astype(np.uint8))
         return convert_to_dst_type(mask, image, dtype=torch.uint8)[0]
