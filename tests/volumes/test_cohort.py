@@ -208,7 +208,7 @@ class TestFiles:
 
     def test_the_same_file_by_two_links(self, cohort):
         (cohort / "sub-05").symlink_to("sub-04")
-        only(refusal(cohort), "sub-05/image.nii.gz: the same file as sub-04/image.nii.gz of sub-04; remove one")
+        only(refusal(cohort), "sub-05/image.nii.gz is the same file as sub-04/image.nii.gz of sub-04; remove one")
 
 
 def with_value(value: float) -> np.ndarray:
