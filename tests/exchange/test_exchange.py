@@ -471,7 +471,7 @@ def test_another_version_takes_the_place_of_an_unchanged_one_only(clinic, tmp_pa
     (target / "output").mkdir()
     (target / "output" / "synthetic.npy").write_bytes(b"")
     before = tree(target)
-    refused("has changes since it was installed", install, verified)
+    refused("was changed after it was installed", install, verified)
     assert tree(target) == before
     other = install(verified, name="clinic_gan_2")
     assert bundle_path("clinic_gan_2") == other and sorted(p.name for p in installed.iterdir()) == [
@@ -489,7 +489,7 @@ def test_weights_of_an_installed_bundle_are_known_by_their_digest(clinic, tmp_pa
     save_weights(dict(reversed(before.items())), model)  # another file of the same weights
     assert install(verified) and load_weights(model).keys() == before.keys()
     save_weights({**before, "0.weight": before["0.weight"] + 1}, model)
-    refused("has changes since it was installed", install, verified)
+    refused("was changed after it was installed", install, verified)
 
 
 def test_bundle_installed_by_version_0_1_0_gives_way_if_it_is_unchanged(clinic, tmp_path, installed):
@@ -499,7 +499,7 @@ def test_bundle_installed_by_version_0_1_0_gives_way_if_it_is_unchanged(clinic, 
     (old / "manifest.json").write_text(json.dumps({"format": 1, "files": sums}))
     assert "models/model.safetensors" in json.loads((install(verified) / "manifest.json").read_text())["files"]
     (old / "manifest.json").write_text(json.dumps({"format": 1, "files": {**sums, MODEL: "0" * 64}}))
-    refused("has changes since it was installed", install, verified)
+    refused("was changed after it was installed", install, verified)
 
 
 def test_bundle_that_came_with_the_package_keeps_its_name(tmp_path):

@@ -54,16 +54,17 @@ def near_copies(to_members: Matches, to_non_members: Matches, patients: Patients
 
     Args:
         to_members: nearest neighbours of each synthetic pair among the members' pairs.
-        to_non_members: nearest neighbours of each pair of the same stack among the non-members' pairs.
+        to_non_members: nearest neighbours of each synthetic pair among the non-members' pairs.
         patients: two arrays, the patient index of each member's pair and of each non-member's pair.
         rate: fraction of the synthetic pairs that sets the threshold.
 
     Raises:
-        InputError: the two searches were made with stacks of different lengths.
+        InputError: `to_members` and `to_non_members` come from synthetic stacks of different lengths.
 
-    Source of p: the threshold for p is the k-th highest similarity of a non-member, each patient counted once. If
-        members and non-members are alike, the number of members above it follows a negative binomial distribution. Its
-        tail equals the tail of a binomial test: these members among themselves and k - 1 non-members.
+    Source of the probability p: its threshold is the k-th highest similarity of a non-member, each patient counted
+        once. If members and non-members are alike, the number of members above the threshold follows a negative
+        binomial distribution. The tail of this distribution equals the tail of a binomial test that counts the members
+        among the members above the threshold and k - 1 non-members.
     """
     ours, others = to_members.similarity[:, 0], to_non_members.similarity[:, 0]
     if len(ours) != len(others):

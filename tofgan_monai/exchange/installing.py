@@ -40,7 +40,7 @@ def install(verified: Verified, *, folder: str | os.PathLike | None = None, name
     parent = Path(folder) if folder is not None else installed_dir()
     target = parent / name
     if target.exists() and not is_unchanged(target):
-        raise InputError(f"{target}: has changes since it was installed; move the folder away, or give another --name")
+        raise InputError(f"{target}: was changed after it was installed; move the folder away, or give another --name")
     require_writable(parent)
     new, old = (parent / f".{name}.{os.getpid()}.{which}" for which in ("new", "old"))
     try:

@@ -44,7 +44,7 @@ def audit_of_weights(path: str | os.PathLike, digest: str) -> tuple[Audit, str]:
 
 
 def require_verdict(audit: Audit, release: str) -> None:
-    """Checks that an audit has a verdict on a release, such as `generator`; raises InputError otherwise."""
+    """Raises InputError unless the audit has a verdict on this kind of release, for example `generator`."""
     if release not in verdicts(audit.content):
         raise InputError(f"{audit.file}: has no attack on the {release} and so no verdict on it; run the audit again")
 

@@ -108,7 +108,7 @@ def transit_times(
     tree: Sequence[Branch], z_mm: Sequence[np.ndarray], slabs: Slabs, drawn: Mapping[str, float],
     rng: np.random.Generator,
 ) -> list[np.ndarray]:  # fmt: skip
-    """List of arrays, one for each branch: the seconds that blood has spent in the slab that images each point.
+    """List of arrays, one for each branch: for each point, the seconds since the blood entered the slab that images it.
 
     The velocity of the blood is proportional to r^0.7. By Murray's law alone (flow proportional to r^3, so velocity
     proportional to r) thin vessels would be invisible. A branch becomes darker along its way through a slab and is

@@ -25,7 +25,7 @@ class ReadScand(MapTransform):
 
     All volumes are on the grid of the first volume, normally the image. The image keeps its stored intensities (DICOM
     slopes are applied to each slice, in float32) and the axis order of its file. `label_values` of the item map the
-    label to {0, 1}; the mask is {0, 1}, too. If the axes of a label or a mask are flipped or swapped, the reader turns
+    label to {0, 1}; so the mask gets the values 0 and 1. If the axes of a label or a mask are flipped or swapped, the reader turns
     them to the image's axes. The metadata have the keys of MONAI's LoadImaged, which MONAI Label reads.
 
     Args:
