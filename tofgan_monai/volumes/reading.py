@@ -24,9 +24,10 @@ class ReadScand(MapTransform):
     """MONAI transform that reads the volumes of a cohort's item, each as a MetaTensor (1, X, Y, Z), float32.
 
     All volumes are on the grid of the first volume, normally the image. The image keeps its stored intensities (DICOM
-    slopes are applied to each slice, in float32) and the axis order of its file. `label_values` of the item map the
-    label to {0, 1}; so the mask gets the values 0 and 1. If the axes of a label or a mask are flipped or swapped, the reader turns
-    them to the image's axes. The metadata have the keys of MONAI's LoadImaged, which MONAI Label reads.
+    slopes are applied to each slice, in float32) and the axis order of its file. The label is mapped by the item's
+    `label_values`, and the mask is made binary; both have the values 0 and 1. If the axes of a label or a mask are
+    flipped or swapped, the reader turns them to the image's axes. The metadata have the keys of MONAI's LoadImaged,
+    which MONAI Label reads.
 
     Args:
         keys: the volumes to read, among `image`, `label` and `mask`; the item holds a path under each key.

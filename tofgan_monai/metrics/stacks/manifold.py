@@ -22,12 +22,12 @@ def manifold(real: np.ndarray, synthetic: np.ndarray, *, n_nearest: int = N_NEAR
 
     Each feature has a ball around it. The radius of the ball is the distance from the feature to its nearest neighbour
     number n_nearest in the same set. Precision is the fraction of synthetic features that lie in the ball of a real
-    feature. Recall is the fraction of real features that lie in the ball of a synthetic feature. Density counts,
-    for each synthetic feature, the real features' balls that hold it; it is the mean of these counts over n_nearest. Coverage is the fraction of real
-    features' balls that hold a synthetic feature. Higher is better for all four. Precision, recall and coverage are at
-    most 1. If both sets are drawn from one distribution, density is about 1 and coverage is about 1 - 2^-n_nearest.
-    Copies of the real features reach 1 in all four. If more than n_nearest features of a set are equal, their balls
-    have the radius 0 and hold no feature.
+    feature. Recall is the fraction of real features that lie in the ball of a synthetic feature. Density counts, for
+    each synthetic feature, the real features' balls that hold it; it is the mean of these counts over n_nearest.
+    Coverage is the fraction of real features' balls that hold a synthetic feature. Higher is better for all four.
+    Precision, recall and coverage are at most 1. If both sets are drawn from one distribution, density is about 1 and
+    coverage is about 1 - 2^-n_nearest. Copies of the real features reach 1 in all four. If more than n_nearest features
+    of a set are equal, their balls have the radius 0 and hold no feature.
 
     Args:
         real: features of real images, (n, d).

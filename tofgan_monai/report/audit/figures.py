@@ -63,7 +63,7 @@ class Forest:
 
 
 def forest(attacks: Sequence[Attack]) -> Forest:
-    """Computes the forest plot of the attacks' AUCs. The axis goes from 0.25 to 1, or starts where an interval starts."""
+    """Computes the forest plot of the attacks' AUCs. The axis goes from 0.25 to 1, or starts lower."""
     lowest = min((auc["low"] for attack in attacks for auc in _aucs(attack).values()), default=1.0)
     start = min(0.25, math.floor(lowest * 20) / 20)
 
