@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tofgan_monai.attacks.epsilon import epsilon_bound, epsilon_ceiling
-from tofgan_monai.attacks.roc_curves import Curves, widened, curves_of, interval_of, rate_intervals, resampled_weights
+from tofgan_monai.attacks.roc_curves import Curves, curves_of, interval_of, rate_intervals, resampled_weights, widened
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.bootstrap import Interval
 

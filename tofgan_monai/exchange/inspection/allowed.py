@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import yaml
 
+from tofgan_monai.exchange.inspection.allowed import allowed, is_builtin
+
 
 class Allowed(NamedTuple):
     """The content of allowed.yaml; the comments in that file explain each group.
@@ -83,3 +85,9 @@ def harm(name: str) -> str:
 def is_builtin(name: str) -> bool:
     """Whether a name without a dot in an expression is one of Python's builtins, such as `eval`."""
     return hasattr(builtins, name)
+
+
+def may_import(origin: str) -> bool:
+    """Whether allowed.yaml lists this dotted name as a module, a callable or a value, so that it may be imported."""
+    known = allowed()
+    return origin in known.modules or origin in known.calls or origin in known.values

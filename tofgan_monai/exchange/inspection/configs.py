@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tofgan_monai.exchange.inspection.allowed import allowed, harm, is_builtin
+from tofgan_monai.exchange.inspection.allowed import allowed, harm, is_builtin, may_import
 from tofgan_monai.exchange.inspection.expressions import Found, check_constant, check_expression
 from tofgan_monai.exchange.inspection.problems import Problem, shown
 from tofgan_monai.exchange.inspection.reading import Document, Path, walk
-from tofgan_monai.exchange.inspection.scope import Scope, as_written, import_of, leaves_the_settings, may_import
+from tofgan_monai.exchange.inspection.scope import Scope, as_written, import_of, leaves_the_settings
 
 _ID = re.compile(r"\+?[A-Za-z_]\w*((#|::)\w+)*", re.ASCII)
 _UNREADABLE_KEY = re.compile(r"::|#|^[$@%+]|[^ -~]")

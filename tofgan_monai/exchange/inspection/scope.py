@@ -295,9 +295,3 @@ def import_of(value: str) -> tuple[str, str] | None:
     if isinstance(statement, ast.Import):
         return alias.asname or alias.name, alias.name  # without `as`, MONAI binds no more than `torch` in `torch.x`
     return None
-
-
-def may_import(origin: str) -> bool:
-    """Whether allowed.yaml lists this dotted name as a module, a callable or a value, so that it may be imported."""
-    known = allowed()
-    return origin in known.modules or origin in known.calls or origin in known.values
