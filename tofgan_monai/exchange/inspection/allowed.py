@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 import yaml
 
-from tofgan_monai.exchange.inspection.allowed import allowed, is_builtin
-
 
 class Allowed(NamedTuple):
     """The content of allowed.yaml; the comments in that file explain each group.
