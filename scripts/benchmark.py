@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from monai.metrics.fid import FIDMetric
 
-from tofgan_monai.metrics.stacks.frechet import feature_stats, frechet_distance
+from tofgan_monai import frechet_distance
+from tofgan_monai.metrics.stacks.frechet import feature_stats
 
 DIM = 2048
 COUNTS = (2500, 500)

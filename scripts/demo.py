@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 
 GANS = {"tof_mra_dcgan": "DCGAN", "tof_mra_wgan_gp": "WGAN-GP", "tof_mra_wgan_gp_sn": "WGAN-GP-SN"}
 BEST = "tof_mra_wgan_gp"  # by validation, see docs/results

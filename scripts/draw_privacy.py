@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from measure_privacy import COMPARED, EPSILONS, STACKS, STARTS, UNITS, Point, points
 from PIL import Image
 
+from tofgan_monai import open_stack
 from tofgan_monai.attacks.risk import assess
 from tofgan_monai.files import written_whole
 from tofgan_monai.gan.monitor import pair_grid
-from tofgan_monai.pairs.stack import open_stack
 from tofgan_monai.report.pictures import svg_bytes
 
 ATTACKS = ("density ratio", "LOGAN")  # the first recognises planted patients, the second attacks the critic

@@ -25,9 +25,9 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from tofgan_monai import PooledDice
 from tofgan_monai.bundle_runs.paths import bundles_dir
 from tofgan_monai.phantom import simulate_head
-from tofgan_monai.segmentation.inference import PooledDice
 from tofgan_monai.study.plan import arms, draws, grid_points, training_sets
 from tofgan_monai.study.settings import read_settings
 from tofgan_monai.volumes.patch_grid import PATCH_SIZE

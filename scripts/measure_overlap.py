@@ -17,12 +17,9 @@ import torch
 from nibabel.affines import voxel_sizes
 from torch import Tensor
 
+from tofgan_monai import BrainWindowInferer, HalfUNet, read_cohort, start_from
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.metrics.segmentation.overlap import overlap as overlap_of
-from tofgan_monai.segmentation.inference import BrainWindowInferer
-from tofgan_monai.segmentation.networks import HalfUNet
-from tofgan_monai.training.weights import start_from
-from tofgan_monai.volumes.cohort import read_cohort
 from tofgan_monai.volumes.volume import load_volume, to_ras
 
 WEIGHTS = bundle_path("tof_mra_vessel_segmentation") / "models" / "model.pt"

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tofgan_monai import PairDataset, Secret, UnitDraws, open_stack
 from tofgan_monai.attacks.on_gan import critic_score, run_critic
 from tofgan_monai.attacks.on_pairs import match_table, pair_scores
 from tofgan_monai.audit.cohorts import read_cohorts
@@ -39,10 +40,8 @@ from tofgan_monai.cli import app
 from tofgan_monai.files import write_json
 from tofgan_monai.gan.label_threshold import vessel_share
 from tofgan_monai.gan.privacy_budget import private_share
-from tofgan_monai.gan.private_draws import Secret, UnitDraws
 from tofgan_monai.metrics.stacks.diversity import similarity_within
 from tofgan_monai.metrics.stacks.sliced_wasserstein import sliced_wasserstein
-from tofgan_monai.pairs.stack import PairDataset, open_stack
 from tofgan_monai.segmentation.results import read_results
 from tofgan_monai.training.checkpoint import read_checkpoint
 from tofgan_monai.training.weights import load_weights, save_weights

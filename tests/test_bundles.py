@@ -22,8 +22,7 @@ from packaging.requirements import Requirement
 
 from tests.helpers.checkpoints import same
 from tests.helpers.patients import write_patient
-from tofgan_monai import Generator, HalfUNet
-from tofgan_monai.pairs.stack import open_stack
+from tofgan_monai import Generator, HalfUNet, open_stack
 from tofgan_monai.training.weights import load_weights
 from tofgan_monai.volumes.cohort import write_cohort
 

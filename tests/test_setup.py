@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tofgan_monai import InputError
 from tofgan_monai.bundle_runs.paths import bundle_names, bundle_path
-from tofgan_monai.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 BUNDLES = [

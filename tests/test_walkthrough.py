@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.helpers.patients import write_patient
+from tofgan_monai import open_stack
 from tofgan_monai.audit.verdict import RULE
 from tofgan_monai.cli import app
 from tofgan_monai.label_app.working_copy import place_app
-from tofgan_monai.pairs.stack import open_stack
 from tofgan_monai.segmentation.results import read_results
 from tofgan_monai.volumes.cohort import write_cohort
 

@@ -14,8 +14,8 @@ from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
 from tests.helpers.checkpoints import same
+from tofgan_monai import InputError, TrainingDivergedError
 from tofgan_monai.bundle_runs.runs import as_text, run_bundle, verbatim
-from tofgan_monai.errors import InputError, TrainingDivergedError
 from tofgan_monai.files import held
 from tofgan_monai.training.weights import load_weights
 

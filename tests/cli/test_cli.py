@@ -11,12 +11,11 @@ from typing import get_type_hints
 import pytest
 from typer.testing import CliRunner
 
-from tofgan_monai import cli
+from tofgan_monai import ChangedTrainingError, InputError, cli
 from tofgan_monai.bundle_runs import runs as bundle_runs
 from tofgan_monai.bundle_runs.paths import bundle_names, bundle_path
 from tofgan_monai.cli import app
 from tofgan_monai.cli.app import passes_inspection
-from tofgan_monai.errors import ChangedTrainingError, InputError
 
 VERBS = [
     *("phantom", "check", "prepare", "extract"),

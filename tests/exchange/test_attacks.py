@@ -22,11 +22,9 @@ import torch
 from monai.bundle import ConfigWorkflow
 from torch import nn
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import Critic, Generator, InputError, verify
 from tofgan_monai.exchange.archive import Content, write
 from tofgan_monai.exchange.data_card import as_text, card
-from tofgan_monai.exchange.verifying import verify
-from tofgan_monai.gan.networks import Critic, Generator
 from tofgan_monai.training.weights import to_safetensors
 
 BUNDLE = "tof_mra_wgan_gp_sn"

@@ -18,26 +18,31 @@ from torch import nn
 from typer.testing import CliRunner
 
 from tests.helpers.refusals import refused
+from tofgan_monai import (
+    Critic,
+    Generator,
+    InputError,
+    PairDataset,
+    check_cohort,
+    extract,
+    open_stack,
+    prepare,
+    sha256,
+    weights_file_digest,
+)
 from tofgan_monai.audit.target import read_target
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.bundle_runs.runs import run_bundle
 from tofgan_monai.cli import app
-from tofgan_monai.errors import InputError
 from tofgan_monai.exchange import adoption, install, leaks, pack, verify
 from tofgan_monai.exchange.archive import write
 from tofgan_monai.exchange.data_card import CARD, seen_by, seen_of
 from tofgan_monai.exchange.installing import unpack
 from tofgan_monai.exchange.signatures import signature_path
-from tofgan_monai.files import sha256
-from tofgan_monai.gan.networks import Critic, Generator
-from tofgan_monai.pairs.extraction import extract
-from tofgan_monai.pairs.stack import PairDataset, open_stack
 from tofgan_monai.phantom.cohorts import write_head
 from tofgan_monai.phantom.head import Head
 from tofgan_monai.training.checkpoint import FORMAT
-from tofgan_monai.training.weights import load_weights, save_weights, weights_file_digest
-from tofgan_monai.volumes.cohort import check_cohort
-from tofgan_monai.volumes.preparation import prepare
+from tofgan_monai.training.weights import load_weights, save_weights
 
 ROOT = Path(__file__).parents[2]
 ALL = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", "tof_mra_dp_wgan_gp", "tof_mra_vessel_segmentation"]

@@ -14,14 +14,12 @@ from monai.bundle import ComponentLocator
 from monai.networks.nets import BasicUNet, SegResNet, UNet
 
 import tofgan_monai
+from tofgan_monai import Generator, HalfUNet, verify, weights_digest
 from tofgan_monai.exchange.archive import Content, write
 from tofgan_monai.exchange.data_card import as_text, card
 from tofgan_monai.exchange.inspection import allowed as allowed_module
 from tofgan_monai.exchange.inspection.allowed import allowed
-from tofgan_monai.exchange.verifying import verify
-from tofgan_monai.gan.networks import Generator
-from tofgan_monai.segmentation.networks import HalfUNet
-from tofgan_monai.training.weights import to_safetensors, weights_digest
+from tofgan_monai.training.weights import to_safetensors
 
 UNET, GAN = "tof_mra_vessel_segmentation", "tof_mra_wgan_gp_sn"
 INFER, TRAIN, EVALUATE, MODEL = (

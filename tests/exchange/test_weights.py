@@ -22,10 +22,9 @@ import pytest
 import torch
 from torch import nn
 
+from tofgan_monai import Generator, sha256, weights_digest, weights_file_digest
 from tofgan_monai.exchange.weights import MAX_HEADER, check_weights
-from tofgan_monai.files import sha256
-from tofgan_monai.gan.networks import Generator
-from tofgan_monai.training.weights import save_weights, to_safetensors, weights_digest, weights_file_digest
+from tofgan_monai.training.weights import save_weights, to_safetensors
 
 
 def weights() -> OrderedDict:

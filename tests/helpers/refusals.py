@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 
 
 def refused(told: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from tofgan_monai.pairs.stack import StackWriter
+from tofgan_monai import StackWriter
 from tofgan_monai.segmentation.error_maps import save_error_map
 from tofgan_monai.study.data import BASELINES, as_results
 from tofgan_monai.study.plan import arms, shareable, training_sets

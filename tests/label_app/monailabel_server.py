@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 
 from tests.helpers.dicom import write_slice
+from tofgan_monai import HalfUNet
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.label_app.working_copy import BUNDLE, INFERENCE, WEIGHTS
-from tofgan_monai.segmentation.networks import HalfUNet
 from tofgan_monai.training.weights import save_weights
 from tofgan_monai.volumes.cohort import write_cohort
 

@@ -8,10 +8,9 @@ import torch
 from monai.bundle import ConfigParser, run
 
 from tests.helpers.patients import write_patient
-from tofgan_monai import HalfUNet
+from tofgan_monai import HalfUNet, InputError, take_into_use
 from tofgan_monai.bundle_runs.paths import bundle_path
-from tofgan_monai.errors import InputError
-from tofgan_monai.label_app.working_copy import BUNDLE, WEIGHTS, place_app, split_by_patient, take_into_use
+from tofgan_monai.label_app.working_copy import BUNDLE, WEIGHTS, place_app, split_by_patient
 from tofgan_monai.training.weights import save_weights
 
 

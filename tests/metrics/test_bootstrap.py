@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 from tofgan_monai.metrics.bootstrap import (
     Interval,
     Paired,

@@ -10,8 +10,8 @@ import pytest
 import torch
 from monai.data.meta_tensor import MetaTensor
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.pairs.patches import VesselPatchesd, extract_pairs
+from tofgan_monai import InputError, VesselPatchesd
+from tofgan_monai.pairs.patches import extract_pairs
 
 AFFINE = np.diag([0.5, 0.6, 0.7, 1.0])
 

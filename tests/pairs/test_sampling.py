@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 from monai.transforms import Compose
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.pairs.extraction import extract, first_patients
-from tofgan_monai.pairs.patches import VesselPatchesd
-from tofgan_monai.pairs.sampling import PairSource, sample_pairs
-from tofgan_monai.pairs.stack import open_stack, patients_of_pairs
-from tofgan_monai.volumes.cohort import read_cohort
+from tofgan_monai import InputError, PairSource, ReadScand, VesselPatchesd, extract, open_stack, read_cohort
+from tofgan_monai.pairs.extraction import first_patients
+from tofgan_monai.pairs.sampling import sample_pairs
+from tofgan_monai.pairs.stack import patients_of_pairs
 from tofgan_monai.volumes.digests import voxels_digest
-from tofgan_monai.volumes.reading import ReadScand
 
 SPLITS = {"training": ["sub-01", "sub-02", "sub-03"], "validation": ["sub-04"], "test": ["sub-05"]}
 

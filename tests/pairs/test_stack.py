@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.pairs.stack import (
-    PairDataset,
-    StackWriter,
-    binarise_labels,
-    manifest_path,
-    normalise_patch,
-    open_stack,
-    patients_of_pairs,
-)
+from tofgan_monai import InputError, PairDataset, StackWriter, open_stack
+from tofgan_monai.pairs.stack import binarise_labels, manifest_path, normalise_patch, patients_of_pairs
 
 
 def pairs_of(n, seed=0):

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 from tofgan_monai.phantom import PARAMETERS, SEEDS, SOURCES, Head, cohorts, contrast, simulate_head, write_heads
 from tofgan_monai.phantom.anatomy import intracranial
 from tofgan_monai.phantom.fields import SmoothField

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from tests.helpers.pages import Page
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError, StackWriter
 from tofgan_monai.metrics.segmentation.overlap import Overlap
-from tofgan_monai.pairs.stack import StackWriter
 from tofgan_monai.report import write_report
 from tofgan_monai.segmentation.error_maps import save_error_map
 from tofgan_monai.segmentation.results import BASELINE_MODEL, result_lines, write_results

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
-from tofgan_monai.segmentation.networks import HalfUNet
+from tofgan_monai import HalfUNet
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "federated_clinic.py"
 N_ROUNDS, N_PAIRS, BATCH_SIZE = 2, 12, 4

@@ -16,12 +16,12 @@ from monai.data import DataLoader, Dataset, MetaTensor
 from monai.engines import SupervisedEvaluator
 from monai.transforms import AsDiscreted, Compose, CopyItemsd, Lambdad
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError, Progress, ReadScand, ResultsWriter, cl_dice, overlap, read_cohort
 from tofgan_monai.metrics.segmentation.calibre import dsc_by_calibre
 from tofgan_monai.metrics.segmentation.distances import average_hausdorff_mm, average_surface_distance_mm
-from tofgan_monai.metrics.segmentation.overlap import Overlap, dice, overlap
+from tofgan_monai.metrics.segmentation.overlap import Overlap, dice
 from tofgan_monai.metrics.segmentation.threshold_baseline import PROBABILITIES, best_threshold, dice_at
-from tofgan_monai.metrics.segmentation.topology import betti_errors, cl_dice
+from tofgan_monai.metrics.segmentation.topology import betti_errors
 from tofgan_monai.segmentation.error_maps import (
     FALSE_NEGATIVE,
     FALSE_POSITIVE,
@@ -31,11 +31,8 @@ from tofgan_monai.segmentation.error_maps import (
     radiological,
     save_error_map,
 )
-from tofgan_monai.segmentation.evaluation import ResultsWriter, score_threshold
-from tofgan_monai.segmentation.progress import Progress
+from tofgan_monai.segmentation.evaluation import score_threshold
 from tofgan_monai.segmentation.results import read_results, result_lines, write_results
-from tofgan_monai.volumes.cohort import read_cohort
-from tofgan_monai.volumes.reading import ReadScand
 
 SHAPE = (12, 14, 10)
 SPACING_MM = (0.5, 0.6, 0.7)

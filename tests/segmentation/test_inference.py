@@ -7,7 +7,8 @@ import torch
 from monai.inferers import SliceInferer
 from torch import nn
 
-from tofgan_monai.segmentation.inference import BACKGROUND_LOGIT, BrainWindowInferer, PooledDice
+from tofgan_monai import BrainWindowInferer, PooledDice
+from tofgan_monai.segmentation.inference import BACKGROUND_LOGIT
 
 
 class Counter(nn.Module):

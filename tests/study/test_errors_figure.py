@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tofgan_monai.segmentation.networks import HalfUNet
+from tofgan_monai import HalfUNet
 from tofgan_monai.study.errors_figure import WINDOW_MM, densest_window, draw
 from tofgan_monai.volumes.cohort import write_cohort
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 from tofgan_monai.study.plan import (
     arms,
     draws,

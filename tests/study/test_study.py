@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tofgan_monai.files import held, sha256
+from tofgan_monai import read_cohort, sha256
+from tofgan_monai.files import held
 from tofgan_monai.study.plan import arms, draws, training_sets
 from tofgan_monai.study.settings import read_settings
-from tofgan_monai.volumes.cohort import read_cohort
 
 pytestmark = pytest.mark.slow
 

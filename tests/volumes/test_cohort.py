@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from monai.transforms import LoadImaged
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.volumes.cohort import check_cohort, read_cohort, write_cohort
+from tofgan_monai import InputError, check_cohort, read_cohort
+from tofgan_monai.volumes.cohort import write_cohort
 from tofgan_monai.volumes.volume import binary_label, load_volume, parse_label_values
 
 AFFINE = np.diag([0.5, 0.5, 0.7, 1.0])

@@ -8,8 +8,7 @@ import pytest
 from monai.transforms import LoadImage
 
 from tests.helpers.dicom import write_slice
-from tofgan_monai.errors import InputError
-from tofgan_monai.volumes.cohort import check_cohort, read_cohort
+from tofgan_monai import InputError, check_cohort, read_cohort
 from tofgan_monai.volumes.dicom import read_series
 
 N = 6

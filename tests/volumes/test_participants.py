@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 from tofgan_monai.volumes.participants import read_participants, row_key
 
 ROWS = [

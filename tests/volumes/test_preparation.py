@@ -8,10 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError, prepare, read_cohort
 from tofgan_monai.volumes import reading
-from tofgan_monai.volumes.cohort import read_cohort, write_cohort
-from tofgan_monai.volumes.preparation import prepare
+from tofgan_monai.volumes.cohort import write_cohort
 from tofgan_monai.volumes.reading import read_scan
 
 AFFINE = np.array([[0, -0.6, 0, 3.0], [0.5, 0, 0, -7], [0, 0, 0.7, 11], [0, 0, 0, 1]])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from monai.transforms import LoadImage, Orientationd
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.volumes.reading import ReadScand, onto_grid, read_scan
+from tofgan_monai import InputError, ReadScand
+from tofgan_monai.volumes.reading import onto_grid, read_scan
 from tofgan_monai.volumes.volume import Volume
 
 AFFINE = np.array([[0.5, 0, 0, -10], [0, 0.6, 0, -20], [0, 0, 0.7, 5], [0, 0, 0, 1.0]])

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 from tofgan_monai.volumes.scans import find_scans
 
 

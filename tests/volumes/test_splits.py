@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 from tofgan_monai.volumes.scans import Scan
 from tofgan_monai.volumes.splits import split_by_counts, split_by_fractions, split_by_lists, with_patients
 

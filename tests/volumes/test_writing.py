@@ -6,9 +6,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.volumes.reading import ReadScand
-from tofgan_monai.volumes.writing import WriteLabeld, write_label
+from tofgan_monai import InputError, ReadScand, WriteLabeld
+from tofgan_monai.volumes.writing import write_label
 
 SHEARED = np.array([[0.5, 0.1, 0, -10], [0, 0.6, 0, -20], [0, 0, 0.7, 5], [0, 0, 0, 1.0]])
 VALUES = np.array([0.99999994, -1.0, 0.4, 300.0]).reshape(4, 1, 1)

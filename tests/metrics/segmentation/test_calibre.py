@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.helpers.tubes import random_tree
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 from tofgan_monai.metrics.segmentation.calibre import calibre_mm, dsc_by_calibre
 from tofgan_monai.metrics.segmentation.overlap import dice
 from tofgan_monai.phantom import simulate_head

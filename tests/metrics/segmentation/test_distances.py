@@ -8,7 +8,7 @@ import torch
 from monai.metrics import SurfaceDistanceMetric
 from scipy import ndimage
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 from tofgan_monai.metrics.segmentation.distances import average_hausdorff_mm, average_surface_distance_mm
 from tofgan_monai.metrics.segmentation.overlap import diagonal_mm
 

@@ -10,8 +10,8 @@ import torch
 from monai.data import MetaTensor
 from monai.metrics import DiceMetric, HausdorffDistanceMetric
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.metrics.segmentation.overlap import Overlap, OverlapMetric, diagonal_mm, dice, overlap, summarise
+from tofgan_monai import InputError, OverlapMetric, overlap
+from tofgan_monai.metrics.segmentation.overlap import Overlap, diagonal_mm, dice, summarise
 
 SPACING_MM = (0.5, 0.6, 0.7)
 SHAPE = (20, 24, 16)

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from tests.helpers.tubes import SPACINGS_MM, TOUCHING, draw, length_mm, n_ends, random_tree
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 from tofgan_monai.metrics.segmentation.thinning import thin
 from tofgan_monai.metrics.segmentation.topology import betti_numbers
 

@@ -9,8 +9,8 @@ import pytest
 from skimage.morphology import ball
 
 from tests.helpers.tubes import random_tree
-from tofgan_monai.errors import InputError
-from tofgan_monai.metrics.segmentation.topology import betti_errors, betti_numbers, cl_dice
+from tofgan_monai import InputError, cl_dice
+from tofgan_monai.metrics.segmentation.topology import betti_errors, betti_numbers
 
 SHAPE = (24, 20, 16)
 

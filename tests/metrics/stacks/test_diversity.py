@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 from tofgan_monai.metrics.stacks.diversity import WEIGHTS, similarity_within
 
 C1, C2 = 0.01**2, 0.03**2

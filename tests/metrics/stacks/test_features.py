@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.files import sha256
+from tofgan_monai import InputError, sha256
 from tofgan_monai.metrics.stacks import features
 from tofgan_monai.metrics.stacks.features import NetworkFeatures, efficientnet_lite0, inception_pool3, load_extractor
 from tofgan_monai.metrics.stacks.inception import Mixed, inception_v3

@@ -13,18 +13,11 @@ from monai.metrics.fid import FIDMetric
 from scipy import linalg
 from typer.testing import CliRunner
 
+from tofgan_monai import InputError, StackWriter, frechet_distance, open_stack
 from tofgan_monai.cli import app
-from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.bootstrap import jackknife_interval
 from tofgan_monai.metrics.stacks import features, frechet
-from tofgan_monai.metrics.stacks.frechet import (
-    FeatureStats,
-    compare_stacks,
-    feature_stats,
-    frechet_distance,
-    stack_stats,
-)
-from tofgan_monai.pairs.stack import StackWriter, open_stack
+from tofgan_monai.metrics.stacks.frechet import FeatureStats, compare_stacks, feature_stats, stack_stats
 
 
 def draw(n: int, d: int, seed: int, shift: float = 0.0) -> np.ndarray:

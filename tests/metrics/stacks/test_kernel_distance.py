@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 from tofgan_monai.metrics.stacks.kernel_distance import kernel_distance
 
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError
 from tofgan_monai.metrics.stacks.manifold import manifold
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError, frechet_distance
 from tofgan_monai.metrics.stacks import quality as module
 from tofgan_monai.metrics.stacks.features import drawn
-from tofgan_monai.metrics.stacks.frechet import feature_stats, frechet_distance
+from tofgan_monai.metrics.stacks.frechet import feature_stats
 from tofgan_monai.metrics.stacks.kernel_distance import kernel_distance
 from tofgan_monai.metrics.stacks.quality import quality
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tofgan_monai import PairDataset
 from tofgan_monai.metrics.stacks.sliced_wasserstein import sliced_wasserstein
-from tofgan_monai.pairs.stack import PairDataset
 
 
 @pytest.fixture(scope="module")

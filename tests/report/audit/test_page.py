@@ -16,9 +16,9 @@ import pytest
 from tests.helpers import audits
 from tests.helpers.audits import SHA256, interval, risk
 from tests.helpers.pages import Page
+from tofgan_monai import InputError
 from tofgan_monai.audit.questions import MAPPING
 from tofgan_monai.audit.verdict import WORST_AUC
-from tofgan_monai.errors import InputError
 from tofgan_monai.report import write_audit_report
 
 ON_DATA = ("nearest image", "nearest label", "GAN-Leaks image", "GAN-Leaks label", "Monte Carlo", "density ratio")

@@ -15,9 +15,8 @@ from typer.testing import CliRunner
 
 from tests.helpers.pages import Page
 from tests.helpers.studies import made_up_lines, matching, of_patients, write_lines, write_study
-from tofgan_monai import study
+from tofgan_monai import InputError, study
 from tofgan_monai.cli import app
-from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.bootstrap import hierarchical_difference, mean_interval
 from tofgan_monai.metrics.segmentation.overlap import Overlap
 from tofgan_monai.report import write_comparison, write_report

@@ -7,7 +7,8 @@ import pytest
 import torch
 from monai.data.meta_tensor import MetaTensor
 
-from tofgan_monai.volumes.transforms.bias_field import BiasFieldCorrectiond, bias_field
+from tofgan_monai import BiasFieldCorrectiond
+from tofgan_monai.volumes.transforms.bias_field import bias_field
 
 SPACING_MM = (3.0, 3.0, 4.0)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from monai.data.meta_tensor import MetaTensor
 
-from tofgan_monai.errors import InputError
-from tofgan_monai.volumes.transforms.denoise import RicianDenoised, rician_sigma
+from tofgan_monai import InputError, RicianDenoised
+from tofgan_monai.volumes.transforms.denoise import rician_sigma
 
 SIGMA = 10.0
 

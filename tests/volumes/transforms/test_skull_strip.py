@@ -7,9 +7,8 @@ import pytest
 import torch
 from monai.data.meta_tensor import MetaTensor
 
-from tofgan_monai.errors import InputError
+from tofgan_monai import InputError, SkullStripd
 from tofgan_monai.volumes.transforms.brain_mask import brain_mask
-from tofgan_monai.volumes.transforms.skull_strip import SkullStripd
 
 SPACING_MM = (3.0, 3.0, 3.0)
 LAYERS_MM = {"skin and fat": (1.0, 260), "skull": (0.88, 12), "fluid": (0.8, 45), "tissue": (0.76, 100)}
