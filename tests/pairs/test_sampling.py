@@ -157,7 +157,7 @@ def test_first_patients_are_nested_and_take_all_their_sessions():
 def test_every_patient_with_too_few_centres_is_told_and_nothing_is_left(cohort, tmp_path):
     with pytest.raises(InputError) as caught:
         extract(cohort, tmp_path / "real.npy", n_vessel=100_000, n_random=1)
-    told = [problem.split(":")[0] for problem in caught.value.problems if "vessel-centred patches" in problem]
+    told = [problem.split(":")[0] for problem in caught.value.problems if "smaller n_vessel" in problem]
     assert told == SPLITS["training"]
     assert not list(tmp_path.glob("*.npy"))
 

@@ -167,9 +167,9 @@ def test_checkpoint_of_an_earlier_version_is_refused_and_its_weights_are_a_start
     assert start_of(tmp_path / "checkpoint.pt")["seen"] is None, "so the data card counts them as real"
 
 
-@pytest.mark.parametrize(("nan_at", "kept"), [(2, "no epoch was complete"), (5, "the last good checkpoint is")])
+@pytest.mark.parametrize(("nan_at", "kept"), [(2, "no epoch was complete"), (5, "last good checkpoint")])
 def test_loss_that_is_no_number_stops_and_the_last_checkpoint_stays(tmp_path, nan_at, kept):
-    with pytest.raises(TrainingDivergedError, match=f"the loss became nan in iteration {nan_at}; {kept}"):
+    with pytest.raises(TrainingDivergedError, match=f"loss became nan in iteration {nan_at}; .*{kept}"):
         Training(tmp_path, nan_at=nan_at).run()
     assert (tmp_path / "checkpoint.pt").exists() == (nan_at > 3)
     if nan_at > 3:
@@ -231,7 +231,7 @@ def test_weights_come_back_and_fit_only_their_network(tmp_path):
     assert same(start_from(HalfUNet(2), path).state_dict(), network.state_dict())
     with pytest.raises(InputError, match=r"model\.pt holds weights that do not fit .* HalfUNet \(size"):
         start_from(HalfUNet(3), path)
-    with pytest.raises(InputError, match=r"another network .* \(Missing key"):
+    with pytest.raises(InputError, match=r"do not fit .* \(Missing key"):
         start_from(nn.Linear(1, 1), path)
 
 

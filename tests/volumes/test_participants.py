@@ -86,7 +86,7 @@ def test_a_table_that_is_not_understood_is_refused(tmp_path, text, told):
 
 def test_a_spreadsheets_own_file_is_refused(tmp_path):
     (tmp_path / "participants.xlsx").write_bytes(b"PK")
-    with pytest.raises(InputError, match=r"participants.xlsx: not a text table; save it as participants.tsv"):
+    with pytest.raises(InputError, match=r"participants.xlsx is not a text table; save it as participants.tsv"):
         read_participants(tmp_path)
 
 

@@ -257,7 +257,7 @@ def test_stacks_are_compared_n_against_n(write_pairs, tmp_path):
 
 def test_the_interval_is_over_the_real_stacks_patients(write_pairs, tmp_path):
     real, made = write_pairs(tmp_path / "real.npy", n=40), write_pairs(tmp_path / "made.npy", n=40, seed=1)
-    with pytest.raises(InputError, match=r"real\.npy: its manifest does not tell"):
+    with pytest.raises(InputError, match=r"real\.npy: .*manifest does not assign the pairs"):
         compare_stacks(real, [made], extractor := RowMeans(), over_patients=True)
     assert not extractor.seen
     pairs, sizes = np.array(open_stack(real)[0]), (12, 8, 20)
