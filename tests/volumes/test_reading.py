@@ -67,7 +67,7 @@ def test_sform_with_rounded_pixdim_is_kept(tmp_path, voxels):
     affine[0, 0] = 0.390625
     image = nibabel.Nifti1Image(voxels, affine)
     image.set_qform(np.eye(4), 0)
-    image.header["pixdim"][1] = 0.3906
+    image.header["pixdim"][1:4] = 0.3906, 0.6, 0.7
     nibabel.save(image, tmp_path / "i.nii.gz")
     out = ReadScand("image")({"image": str(tmp_path / "i.nii.gz")})
     assert np.allclose(out["image"].affine, affine, atol=1e-6)

@@ -64,6 +64,8 @@ def read_scan(item: Mapping[str, Any], keys: Sequence[str] = (IMAGE, LABEL, MASK
     for key in keys:
         try:
             volume = load_volume(item[key])
+            if volume.problems:
+                raise InputError(volume.problems)
             if key == LABEL:
                 volume = volume._replace(voxels=binary_label(volume.voxels, item.get("label_values")))
             elif key == MASK:
