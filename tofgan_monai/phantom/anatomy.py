@@ -106,12 +106,20 @@ def _brain(at: Points, depth: np.ndarray, drawn: Mapping[str, float], fields: Vo
     return signal + choroid * np.float32(0.45) * levels["grey"]
 
 
-def _face(at: Points, fields: Volumes, levels: Volumes) -> np.ndarray:
-    """Returns the signal below and in front of the brain: muscle, fat, sinuses with air, and eyes in orbital fat."""
+def _face(at: Points, fields: Volumes, levels: Volumes, marrow: float) -> np.ndarray:
+    """Returns the signal below and in front of the brain: muscle, fat, sinuses with air, and eyes in orbital fat.
+
+    `marrow` is the signal of the marrow in clivus and petrous bones over the signal of fat; 0 or less leaves it out.
+    """
     sides = (np.abs(at[0]), *at[1:])
     mix = fields["small"] + np.float32(0.4) * fields["texture"]
     signal = levels["muscle"] * np.clip(mix * 3 + np.float32(1.2), np.float32(0.12), 1)
     signal += np.clip(mix * 4 - np.float32(4.4), 0, 1) * (levels["fat"] * np.float32(0.6) - signal)
+    if marrow > 0:
+        clivus = ellipsoid(at, centre=(0, -6, -42), radii=(13, 7, 14))
+        petrous = ellipsoid(sides, centre=(28, -20, -42), radii=(20, 9, 8))
+        share = _inside(np.minimum(clivus, petrous) + fields["small"] * 2, 3.0) * np.float32(marrow)
+        signal += share * (levels["fat"] - signal)
     sinus = ellipsoid(at, centre=(0, 12, -43), radii=(15, 17, 12)) + fields["small"] * 3
     nose = ellipsoid(at, centre=(0, 55, -45), radii=(15, 34, 26)) + fields["small"] * 3
     mastoid = ellipsoid(sides, centre=(52, -28, -48), radii=(15, 18, 18)) + fields["small"] * 5
@@ -142,7 +150,7 @@ def tissue(at: Points, drawn: Mapping[str, float], fields: Volumes, levels: Volu
     rim = np.clip(np.minimum(-skin - np.float32(1.6), skin + 6 + 2 * fields["fold"]), 0, 1)
     flesh = levels["muscle"] + rim * (levels["fat"] - levels["muscle"])
     deep = np.clip((-skin - 7) * np.float32(0.3), 0, 1)
-    flesh += deep * (_face(at, fields, levels) - flesh)
+    flesh += deep * (_face(at, fields, levels, drawn["marrow"]) - flesh)
     bone += scalp * (flesh - bone)
     signal += (1 - _inside(inner)) * (bone - signal)
     signal *= _inside(skin)
