@@ -50,7 +50,8 @@ def acquire(
 def _ghosts(signal: np.ndarray, drawn: Mapping[str, float], rng: np.random.Generator) -> np.ndarray:
     """Adds shifted weak copies of the head (motion) and of its bright vessels (pulsation) along the phase direction.
 
-    The phase direction is one of the two in-plane axes. The copies lie a drawn share of the field of view to both sides.
+    The phase direction is one of the two in-plane axes. The copies lie on both sides, at a drawn share of the field of
+    view.
     Source: Wood and Henkelman 1985, Med Phys 12:143 (periodic motion gives copies at fixed distances).
     """
     axis, sides = int(rng.integers(2)), rng.choice([-1.0, 1.0], 2)

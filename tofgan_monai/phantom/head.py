@@ -187,9 +187,9 @@ def _others(
     position = grid.to_scanner(np.concatenate([points for _, points, _ in parts]) * stretch)
     artery = np.concatenate([np.full(len(points), is_artery) for is_artery, points, _ in parts])
     level = np.full(len(position), drawn["veins"])
-    level[artery] = contrast.blood_signal(
-        np.full(artery.sum(), 0.3), drawn, slabs.flip(position[artery, 2])
-    ) * (drawn["flow_loss"] / contrast.grey_unit(drawn))
+    level[artery] = contrast.blood_signal(np.full(artery.sum(), 0.3), drawn, slabs.flip(position[artery, 2])) * (
+        drawn["flow_loss"] / contrast.grey_unit(drawn)
+    )
     return position, np.concatenate([radius for *_, radius in parts]), level
 
 

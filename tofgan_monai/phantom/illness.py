@@ -81,7 +81,7 @@ def _moyamoya(tree: list[Branch], side: str, distance: Distance, rng: np.random.
             _narrow(tree[index[f"{name} {side}"]], at, rng.uniform(0.6, 0.97), rng.uniform(3, 7))
     parent = index[f"carotid {side}"]
     end, n = tree[parent].points_mm[-1], int(rng.integers(25, 60))
-    heading = rng.standard_normal((n, 3)) + (0, -0.3, 1.0)
+    heading = rng.standard_normal((n, 3)) + np.array([0, -0.3, 1.0])
     heading /= np.linalg.norm(heading, axis=1, keepdims=True)
     node = np.full(n, len(tree[parent].points_mm) - 1)
     tips = Tips(end + rng.normal(0, 3.0, (n, 3)), heading, rng.uniform(0.19, 0.36, n), np.full(n, parent), node,

@@ -98,9 +98,18 @@ PARAMETERS: tuple[Parameter, ...] = (
     _p("kept_in_plane", "", (1, 1), (1, 1), (0.5, 1.4), "share of k-space acquired along x and y; zeros fill the rest"),
     _p("kept_through_plane", "", (1, 1), (1, 1), (0.5, 1.4), "share of k-space acquired along z; zeros fill the rest"),
     _p("slab_step", "", (0, 0), (0, 0), (-0.05, 0.12), "standard deviation of the log of a slab's gain"),
-    _p("motion", "", (0, 0), (0, 0), (-0.04, 0.05), "ghosts of the whole head along the phase direction, over the head"),
+    _p(
+        "motion", "", (0, 0), (0, 0), (-0.04, 0.05), "ghosts of the whole head along the phase direction, over the head"
+    ),
     _p("pulsation", "", (0, 0), (0, 0), (-0.04, 0.08), "ghosts of the vessels along the phase direction, over them"),
-    _p("distortion", "voxels", (0, 0), (0, 0), (-2, 4), "shift at the head's rim that the scanner has interpolated away"),
+    _p(
+        "distortion",
+        "voxels",
+        (0, 0),
+        (0, 0),
+        (-2, 4),
+        "shift at the head's rim that the scanner has interpolated away",
+    ),
     _p("sharpening", "", (0, 0), (0, 0), (-0.6, 1.2), "weight of the unsharp mask that the scanner applies"),
     _p("block_noise", "grey levels", (0, 0), (0, 0), (-6, 8), "quantisation of 8x8 cosine blocks of an 8-bit export"),
     _p("coverage", "mm", (88.9, 88.9), (88.9, 88.9), (50, 110), "extent of the field of view along z"),
@@ -109,9 +118,11 @@ PARAMETERS: tuple[Parameter, ...] = (
     _p("face_vessels", "", (0, 0), (0, 0), (-0.3, 1.3), "factor on the radii of vessels below and outside the skull"),
     _p("marrow", "", (0, 0), (0, 0), (-0.3, 1), "fat in the marrow of the skull base, over pure fat"),
     _p("stenoses", "", (0, 0), (0, 0), (-0.2, 0.3), "chance of a stenosis in each artery of the circle of Willis"),
-    _p("occlusions", "", (0, 0), (0, 0), (-0.06, 0.06), "chance of an occlusion in each artery of the circle of Willis"),
+    _p(
+        "occlusions", "", (0, 0), (0, 0), (-0.06, 0.06), "chance of an occlusion in each artery of the circle of Willis"
+    ),
     _p("moyamoya", "", (0, 0), (0, 0), (-0.1, 0.15), "chance of a narrowed carotid end with collaterals on each side"),
-    _p("label_contrast", "grey matter", (0, 0), (0, 0), (-0.5, 1.6), "intensity from which a rater labels a voxel"),
+    _p("label_contrast", "grey matter", (0, 0), (0, 0), (1.0, 1.7), "intensity from which a rater labels a voxel"),
 )
 
 FULL_SHAPE: dict[str, tuple[int, int, int]] = {"A": (312, 384, 127), "B": (384, 268, 127)}
