@@ -5,6 +5,8 @@ The fields do not depend on the field of view, so a cropped head has the same an
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 HALF_WIDTH_MM = 115.0  # half the edge of the cube around the isocentre that a field covers; heads are smaller
@@ -51,14 +53,44 @@ class SmoothField:
 
     def on_grid(self, x_mm: np.ndarray, y_mm: np.ndarray, z_mm: np.ndarray) -> np.ndarray:
         """Evaluates the field on the grid of three axes; returns (len(x_mm), len(y_mm), len(z_mm)), float32."""
-        scaled = [(axis_mm + HALF_WIDTH_MM) / self.scale_mm for axis_mm in (x_mm, y_mm, z_mm)]
-        last = len(self.coefficients) - 5
-        low, high = np.clip(np.floor([scaled[0].min(), scaled[0].max()]), 0, last).astype(int)
-        values = self.coefficients[low : high + 4]  # all coefficients that affect these rows
-        for axis in (2, 1, 0):
-            positions = np.clip(scaled[axis], 0, last)
-            values = _along(values, axis, np.floor(positions).astype(np.intp) - (low if axis == 0 else 0), positions)
-        return values
+        return self.on_planes(self.across(y_mm, z_mm), x_mm)
+
+    def across(self, y_mm: np.ndarray, z_mm: np.ndarray) -> np.ndarray:
+        """Interpolates along y and z alone; returns (n, len(y_mm), len(z_mm)): a plane for each lattice point along x.
+
+        `on_planes` interpolates between these planes, so that they are computed once for many ranges of x.
+        """
+        base, weights = self._taps(y_mm)
+        values = _along(self.coefficients[:, base[0] : base[-1] + 4], 2, *self._taps(z_mm))
+        return _along(values, 1, base - base[0], weights)
+
+    def on_planes(self, planes: np.ndarray, x_mm: np.ndarray) -> np.ndarray:
+        """Interpolates between the planes of `across`; returns the field, (len(x_mm), *planes.shape[1:]), float32."""
+        return _along(planes, 0, *self._taps(x_mm))
+
+    def _taps(self, axis_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the index (n,) of the first of the four coefficients of each position, and their weights (4, n)."""
+        positions = np.clip((axis_mm + HALF_WIDTH_MM) / self.scale_mm, 0, len(self.coefficients) - 5)
+        base = np.floor(positions)
+        t = (positions - base).astype(np.float32)
+        weights = (1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6
+        return base.astype(np.intp), np.stack(weights)
+
+
+class WhenUsed(dict[str, np.ndarray]):
+    """Arrays by name, each computed when it is first used.
+
+    Args:
+        compute: from a name to its array.
+    """
+
+    def __init__(self, compute: Callable[[str], np.ndarray]) -> None:
+        super().__init__()
+        self.compute = compute
+
+    def __missing__(self, name: str) -> np.ndarray:
+        value = self[name] = self.compute(name)
+        return value
 
 
 def _lattice_size(scale_mm: float) -> int:
@@ -66,22 +98,22 @@ def _lattice_size(scale_mm: float) -> int:
     return int(np.ceil(2 * HALF_WIDTH_MM / scale_mm)) + 5
 
 
-def _along(values: np.ndarray, axis: int, base: np.ndarray, positions: np.ndarray) -> np.ndarray:
+def _along(values: np.ndarray, axis: int, base: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Interpolates along one axis with cubic B-splines and returns the array with the new length of this axis.
 
     Args:
         values: coefficients.
         axis: the axis to interpolate.
         base: (n,), index of the first of the four coefficients that each position uses.
-        positions: (n,), in units of the lattice; their fractions give the weights of the four coefficients.
+        weights: (4, n), the weights of these coefficients.
     """
-    t = (positions - np.floor(positions)).astype(np.float32)
-    weights = ((1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6)
     shape = [1, 1, 1]
     shape[axis] = -1
-    total = np.take(values, base, axis=axis) * weights[0].reshape(shape)
+    total = np.take(values, base, axis=axis)
+    total *= weights[0].reshape(shape)
+    part = np.empty_like(total)
     for tap in (1, 2, 3):
-        part = np.take(values, base + tap, axis=axis)
+        np.take(values, base + tap, axis=axis, out=part, mode="clip")  # no index is clipped; "raise" copies the result
         part *= weights[tap].reshape(shape)
         total += part
     return total
