@@ -98,7 +98,8 @@ def _cortex(
         falx = _ramp(np.float32(1.4) - np.abs(x + fields["texture"])) * (np.abs(y - 8) + np.abs(z - 6) > 44)
         np.maximum(fluid, falx * np.float32(0.8), out=fluid)
     np.maximum(fluid, _cavities(POOLS, sides, small, soft_mm=2.0), out=fluid)
-    np.maximum(fluid, fields["sleeve"], out=fluid)
+    sleeve = fields["sleeve"] * np.float32(2 * drawn["sleeve"])
+    np.maximum(fluid, _ramp(sleeve - np.float32(0.1)), out=fluid)
     white = _ramp((fold - width - np.float32(0.22)) * 4)
     if shallowest < 6.1:
         white *= _ramp((depth - 4) / 2)
@@ -166,7 +167,7 @@ def tissue(at: Points, drawn: Mapping[str, float], fields: Volumes, levels: Volu
         at: template coordinates in mm; both results have the shape of one of these arrays.
         drawn: the parameters of the head.
         fields: smooth noise on the same grid, by the names wide, small, fold and texture. The field sleeve is the
-            fraction of fluid around arteries.
+            density of arteries, around which there is fluid.
         levels: the signal of grey, white, fluid, fat and muscle; each array can be broadcast to the shape of the grid.
     """
     sides = Region.around((np.abs(at[0]), at[1], at[2]))

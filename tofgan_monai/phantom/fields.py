@@ -5,9 +5,11 @@ The fields do not depend on the field of view, so a cropped head has the same an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+
+from tofgan_monai.phantom.grid import Block
 
 HALF_WIDTH_MM = 115.0  # half the edge of the cube around the isocentre that a field covers; heads are smaller
 
@@ -53,49 +55,71 @@ class SmoothField:
 
     def on_grid(self, x_mm: np.ndarray, y_mm: np.ndarray, z_mm: np.ndarray) -> np.ndarray:
         """Evaluates the field on the grid of three axes; returns (len(x_mm), len(y_mm), len(z_mm)), float32."""
-        return self.on_planes(self.across(y_mm, z_mm), x_mm)
+        return FieldOnGrid(self, (x_mm, y_mm, z_mm)).block((slice(None),) * 3)
 
-    def across(self, y_mm: np.ndarray, z_mm: np.ndarray) -> np.ndarray:
-        """Interpolates along y and z alone; returns (n, len(y_mm), len(z_mm)): a plane for each lattice point along x.
 
-        `on_planes` interpolates between these planes, so that they are computed once for many ranges of x.
+class FieldOnGrid:
+    """A smooth field on the grid of three axes, evaluated block by block.
+
+    Args:
+        field: the field.
+        axes_mm: three axes of ascending scanner's coordinates.
+    """
+
+    def __init__(self, field: SmoothField, axes_mm: Sequence[np.ndarray]) -> None:
+        self.coefficients = field.coefficients
+        self.taps = [_taps((axis + HALF_WIDTH_MM) / field.scale_mm, len(field.coefficients)) for axis in axes_mm]
+        self._planes: tuple[tuple[slice, slice], np.ndarray] | None = None
+
+    def block(self, block: Block) -> np.ndarray:
+        """Evaluates the field in a block, (X, Y, Z), float32.
+
+        A block that differs from the last one along x alone is faster.
         """
-        base, weights = self._taps(y_mm)
-        values = _along(self.coefficients[:, base[0] : base[-1] + 4], 2, *self._taps(z_mm))
-        return _along(values, 1, base - base[0], weights)
-
-    def on_planes(self, planes: np.ndarray, x_mm: np.ndarray) -> np.ndarray:
-        """Interpolates between the planes of `across`; returns the field, (len(x_mm), *planes.shape[1:]), float32."""
-        return _along(planes, 0, *self._taps(x_mm))
-
-    def _taps(self, axis_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the index (n,) of the first of the four coefficients of each position, and their weights (4, n)."""
-        positions = np.clip((axis_mm + HALF_WIDTH_MM) / self.scale_mm, 0, len(self.coefficients) - 5)
-        base = np.floor(positions)
-        t = (positions - base).astype(np.float32)
-        weights = (1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6
-        return base.astype(np.intp), np.stack(weights)
+        x, y, z = ((base[part], weights[:, part]) for (base, weights), part in zip(self.taps, block, strict=True))
+        if self._planes is None or self._planes[0] != block[1:]:
+            start = y[0][0]
+            values = _along(self.coefficients[:, start : y[0][-1] + 4], 2, *z)
+            self._planes = block[1:], _along(values, 1, y[0] - start, y[1])
+        return _along(self._planes[1], 0, *x)
 
 
 class WhenUsed(dict[str, np.ndarray]):
     """Arrays by name, each computed when it is first used.
 
     Args:
-        compute: from a name to its array.
+        compute: dict from a name to the function that computes its array.
     """
 
-    def __init__(self, compute: Callable[[str], np.ndarray]) -> None:
+    def __init__(self, compute: Mapping[str, Callable[[], np.ndarray]]) -> None:
         super().__init__()
         self.compute = compute
 
     def __missing__(self, name: str) -> np.ndarray:
-        value = self[name] = self.compute(name)
+        value = self[name] = self.compute[name]()
         return value
 
 
 def _lattice_size(scale_mm: float) -> int:
     """Returns the number of lattice points along each axis."""
     return int(np.ceil(2 * HALF_WIDTH_MM / scale_mm)) + 5
+
+
+def _taps(positions: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the coefficients that affect the spline at some positions.
+
+    Args:
+        positions: (m,), in units of the lattice.
+        n: number of lattice points along the axis.
+
+    Returns:
+        The index (m,) of the first of the four coefficients of each position, and the weights (4, m) of the four.
+    """
+    positions = np.clip(positions, 0, n - 5)
+    base = np.floor(positions)
+    t = (positions - base).astype(np.float32)
+    weights = (1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6
+    return base.astype(np.intp), np.stack(weights)
 
 
 def _along(values: np.ndarray, axis: int, base: np.ndarray, weights: np.ndarray) -> np.ndarray:

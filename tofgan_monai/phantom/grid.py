@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise, product
 
 import numpy as np
 from nibabel.affines import from_matvec
@@ -10,6 +12,8 @@ from nibabel.affines import from_matvec
 from tofgan_monai.phantom.shapes import Points
 
 Block = tuple[slice, slice, slice]
+"""The range of voxels along each axis."""
+BLOCK_SHAPE = (16, 16, 64)  # about so many voxels fit the cache with all that is computed in them
 
 
 @dataclass
@@ -48,11 +52,20 @@ class Grid:
         """Converts points (n, 3) from RAS mm to mm along the axes of the scanner."""
         return (points_mm - self.centre_mm) @ self.rotation
 
+    def blocks(self) -> Iterator[Block]:
+        """Divides the grid into blocks of about BLOCK_SHAPE voxels; those that differ along x alone are neighbours."""
+        parts = []
+        for n, size in zip(self.shape, BLOCK_SHAPE, strict=True):
+            edges = np.linspace(0, n, max(1, round(n / size)) + 1).astype(int).tolist()
+            parts.append([slice(start, end) for start, end in pairwise(edges)])
+        for y, z, x in product(parts[1], parts[2], parts[0]):
+            yield x, y, z
+
     def template(self, block: Block, stretch: np.ndarray) -> Points:
         """Returns x, y and z of voxels in template coordinates: RAS mm divided by the head's stretch, float32.
 
         Args:
-            block: the range of each axis.
+            block: the voxels.
             stretch: (3,), the stretch of the head.
         """
         x, y, z = (axis[part] for axis, part in zip(self.axes_mm, block, strict=True))

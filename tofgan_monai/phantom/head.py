@@ -6,9 +6,9 @@ head is the factor (3,) from template coordinates (a head of standard size, RAS 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import product
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
@@ -17,8 +17,8 @@ from scipy.spatial.transform import Rotation
 from tofgan_monai.errors import InputError
 from tofgan_monai.phantom import contrast
 from tofgan_monai.phantom.anatomy import intracranial, outside, tissue
-from tofgan_monai.phantom.fields import SmoothField, WhenUsed
-from tofgan_monai.phantom.grid import Block, Grid
+from tofgan_monai.phantom.fields import FieldOnGrid, SmoothField, WhenUsed
+from tofgan_monai.phantom.grid import Grid
 from tofgan_monai.phantom.growth import grow
 from tofgan_monai.phantom.raster import along, rasterise
 from tofgan_monai.phantom.sources import FULL_SHAPE, SMALL_SHAPE, SOURCES, draw_parameters
@@ -27,7 +27,6 @@ from tofgan_monai.phantom.veins import scalp_arteries, veins
 
 CENTRE_MM = (0.0, -13.0, 4.0)  # centre of the full field of view, RAS
 CIRCLE_MM = (0.0, -8.0, -17.0)  # centre of the field of view of a small head, near the circle of Willis
-BLOCK = (16, 16, 64)  # voxels that are computed at a time
 SCALES_MM = {"wide": 35.0, "small": 9.0, "fold": 5.6, "texture": 2.6, "bias": 42.0}
 
 
@@ -179,7 +178,8 @@ def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
     label = rasters["artery"][0] >= drawn["label_fraction"]
     if drawn["label_piece"]:
         pieces, _ = ndimage.label(label, np.ones((3, 3, 3)))
-        label &= (np.bincount(pieces.ravel()) * np.prod(grid.spacing_mm) >= drawn["label_piece"])[pieces]
+        piece = pieces[label]
+        label[label] = (np.bincount(piece) * np.prod(grid.spacing_mm) >= drawn["label_piece"])[piece]
     return Head(image, label.astype(np.uint8), mask, grid.affine, drawn)
 
 
@@ -202,7 +202,9 @@ def _signal(
     """
     signal, mask = np.empty(grid.shape, np.float32), np.empty(grid.shape, np.uint8)
     levels = contrast.tissue_levels(drawn, slabs.flip(grid.axes_mm[2]))
-    for block, values in _blocks(grid, fields, drawn["sleeve"]):
+    on_grid = {name: FieldOnGrid(f, grid.axes_mm) for name, f in fields.items()}
+    for block in grid.blocks():
+        values = WhenUsed({name: partial(f.block, block) for name, f in on_grid.items()})
         x, y, z = at = grid.template(block, stretch)
         still, inner = tissue(at, drawn, values, {name: level[block[2]] for name, level in levels.items()})
         for name in ("other", "artery"):
@@ -219,28 +221,6 @@ def _signal(
         near = (rasters["artery"][0][block] > 0) & (inner < 9) & (z > -38)
         mask[block] = (inner < np.float32(0.8) + values["small"] * np.float32(1.2)) | near
     return signal, mask
-
-
-def _blocks(grid: Grid, fields: Mapping[str, SmoothField], sleeve: float) -> Iterator[tuple[Block, WhenUsed]]:
-    """Divides a grid into blocks that fit the cache, and yields each with the smooth fields in it; see `_signal`."""
-    x_mm, y_mm, z_mm = grid.axes_mm
-
-    def parts(axis: int) -> list[slice]:
-        return [slice(start, start + BLOCK[axis]) for start in range(0, grid.shape[axis], BLOCK[axis])]
-
-    for y, z in product(parts(1), parts(2)):
-        planes = {name: f.across(y_mm[y], z_mm[z]) for name, f in fields.items()}
-        for x in parts(0):
-
-            def field(name: str, x: slice = x, planes: Mapping[str, np.ndarray] = planes) -> np.ndarray:
-                values = fields[name].on_planes(planes[name], x_mm[x])
-                if name == "sleeve":
-                    values *= np.float32(2 * sleeve)
-                    values -= np.float32(0.1)
-                    np.clip(values, 0, 1, out=values)
-                return values
-
-            yield (x, y, z), WhenUsed(field)
 
 
 def _acquire(signal: np.ndarray, drawn: Mapping[str, float], rng: np.random.Generator) -> np.ndarray:
