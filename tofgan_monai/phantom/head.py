@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
-from nibabel.affines import from_matvec
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.phantom import contrast
 from tofgan_monai.phantom.acquisition import acquire
-from tofgan_monai.phantom.anatomy import Points, intracranial, outside, tissue
-from tofgan_monai.phantom.fields import SmoothField
+from tofgan_monai.phantom.anatomy import intracranial, outside, tissue
+from tofgan_monai.phantom.fields import FieldOnGrid, SmoothField, WhenUsed
+from tofgan_monai.phantom.grid import Grid
 from tofgan_monai.phantom.growth import grow
 from tofgan_monai.phantom.illness import add_aneurysms, fall_ill
 from tofgan_monai.phantom.raster import along, rasterise
@@ -51,59 +52,7 @@ class Head:
     parameters: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass
-class _Grid:
-    """The grid of an image.
-
-    Attributes:
-        axes_mm: positions of the voxels along the three axes of the scanner, relative to the isocentre.
-        rotation: (3, 3), from the axes of the scanner to RAS axes of the patient.
-        centre_mm: (3,), RAS position of the isocentre.
-        spacing_mm: (3,), voxel size.
-    """
-
-    axes_mm: tuple[np.ndarray, np.ndarray, np.ndarray]
-    rotation: np.ndarray
-    centre_mm: np.ndarray
-    spacing_mm: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Number of voxels along each axis."""
-        x, y, z = self.axes_mm
-        return len(x), len(y), len(z)
-
-    @property
-    def corner_mm(self) -> np.ndarray:
-        """Position (3,) of the first voxel along the axes of the scanner."""
-        return np.array([axis[0] for axis in self.axes_mm])
-
-    @property
-    def affine(self) -> np.ndarray:
-        """Matrix (4, 4) from voxel indices to RAS mm."""
-        return from_matvec(self.rotation * self.spacing_mm, self.rotation @ self.corner_mm + self.centre_mm)
-
-    def to_scanner(self, points_mm: np.ndarray) -> np.ndarray:
-        """Converts points (n, 3) from RAS mm to mm along the axes of the scanner."""
-        return (points_mm - self.centre_mm) @ self.rotation
-
-    def template(self, rows: slice, stretch: np.ndarray) -> Points:
-        """Returns x, y and z of voxels in template coordinates: RAS mm divided by the head's stretch, float32.
-
-        Args:
-            rows: the range of the first axis; all voxels of the other two axes are included.
-            stretch: (3,), the stretch of the head.
-        """
-        x, y, z = self.axes_mm
-        r, c = self.rotation, self.centre_mm
-        out = []
-        for i in range(3):
-            plane = (r[i, 0] * x[rows, None] + r[i, 1] * y[None] + c[i]).astype(np.float32)
-            out.append((plane[:, :, None] + (r[i, 2] * z).astype(np.float32)) / np.float32(stretch[i]))
-        return out
-
-
-def _grid(source: str, drawn: Mapping[str, float], rng: np.random.Generator, *, small: bool) -> _Grid:
+def _grid(source: str, drawn: Mapping[str, float], rng: np.random.Generator, *, small: bool) -> Grid:
     """Draws the rotation and position of the field of view and returns its grid; `small` crops it."""
     spacing = np.array([drawn["spacing_x"], drawn["spacing_x"] * drawn["spacing_y_ratio"], drawn["spacing_z"]])
     if source in FULL_SHAPE:
@@ -123,7 +72,7 @@ def _grid(source: str, drawn: Mapping[str, float], rng: np.random.Generator, *, 
     else:
         size = shape
     axes = [(first[i] + np.arange(size[i]) - (shape[i] - 1) / 2) * spacing[i] for i in range(3)]
-    return _Grid((axes[0], axes[1], axes[2]), rotation, centre, spacing)
+    return Grid((axes[0], axes[1], axes[2]), rotation, centre, spacing)
 
 
 def _arteries(
@@ -150,7 +99,7 @@ def _fresh(seed_parts: list[int], name: str) -> np.random.Generator:
 
 
 def _blood(
-    tree: list[Branch], grid: _Grid, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
+    tree: list[Branch], grid: Grid, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Computes the signal of blood along the arterial tree.
 
@@ -172,7 +121,7 @@ def _blood(
 
 
 def _others(
-    grid: _Grid, stretch: np.ndarray, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
+    grid: Grid, stretch: np.ndarray, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws the veins and the arteries of scalp and face, which are bright but not labelled.
 
@@ -236,15 +185,16 @@ def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
         label &= blood_total + (1 - fraction) >= drawn["label_contrast"]
     if drawn["label_piece"]:
         pieces, _ = ndimage.label(label, np.ones((3, 3, 3)))
-        label &= (np.bincount(pieces.ravel()) * np.prod(grid.spacing_mm) >= drawn["label_piece"])[pieces]
+        piece = pieces[label]
+        label[label] = (np.bincount(piece) * np.prod(grid.spacing_mm) >= drawn["label_piece"])[piece]
     return Head(image, label.astype(np.uint8), mask, grid.affine, drawn)
 
 
 def _signal(
-    grid: _Grid, stretch: np.ndarray, slabs: contrast.Slabs, drawn: Mapping[str, float],
+    grid: Grid, stretch: np.ndarray, slabs: contrast.Slabs, drawn: Mapping[str, float],
     fields: Mapping[str, SmoothField], rasters: Mapping[str, tuple[np.ndarray, np.ndarray]],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Computes the signal that the coils receive and the brain mask, in parts of 16 rows that fit the cache.
+    """Computes the signal that the coils receive and the brain mask, in blocks.
 
     Args:
         grid: the grid of the image.
@@ -259,19 +209,22 @@ def _signal(
     """
     signal, mask = np.empty(grid.shape, np.float32), np.empty(grid.shape, np.uint8)
     levels = contrast.tissue_levels(drawn, slabs.flip(grid.axes_mm[2]))
-    x_mm, y_mm, z_mm = grid.axes_mm
-    for start in range(0, len(x_mm), 16):
-        rows = slice(start, start + 16)
-        values = {name: f.on_grid(x_mm[rows], y_mm, z_mm) for name, f in fields.items()}
-        values["sleeve"] = np.clip(values["sleeve"] * np.float32(2 * drawn["sleeve"]) - np.float32(0.1), 0, 1)
-        x, y, z = at = grid.template(rows, stretch)
-        still, inner = tissue(at, drawn, values, levels)
+    on_grid = {name: FieldOnGrid(f, grid.axes_mm) for name, f in fields.items()}
+    for block in grid.blocks():
+        values = WhenUsed({name: partial(f.block, block) for name, f in on_grid.items()})
+        x, y, z = at = grid.template(block, stretch)
+        still, inner = tissue(at, drawn, values, {name: level[block[2]] for name, level in levels.items()})
         for name in ("other", "artery"):
-            fraction, total = (r[rows] for r in rasters[name])
-            still = still * (1 - fraction) + total
-        spread = (x * x + (y + 13) ** 2 + (z - 4) ** 2) / np.float32(90**2)
-        coil = np.exp(values["bias"] * np.float32(drawn["bias"])) * (1 + np.float32(drawn["coil_rim"]) * (spread - 0.3))
-        signal[rows] = still * np.maximum(coil, np.float32(0.2))
-        near = (rasters["artery"][0][rows] > 0) & (inner < 9) & (z > -38)
-        mask[rows] = (inner < np.float32(0.8) + values["small"] * np.float32(1.2)) | near
+            fraction, total = (r[block] for r in rasters[name])
+            if fraction.any():
+                still *= 1 - fraction
+                still += total
+        if still.any():
+            spread = (x * x + (y + 13) ** 2 + (z - 4) ** 2) / np.float32(90**2)
+            coil = np.exp(values["bias"] * np.float32(drawn["bias"]))
+            coil *= 1 + np.float32(drawn["coil_rim"]) * (spread - 0.3)
+            still *= np.maximum(coil, np.float32(0.2))
+        signal[block] = still
+        near = (rasters["artery"][0][block] > 0) & (inner < 9) & (z > -38)
+        mask[block] = (inner < np.float32(0.8) + values["small"] * np.float32(1.2)) | near
     return signal, mask
