@@ -59,7 +59,7 @@ class Tips:
 
 def _unit(v: np.ndarray) -> np.ndarray:
     """Divides vectors (..., 3) by their lengths."""
-    return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)
+    return v / np.maximum(np.sqrt((v * v).sum(axis=-1, keepdims=True)), 1e-9)
 
 
 def _gradient(distance: Distance, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
