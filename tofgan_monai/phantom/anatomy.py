@@ -33,6 +33,10 @@ SINUSES = (
     (Shape((0, 55, -45), (15, 34, 26)), 3),  # nose
     (Shape((52, -28, -48), (15, 18, 18)), 5),  # mastoid cells
 )
+SKULL_BASE = (
+    (Shape((0, -6, -42), (13, 7, 14)), 2),  # clivus
+    (Shape((28, -20, -42), (20, 9, 8)), 2),  # petrous bone
+)
 ORBIT, EYE = Shape((31, 58, -34), (18, 27, 17)), Shape((31, 68, -34), (12, 12, 12))
 
 
@@ -140,15 +144,19 @@ def _brain(
     return signal
 
 
-def _face(sides: Region, fields: Volumes, levels: Volumes) -> np.ndarray:
+def _face(sides: Region, fields: Volumes, levels: Volumes, marrow: float) -> np.ndarray:
     """Returns the signal below and in front of the brain: muscle, fat, sinuses with air, and eyes in orbital fat.
 
-    The arguments are those of `_brain`.
+    `marrow` is the signal of the marrow in clivus and petrous bones over the signal of fat; 0 or less leaves it out.
+    The other arguments are those of `_brain`.
     """
     small = fields["small"]
     mix = small + np.float32(0.4) * fields["texture"]
     signal = levels["muscle"] * np.clip(mix * 3 + np.float32(1.2), np.float32(0.12), 1)
     signal += _ramp(mix * 4 - np.float32(4.4)) * (levels["fat"] * np.float32(0.6) - signal)
+    if marrow > 0:
+        share = _cavities(SKULL_BASE, sides, small, soft_mm=3.0) * np.float32(marrow)
+        signal += share * (levels["fat"] - signal)
     signal *= 1 - _cavities(SINUSES, sides, small, soft_mm=0.8)
     for shape, name in ((ORBIT, "fat"), (EYE, "fluid")):
         distance = least((shape,), sides, ceil=0.5)
@@ -181,13 +189,15 @@ def tissue(at: Points, drawn: Mapping[str, float], fields: Volumes, levels: Volu
         return np.zeros_like(inner), inner
     signal = _brain(sides, at[0], -inner, drawn, fields, levels)
     if not hidden:
-        signal += (1 - _inside(inner)) * (_cover(sides, inner, skin, fields, levels) - signal)
+        signal += (1 - _inside(inner)) * (_cover(sides, inner, skin, fields, levels, drawn["marrow"]) - signal)
     if skin.max() > -0.45:
         signal *= _inside(skin)
     return signal, inner
 
 
-def _cover(sides: Region, inner: np.ndarray, skin: np.ndarray, fields: Volumes, levels: Volumes) -> np.ndarray:
+def _cover(
+    sides: Region, inner: np.ndarray, skin: np.ndarray, fields: Volumes, levels: Volumes, base_marrow: float
+) -> np.ndarray:
     """Returns the signal of what covers the brain: bone with marrow, then muscle and fat, or the face.
 
     Args:
@@ -195,6 +205,7 @@ def _cover(sides: Region, inner: np.ndarray, skin: np.ndarray, fields: Volumes, 
         inner: signed distance in mm to the inner skull.
         skin: signed distance in mm to the skin.
         fields, levels: see `tissue`.
+        base_marrow: signal of the marrow in the skull base; see `_face`.
     """
     small = fields["small"]
     marrow = _ramp(1 - np.abs(inner - np.float32(5.5)) / np.float32(1.6)) * _ramp(small + np.float32(0.4))
@@ -206,7 +217,7 @@ def _cover(sides: Region, inner: np.ndarray, skin: np.ndarray, fields: Volumes, 
     flesh = levels["muscle"] + rim * (levels["fat"] - levels["muscle"])
     deep = _ramp((-skin - 7) * np.float32(0.3))
     if deep.any():
-        flesh += deep * (_face(sides, fields, levels) - flesh)
+        flesh += deep * (_face(sides, fields, levels, base_marrow) - flesh)
     return bone + scalp * (flesh - bone)
 
 

@@ -16,14 +16,16 @@ from scipy.spatial.transform import Rotation
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.phantom import contrast
+from tofgan_monai.phantom.acquisition import acquire
 from tofgan_monai.phantom.anatomy import intracranial, outside, tissue
 from tofgan_monai.phantom.fields import FieldOnGrid, SmoothField, WhenUsed
 from tofgan_monai.phantom.grid import Grid
 from tofgan_monai.phantom.growth import grow
+from tofgan_monai.phantom.illness import add_aneurysms, fall_ill
 from tofgan_monai.phantom.raster import along, rasterise
 from tofgan_monai.phantom.sources import FULL_SHAPE, SMALL_SHAPE, SOURCES, draw_parameters
 from tofgan_monai.phantom.trunks import Branch, circle_of_willis
-from tofgan_monai.phantom.veins import scalp_arteries, veins
+from tofgan_monai.phantom.veins import face_vessels, scalp_arteries, veins
 
 CENTRE_MM = (0.0, -13.0, 4.0)  # centre of the full field of view, RAS
 CIRCLE_MM = (0.0, -8.0, -17.0)  # centre of the field of view of a small head, near the circle of Willis
@@ -57,7 +59,7 @@ def _grid(source: str, drawn: Mapping[str, float], rng: np.random.Generator, *, 
         shape = np.array(FULL_SHAPE[source])
     else:  # as much of the head as a scanner would image
         shape = np.clip(np.rint(rng.uniform((150, 180, 60), (190, 200, 90)) / spacing), 192, 384).astype(int)
-        shape[2] = min(int(rng.uniform(60, 90) / spacing[2]), 160)
+        shape[2] = min(int(drawn["coverage"] / spacing[2]), 160)
     angles = rng.uniform(-1, 1, 3) * drawn["tilt"]
     rotation = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
     centre = np.array(CENTRE_MM) + rng.normal(0, 1.5, 3) + (0, 0, drawn["height"])
@@ -73,18 +75,14 @@ def _grid(source: str, drawn: Mapping[str, float], rng: np.random.Generator, *, 
     return Grid((axes[0], axes[1], axes[2]), rotation, centre, spacing)
 
 
-def _arteries(drawn: Mapping[str, float], stretch: np.ndarray, rng: np.random.Generator) -> list[Branch]:
-    """Draws the arterial tree of a head, with aneurysms; the points of its branches are in RAS mm of the patient."""
+def _arteries(
+    drawn: Mapping[str, float], stretch: np.ndarray, rng: np.random.Generator, illness: np.random.Generator
+) -> list[Branch]:
+    """Draws the arterial tree of a head and its illnesses; the points of its branches are in RAS mm of the patient."""
     named = circle_of_willis(drawn, rng)
     tree = grow(named, drawn, lambda points: intracranial(points.T), rng)
-    for branch in named:
-        if branch.name.startswith(("m1", "a1", "carotid", "basilar")) and rng.random() < drawn["aneurysms"] / 6:
-            radius = rng.uniform(1.3, 3.5)
-            offset = rng.standard_normal(3)
-            centre = branch.points_mm[-1] + offset / np.linalg.norm(offset) * radius * 0.9
-            points = centre + 0.25 * radius * rng.standard_normal((4, 3))
-            node = len(branch.points_mm) - 1
-            tree.append(Branch("aneurysm", points, np.full(4, radius), tree.index(branch), node))
+    add_aneurysms(tree, named, drawn["aneurysms"], rng)
+    fall_ill(tree, drawn, lambda points: intracranial(points.T), illness)
     for branch in tree:
         branch.points_mm = branch.points_mm * stretch
     return tree
@@ -118,26 +116,30 @@ def _blood(
     table = np.concatenate(rows)
     table = table[np.argsort(-table[:, 3], kind="stable")]
     position, radius = table[:, :3], table[:, 3]
-    signal = contrast.blood_signal(table[:, 4], drawn["repetition_time"], slabs.flip(position[:, 2]))
+    signal = contrast.blood_signal(table[:, 4], drawn, slabs.flip(position[:, 2]))
     return position, radius, signal * drawn["flow_loss"] / contrast.grey_unit(drawn)
 
 
 def _others(
     grid: Grid, stretch: np.ndarray, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws the veins and the arteries of the scalp, which are bright but not labelled.
+    """Draws the veins and the arteries of scalp and face, which are bright but not labelled.
 
     Returns:
         Points (n, 3) in mm along the axes of the scanner, radii (n,) in mm and signal (n,) in units of grey matter.
     """
-    vein, vein_radius = veins(rng, lambda points: intracranial(points.T))
+    vein, vein_radius = veins(rng, lambda points: intracranial(points.T), round(drawn["cortical_veins"]))
     scalp, scalp_radius = scalp_arteries(rng, lambda points: outside(points.T))
-    position = grid.to_scanner(np.concatenate([vein, scalp]) * stretch)
+    parts = [(False, vein, vein_radius), (True, scalp, scalp_radius)]
+    if drawn["face_vessels"] > 0:
+        parts += face_vessels(rng, drawn["face_vessels"])
+    position = grid.to_scanner(np.concatenate([points for _, points, _ in parts]) * stretch)
+    artery = np.concatenate([np.full(len(points), is_artery) for is_artery, points, _ in parts])
     level = np.full(len(position), drawn["veins"])
-    level[len(vein) :] = contrast.blood_signal(
-        np.full(len(scalp), 0.3), drawn["repetition_time"], slabs.flip(position[len(vein) :, 2])
-    ) * (drawn["flow_loss"] / contrast.grey_unit(drawn))
-    return position, np.concatenate([vein_radius, scalp_radius]), level
+    level[artery] = contrast.blood_signal(np.full(artery.sum(), 0.3), drawn, slabs.flip(position[artery, 2])) * (
+        drawn["flow_loss"] / contrast.grey_unit(drawn)
+    )
+    return position, np.concatenate([radius for *_, radius in parts]), level
 
 
 def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
@@ -163,8 +165,8 @@ def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
     pose = _fresh(parts, "pose")
     stretch = drawn["head_size"] * (1 + pose.uniform(-1, 1, 3) * drawn["head_shape"])
     grid = _grid(source, drawn, pose, small=small)
-    slabs = contrast.Slabs(drawn, phase=pose.random())
-    tree = _arteries(drawn, stretch, _fresh(parts, "arteries"))
+    slabs = contrast.Slabs(drawn, phase=pose.random(), rng=_fresh(parts, "slabs"))
+    tree = _arteries(drawn, stretch, _fresh(parts, "arteries"), _fresh(parts, "illness"))
     blood = _blood(tree, grid, slabs, drawn, _fresh(parts, "flow"))
     other = _others(grid, stretch, slabs, drawn, _fresh(parts, "veins"))
     rasters = {
@@ -174,8 +176,13 @@ def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
     fields = {name: SmoothField.random(_fresh(parts, name), scale) for name, scale in SCALES_MM.items()}
     fields["sleeve"] = SmoothField.density(blood[0], np.clip(blood[1] - 0.2, 0, 1), 2.0)
     signal, mask = _signal(grid, stretch, slabs, drawn, fields, rasters)
-    image = _acquire(signal, drawn, _fresh(parts, "noise"))
-    label = rasters["artery"][0] >= drawn["label_fraction"]
+    if drawn["slab_step"] > 0:
+        signal *= slabs.gain(grid.axes_mm[2])
+    image = acquire(signal, grid.axes_mm, drawn, _fresh(parts, "noise"), _fresh(parts, "faults"))
+    fraction, blood_total = rasters["artery"]
+    label = fraction >= drawn["label_fraction"]
+    if drawn["label_contrast"] > 0:
+        label &= blood_total + (1 - fraction) >= drawn["label_contrast"]
     if drawn["label_piece"]:
         pieces, _ = ndimage.label(label, np.ones((3, 3, 3)))
         piece = pieces[label]
@@ -221,15 +228,3 @@ def _signal(
         near = (rasters["artery"][0][block] > 0) & (inner < 9) & (z > -38)
         mask[block] = (inner < np.float32(0.8) + values["small"] * np.float32(1.2)) | near
     return signal, mask
-
-
-def _acquire(signal: np.ndarray, drawn: Mapping[str, float], rng: np.random.Generator) -> np.ndarray:
-    """Applies the point spread, the noise and the scanner's export to a signal; returns whole numbers as float32."""
-    image = contrast.rician(contrast.neighbours(signal, drawn["blur"]), 1 / drawn["snr"], drawn["noise_blur"], rng)
-    window = np.float32(drawn["window"])
-    if drawn["gamma"] != 1:
-        image = window * (image / window) ** np.float32(drawn["gamma"])
-    if window < 99:
-        np.minimum(image, window, out=image)
-    level = drawn["grey_level"] if window > 5 else 255 / window  # a narrow window means an export with 8 bits
-    return np.minimum(np.rint(image * np.float32(level)), 32767).astype(np.float32)
