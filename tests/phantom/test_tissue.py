@@ -25,7 +25,7 @@ def test_tissue_is_the_same_in_blocks_and_as_a_whole(source: str, seed: int) -> 
     grid = Grid((x, y, z), np.eye(3), np.array([0.4, -13, -10]), spacing)
     fields = {name: FieldOnGrid(SmoothField.random(rng, scale), grid.axes_mm) for name, scale in SCALES_MM.items()}
     fields["sleeve"] = FieldOnGrid(SmoothField.density(rng.normal(0, 40, (9000, 3)), rng.random(9000), 2), grid.axes_mm)
-    levels = contrast.tissue_levels(drawn, contrast.Slabs(drawn, phase=0.3).flip(z))
+    levels = contrast.tissue_levels(drawn, contrast.Slabs(drawn, phase=0.3, rng=rng).flip(z))
 
     def part(*block: slice) -> tuple[np.ndarray, np.ndarray]:
         values = WhenUsed({name: lambda f=f: f.block(block) for name, f in fields.items()})
