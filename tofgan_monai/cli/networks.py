@@ -38,7 +38,7 @@ def train(
     context: Context,
     bundle: BundleArgument,
     output_dir: Annotated[Path, Option(help="folder for the training; run the same command again to continue it")],
-    dataset_dir: Annotated[Path | None, Option(help="prepared volumes to sample pairs from")] = None,
+    dataset_dir: Annotated[Path | None, Option(help="folder of a cohort to train on")] = None,
     pairs: Annotated[list[Path] | None, Option(help="stack to train on; repeat to pool several")] = None,
     validation_pairs: Annotated[
         list[Path] | None, Option(help="stack of other patients, on which the best weights are chosen")
@@ -56,7 +56,8 @@ def train(
     """Train the network of a bundle; further options --ID VALUE override its train.yaml."""
     from tofgan_monai.bundle_runs import paths
 
-    if not (dataset_dir or pairs):
+    settings = (paths.bundle_path(bundle) / "configs" / "train.yaml").read_text("utf-8")
+    if not (dataset_dir or pairs or "\nsimulated:" in settings):
         raise InputError("the training has no data; give --dataset-dir PREPARED or --pairs STACK.npy")
     given = {
         "output_dir": absolute(output_dir),
@@ -64,7 +65,6 @@ def train(
         "pairs": [absolute(path) for path in pairs] if pairs else None,
         "validation_pairs": [absolute(path) for path in validation_pairs] if validation_pairs else None,
     }
-    settings = (paths.bundle_path(bundle) / "configs" / "train.yaml").read_text("utf-8")
     if pairs and not validation_pairs and "validation_pairs" in settings:  # a private GAN uses no real pairs for this
         logger.warning(
             "the best weights are chosen on the training pairs; give --validation-pairs STACK to choose them on others"

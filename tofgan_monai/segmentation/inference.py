@@ -63,22 +63,30 @@ class PooledDice:
     """Computes the Dice between a network's predictions and the labels of pairs, with the pixels of all pairs pooled.
 
     An instance is a function without arguments that returns the Dice of the network's present weights. It logs a
-    warning if the network finds no vessel in any pair.
+    warning if the network finds no vessel in any pair. The pairs are patches of slices or windows of volumes.
 
     Args:
-        network: network from images (B, 1, 96, 96) to logits of the same shape.
+        network: network from images (B, 1, 96, 96) or (B, 1, X, Y, Z) to logits of the same shape.
         pairs: data set of dictionaries with `image` and `label`.
         threshold: the vessel probability above which a pixel is vessel.
         n: the largest number of pairs that are used; these are drawn once, at the beginning.
         seed: seed for the draw of the pairs.
+        batch_size: number of pairs that the network processes at the same time.
     """
 
     def __init__(
-        self, network: nn.Module, pairs: Dataset, *, threshold: float = 0.5, n: int = 512, seed: int = 0
+        self,
+        network: nn.Module,
+        pairs: Dataset,
+        *,
+        threshold: float = 0.5,
+        n: int = 512,
+        seed: int = 0,
+        batch_size: int = 32,
     ) -> None:
         total = len(pairs)  # type: ignore[arg-type]
         which = np.random.default_rng(seed).permutation(total)[:n]
-        self.network, self.loader = network, DataLoader(Subset(pairs, which.tolist()), batch_size=32)
+        self.network, self.loader = network, DataLoader(Subset(pairs, which.tolist()), batch_size=batch_size)
         self.logit = float(np.log(threshold / (1 - threshold)))
 
     @torch.no_grad()
@@ -88,7 +96,9 @@ class PooledDice:
         self.network.eval()
         both = found = true = 0.0
         for batch in self.loader:
-            image = batch["image"].to(device, memory_format=torch.channels_last)
+            image = batch["image"].to(device)
+            if image.ndim == 4:
+                image = image.contiguous(memory_format=torch.channels_last)
             prediction, label = self.network(image).cpu() > self.logit, batch["label"] > 0
             both += float((prediction & label).sum())
             found += float(prediction.sum())
