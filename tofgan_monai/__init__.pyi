@@ -57,6 +57,7 @@ from .segmentation.heads import HeadSampler as HeadSampler
 from .segmentation.heads import HeadSource as HeadSource
 from .segmentation.heads import simulated_items as simulated_items
 from .segmentation.inference import BrainWindowInferer as BrainWindowInferer
+from .segmentation.inference import HeadWindowInferer as HeadWindowInferer
 from .segmentation.inference import PooledDice as PooledDice
 from .segmentation.losses import VesselLoss as VesselLoss
 from .segmentation.networks import HalfUNet as HalfUNet
@@ -77,4 +78,5 @@ from .volumes.reading import ReadScand as ReadScand
 from .volumes.transforms.bias_field import BiasFieldCorrectiond as BiasFieldCorrectiond
 from .volumes.transforms.denoise import RicianDenoised as RicianDenoised
 from .volumes.transforms.skull_strip import SkullStripd as SkullStripd
+from .volumes.transforms.small_pieces import DropSmallPiecesd as DropSmallPiecesd
 from .volumes.writing import WriteLabeld as WriteLabeld

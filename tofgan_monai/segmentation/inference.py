@@ -1,20 +1,21 @@
-"""Two parts of the segmentation bundle: an inferer for windows inside the brain, and the Dice of a network on pairs."""
+"""Parts of the segmentation bundles: inferers for the windows that matter, and the Dice of a network on pairs."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from monai.inferers import SliceInferer
+from monai.inferers import SliceInferer, SlidingWindowInferer
 from monai.transforms import generate_spatial_bounding_box
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from tofgan_monai.volumes.patch_grid import PATCH_SIZE
+from tofgan_monai.volumes.transforms.air import BLOCK, has_head, head_blocks, tissue_level
 
 _logger = logging.getLogger(__name__)
 BACKGROUND_LOGIT = -20.0
@@ -48,6 +49,51 @@ class BrainWindowInferer(SliceInferer):
                 inside: Any = super().__call__(inputs[box], partial(_on_varied, network), *args, **kwargs)
                 logits[box] = inside
         return logits
+
+
+class HeadWindowInferer(SlidingWindowInferer):
+    """MONAI inferer that computes the logits (1, 1, X, Y, Z) of a volume from overlapping 3D windows.
+
+    Windows cover only the box around the head, or around the brain of a skull-stripped volume, and the network does not
+    process windows of air (see `head_blocks`). All other logits are -20. A volume that is smaller than a window is
+    padded with its minimum.
+
+    Args:
+        roi_size: size of a window in voxels. An edge of 0 spans the box, and is rounded up to a multiple of 16.
+        overlap: the fraction of a window that overlaps with the next window, for all axes or for each axis.
+        batch_size: number of windows that the network processes at the same time.
+    """
+
+    def __init__(
+        self, roi_size: Sequence[int] = (96, 96, 24), overlap: float | Sequence[float] = 0.25, batch_size: int = 2
+    ) -> None:
+        super().__init__(roi_size=tuple(roi_size), sw_batch_size=batch_size, overlap=overlap, mode="gaussian")
+        self.window = tuple(roi_size)
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
+        """Returns the logits (1, 1, X, Y, Z) that the network gives for a volume `inputs` of the same shape."""
+        self.cval = black = float(inputs.min())
+        level = tissue_level(inputs, black)
+        logits = torch.full_like(inputs, BACKGROUND_LOGIT)
+        head = head_blocks(torch.as_tensor(inputs), black, level)[0, 0].nonzero().cpu()
+        if len(head):
+            starts, stops = head.amin(0) * torch.tensor(BLOCK), (head.amax(0) + 1) * torch.tensor(BLOCK)
+            box: Any = (..., *map(slice, starts.tolist(), stops.tolist()))
+            edges = inputs[box].shape[2:]
+            self.roi_size = [edge or -(-n // 16) * 16 for edge, n in zip(self.window, edges, strict=True)]
+            predict = partial(_on_some, network, partial(has_head, black=black, level=level))
+            inside: Any = super().__call__(inputs[box], predict, *args, **kwargs)
+            logits[box] = inside
+        return logits
+
+
+def _on_some(network: Callable[[Tensor], Tensor], chosen: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
+    """Returns the logits of windows (B, 1, X, Y, Z); windows that are not chosen get the logit -20."""
+    which = chosen(windows)
+    logits = torch.full_like(windows, BACKGROUND_LOGIT)
+    if which.any():
+        logits[which] = network(windows[which])
+    return logits
 
 
 def _on_varied(network: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ def tissue_level(volume: Tensor, black: float) -> float:
         volume: volume (1, 1, X, Y, Z) of any intensities.
         black: the smallest intensity of the volume.
     """
-    signal = avg_pool3d(volume, BLOCK, ceil_mode=True, count_include_pad=False).flatten().numpy() - black
+    blocks = avg_pool3d(torch.as_tensor(volume), BLOCK, ceil_mode=True, count_include_pad=False)
+    signal = np.asarray(blocks.detach().cpu()).ravel() - black
     mean = float(signal.mean())
     if signal.max() <= signal.min() or mean <= 0:
         return max(mean, 0.0)
