@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetUpBlock
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ class VesselUNet3D(nn.Module):
         in_plane_fold: f, 1 or 2. With 2, each 2x2 block of pixels in a slice becomes four channels before the U-Net,
             and the U-Net's four channels become a 2x2 block of logits. So the first level has half the resolution of
             the image in X and Y and takes a quarter of the time.
+        dropout: dropout rate after each convolution.
         activation: module without weights that is applied to the logits. With `nn.Sigmoid()`, the network returns
             probabilities.
 
@@ -40,24 +42,30 @@ class VesselUNet3D(nn.Module):
     """
 
     def __init__(
-        self, width: int = 32, levels: int = 4, in_plane_fold: int = 2, activation: nn.Module | None = None
+        self,
+        width: int = 32,
+        levels: int = 4,
+        in_plane_fold: int = 2,
+        dropout: float = 0.0,
+        activation: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if levels < 2 or in_plane_fold not in (1, 2):
             raise InputError(
                 f"levels {levels}, in_plane_fold {in_plane_fold}; give 2 or more levels, and a fold 1 or 2"
             )
-        self.width, self.levels, self.in_plane_fold = width, levels, in_plane_fold
+        self.width, self.levels, self.in_plane_fold, self.dropout = width, levels, in_plane_fold, dropout
         folded = in_plane_fold**2
         channels = [width * 2**level for level in range(levels)]
         strides = [(2, 2, in_plane_fold), *[(2, 2, 2)] * (levels - 2)]
+        options: dict[str, Any] = {"kernel_size": 3, "norm_name": _NORM, "dropout": dropout or None}
         self.normalise = nn.InstanceNorm3d(1)
         self.down = nn.ModuleList(
-            UnetBasicBlock(3, n_in, n_out, kernel_size=3, stride=stride, norm_name=_NORM)
+            UnetBasicBlock(3, n_in, n_out, stride=stride, **options)
             for (n_in, n_out), stride in zip(pairwise([folded, *channels]), [(1, 1, 1), *strides], strict=True)
         )
         self.up = nn.ModuleList(
-            UnetUpBlock(3, low, high, kernel_size=3, stride=1, upsample_kernel_size=stride, norm_name=_NORM)
+            UnetUpBlock(3, low, high, stride=1, upsample_kernel_size=stride, **options)
             for (high, low), stride in reversed(list(zip(pairwise(channels), strides, strict=True)))
         )
         self.head = nn.Conv3d(width, folded, 1)
