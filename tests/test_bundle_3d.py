@@ -20,6 +20,7 @@ from tofgan_monai import ChangedTrainingError, PooledDice, VesselUNet3D, pack, v
 from tofgan_monai.bundle_runs import runs
 from tofgan_monai.exchange.adoption import adopt
 from tofgan_monai.exchange.data_card import seen_by
+from tofgan_monai.phantom.sources import VERSION
 from tofgan_monai.segmentation import heads
 from tofgan_monai.training.weights import load_weights, save_weights
 from tofgan_monai.volumes.cohort import write_cohort
@@ -67,15 +68,16 @@ def segment(output_dir, weights, *files, **overrides):
 # ---- training
 
 SIMULATED = {"simulated": 2, "simulated_validation": 1}
+SEEN = {"kind": "simulated", "patients": 2, "simulation": [VERSION]}
 NONE = {"simulated": 0, "simulated_validation": 0}
 
 
 @pytest.mark.parametrize(
     ("data", "seen"),
     [
-        (SIMULATED, [{"kind": "simulated", "patients": 2}]),
+        (SIMULATED, [SEEN]),
         (NONE, [{"kind": "real", "patients": 2}]),
-        (SIMULATED | {"own": True}, [{"kind": "simulated", "patients": 2}, {"kind": "real", "patients": 2}]),
+        (SIMULATED | {"own": True}, [SEEN, {"kind": "real", "patients": 2}]),
     ],
     ids=["simulated", "cohort", "both"],
 )
@@ -235,5 +237,5 @@ def test_trained_weights_are_adopted_packed_and_verified(tmp_path):
     adopt(tmp_path / "out", bundle)
     assert same(load_weights(bundle / "models" / "model.pt"), load_weights(tmp_path / "out" / "best.pt"))
     found = verify(pack(bundle, tmp_path / "clinic_3d.zip"))
-    assert found.card["weights"]["models/model.pt"]["seen"] == [{"kind": "simulated", "patients": 2}]
+    assert found.card["weights"]["models/model.pt"]["seen"] == [SEEN]
     assert any("has seen simulated (2" in line for line in found.lines), found.lines
