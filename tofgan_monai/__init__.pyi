@@ -53,10 +53,18 @@ from .ranks import rank_device as rank_device
 from .ranks import with_batch_norm as with_batch_norm
 from .report.page import write_report as write_report
 from .segmentation.evaluation import ResultsWriter as ResultsWriter
+from .segmentation.heads import HeadSampler as HeadSampler
+from .segmentation.heads import HeadSource as HeadSource
+from .segmentation.heads import simulated_items as simulated_items
 from .segmentation.inference import BrainWindowInferer as BrainWindowInferer
+from .segmentation.inference import HeadWindowInferer as HeadWindowInferer
 from .segmentation.inference import PooledDice as PooledDice
+from .segmentation.losses import VesselLoss as VesselLoss
 from .segmentation.networks import HalfUNet as HalfUNet
+from .segmentation.networks_3d import VesselUNet3D as VesselUNet3D
 from .segmentation.progress import Progress as Progress
+from .segmentation.windows import FixedWindows as FixedWindows
+from .segmentation.windows import RandHeadWindow as RandHeadWindow
 from .training.handlers import History as History
 from .training.handlers import KeepBest as KeepBest
 from .training.loop import run_resumable as run_resumable
@@ -70,4 +78,5 @@ from .volumes.reading import ReadScand as ReadScand
 from .volumes.transforms.bias_field import BiasFieldCorrectiond as BiasFieldCorrectiond
 from .volumes.transforms.denoise import RicianDenoised as RicianDenoised
 from .volumes.transforms.skull_strip import SkullStripd as SkullStripd
+from .volumes.transforms.small_pieces import DropSmallPiecesd as DropSmallPiecesd
 from .volumes.writing import WriteLabeld as WriteLabeld
