@@ -88,7 +88,7 @@ def test_other_formats_are_named_and_labels_in_them_found_by_a_pattern(store):
         find_scans(store / "store", image="{subject}/image.mha")
 
 
-@pytest.mark.parametrize("name", ["old.img", "old.hdr", "old.nhdr", "old.mhd", "old.mgz"])
+@pytest.mark.parametrize("name", ["old.img", "old.hdr", "old.nhdr", "old.mhd", "old.mgz", "old.Nii.gz"])
 def test_every_other_format_is_named(store, name):
     (store / "store/a" / name).touch()
     (warning,) = find_scans(store / "store").warnings
@@ -97,6 +97,7 @@ def test_every_other_format_is_named(store, name):
 
 def test_capitals_in_the_ending(store):
     (store / "store/a/image.nii.gz").rename(store / "store/a/image.NII.GZ")
+    (store / "store/b/image.nii.gz").rename(store / "store/b/image.nii.GZ")
     assert subjects(find_scans(store / "store")) == ["a", "b", "c"]
 
 
