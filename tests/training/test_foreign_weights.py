@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 
 import numpy as np
@@ -110,7 +111,8 @@ FILES = {
 def test_file_of_another_kind_is_told(trained, tmp_path, kind):
     write, told = FILES[kind]
     write(trained, tmp_path / "model.pt")
-    with pytest.raises(InputError, match=rf"model\.pt {told}") as caught:
+    with pytest.raises(InputError, match=rf"model\.pt {told}") as caught, warnings.catch_warnings():
+        warnings.simplefilter("error")
         load_weights(tmp_path / "model.pt")
     assert len(caught.value.problems) == 1 and "truncated" not in str(caught.value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,7 +74,11 @@ def load_weights(path: str | os.PathLike) -> Any:
         InputError: the file is missing or truncated, or it is of another kind, such as a TorchScript program.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "'torch.load' received a zip file"
+            )  # TorchScript; the error below says so
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; train the network first, or give another file of weights") from error
     except Exception as error:  # torch raises a dozen kinds for a broken file
