@@ -11,6 +11,7 @@ from typing import get_type_hints
 import pytest
 from typer.testing import CliRunner
 
+from tests.helpers.patients import write_patient
 from tofgan_monai import ChangedTrainingError, InputError, cli
 from tofgan_monai.bundle_runs import runs as bundle_runs
 from tofgan_monai.bundle_runs.paths import bundle_names, bundle_path
@@ -145,6 +146,18 @@ def test_what_is_wrong_is_a_line_on_stderr_and_exit_code_1(words, told, main, ca
     errors = [line for line in shown.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and told in errors[0]
     assert "Traceback" not in shown.err and not Path("OUT.npy").exists()
+
+
+def test_check_says_what_it_used(main, capsys, tmp_path):
+    rows = ["participant_id;Patient", "sub-01;Müller", "sub-02;Müller", "sub-03;Schäfer", "sub-04;Weiß"]
+    for i in range(1, 5):
+        write_patient(tmp_path / "IN" / f"sub-0{i}", "RAS", i)
+    (tmp_path / "IN" / "participants.tsv").write_bytes("\r\n".join(rows).encode("latin-1"))
+    assert main("check IN OUT --n-vessel 10 --counts 1,1,1") == 0
+    used, patients, scans = capsys.readouterr().out.splitlines()
+    assert used == "4 scans of 3 patients; patients by participants.tsv, 4 of 4 rows used"
+    assert patients == "patients: training 1, validation 1, test 1"
+    assert scans.startswith(f"{tmp_path / 'OUT' / 'cohort.json'}: training ")
 
 
 def test_each_problem_has_its_line(main, monkeypatch, capsys):
