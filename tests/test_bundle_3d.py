@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -14,7 +17,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, onnx_export, run
 from typer.testing import CliRunner
 
-from tests.helpers.bundles import BUNDLES, command, configs, inference_files, parsed, run_bundle
+from tests.helpers.bundles import BUNDLES, ROOT, command, configs, inference_files, parsed, run_bundle
 from tests.helpers.checkpoints import same
 from tests.helpers.heads import write_small_head, write_small_heads
 from tofgan_monai import ChangedTrainingError, PooledDice, VesselUNet3D, pack, verify
@@ -138,6 +141,22 @@ def test_full_scale_overlay_trains(tmp_path):
     assert all(edge % (2 ** (parser["levels"] - 1)) == 0 for edge in parser["window"])
     small = {"amp": False, "simulated_workers": 1, "batch_size": 2, "train#dataloader#num_workers": 0, **SIMULATED}
     train(tmp_path / "out", "paper.yaml", **small, in_plane_fold=2)
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_training(cohort, tmp_path):
+    files = str(configs(NAME, "train.yaml", "multi_gpu_train.yaml"))
+    words = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "monai.bundle", "run"]
+    sizes = ["--steps_per_epoch", "2", "--max_epochs", "1", "--n_validation", "3", "--simulated", "0"]
+    data = ["--dataset_dir", str(cohort), "--simulated_validation", "0", "--output_dir", str(tmp_path / "two")]
+    line = [sys.executable, *words, "--config_file", files, "--bundle_root", str(BUNDLES / NAME), *LINE, *sizes, *data]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    train(tmp_path / "one", **NONE, dataset_dir=str(cohort))
+    both, one = (load_weights(tmp_path / folder / "checkpoint.pt") for folder in ("two", "one"))
+    assert both["recipe"] == one["recipe"], "one may go on where the other stopped"
+    assert both["state"]["network"].keys() == one["state"]["network"].keys()
 
 
 # ---- inference
