@@ -34,6 +34,9 @@ Item = Mapping[str, Any]
 
 _logger = logging.getLogger(__name__)
 _VESSEL, _BRAIN = 1, 2
+_FORMAT = 1
+MAX_SIMULATED = 1000
+"""Most simulated heads of a split; each takes 20 MB on the disk."""
 
 
 def simulated_items(
@@ -52,22 +55,24 @@ def simulated_items(
 
     Args:
         folder: folder in which each head has a folder of its own.
-        n: number of heads.
+        n: number of heads, at most `MAX_SIMULATED`.
         split: "training" or "validation".
         source: simulated site, "A", "B" or "C".
         small: whether the heads are cropped (see `simulate_head`); these are kept in the subfolder `small`.
-        workers: number of processes that simulate heads at the same time.
+        workers: number of processes that simulate heads at the same time, at most one for each processor.
 
     Raises:
-        InputError: the source is unknown, or the folder is not writable.
+        InputError: there are too many heads, the source is unknown, or the folder is not writable.
     """
+    if not 0 <= n <= MAX_SIMULATED:
+        raise InputError(f"{n} simulated heads for {split} were requested; give 0 to {MAX_SIMULATED}")
     seeds, folder = SEEDS["weights"], Path(os.path.abspath(folder)) / ("small" if small else "")
     chosen = seeds[:n] if split == "training" else seeds[len(seeds) - n :]
     with first_goes_ahead():  # rank 0 simulates, and the other ranks find the heads
         missing = [seed for seed in chosen if not (folder / head_name(source, seed) / "image.nii.gz").exists()]
         if missing:
             _logger.info("%s: %d of %d heads are simulated now", folder, len(missing), n)
-            write_heads(folder, source, missing, small=small, workers=workers)
+            write_heads(folder, source, missing, small=small, workers=min(workers, os.cpu_count() or 1))
     names = [head_name(source, seed) for seed in chosen]
     files = {key: f"{key}.nii.gz" for key in (IMAGE, LABEL, MASK)}
     return [
@@ -135,7 +140,7 @@ class HeadSource(Dataset):
             raise InputError(f"there is no head for {split}; give a dataset_dir with this split, or simulated heads")
         with first_goes_ahead():  # rank 0 reads the scans, and the other ranks find the arrays
             names = [fingerprint([item], transform) for item in items]
-            folders = [Path(cache) / name[:32] for name in names]
+            folders = [Path(cache) / f"{_FORMAT}-{name[:32]}" for name in names]
             new = [(item, folder) for item, folder in zip(items, folders, strict=True) if not folder.exists()]
             for item, folder in tqdm(new, "reading", unit="head", disable=None if new else True):
                 _store(transform(item), folder)
@@ -186,7 +191,7 @@ def _store(volumes: Mapping[Any, Any], folder: Path) -> None:
         "blocks": head_blocks(volume, black, tissue_level(volume, black))[0, 0].numpy(),
     }
     with written_whole(folder) as temporary:
-        temporary.mkdir()
+        temporary.mkdir(exist_ok=True)
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", np.ascontiguousarray(array))
         told = {"black": black, "has_mask": mask is not None}
