@@ -11,17 +11,20 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow, ckpt_export, onnx_export
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, onnx_export, run
+from typer.testing import CliRunner
 
 from tests.helpers.bundles import BUNDLES, command, configs, inference_files, parsed, run_bundle
 from tests.helpers.checkpoints import same
 from tests.helpers.heads import write_small_head, write_small_heads
 from tofgan_monai import ChangedTrainingError, PooledDice, VesselUNet3D, pack, verify
 from tofgan_monai.bundle_runs import runs
+from tofgan_monai.cli import app
 from tofgan_monai.exchange.adoption import adopt
 from tofgan_monai.exchange.data_card import seen_by
+from tofgan_monai.phantom.sources import VERSION
 from tofgan_monai.segmentation import heads
-from tofgan_monai.training.weights import load_weights, save_weights
+from tofgan_monai.training.weights import load_weights, save_weights, weights_file_digest
 from tofgan_monai.volumes.cohort import write_cohort
 
 NAME = "tof_mra_vessel_segmentation_3d"
@@ -67,15 +70,16 @@ def segment(output_dir, weights, *files, **overrides):
 # ---- training
 
 SIMULATED = {"simulated": 2, "simulated_validation": 1}
+SEEN = {"kind": "simulated", "patients": 2, "simulation": [VERSION]}
 NONE = {"simulated": 0, "simulated_validation": 0}
 
 
 @pytest.mark.parametrize(
     ("data", "seen"),
     [
-        (SIMULATED, [{"kind": "simulated", "patients": 2}]),
+        (SIMULATED, [SEEN]),
         (NONE, [{"kind": "real", "patients": 2}]),
-        (SIMULATED | {"own": True}, [{"kind": "simulated", "patients": 2}, {"kind": "real", "patients": 2}]),
+        (SIMULATED | {"own": True}, [SEEN, {"kind": "real", "patients": 2}]),
     ],
     ids=["simulated", "cohort", "both"],
 )
@@ -227,13 +231,60 @@ def readme():
 # ---- from a training to another clinic
 
 
-def test_trained_weights_are_adopted_packed_and_verified(tmp_path):
+@pytest.fixture
+def clinic(weights, tmp_path):
+    """A copy of the bundle with a tiny network and its weights."""
     bundle = shutil.copytree(BUNDLES / NAME, tmp_path / "clinic_3d")
-    config = bundle / "configs" / "inference.yaml"
-    config.write_text(re.sub(r"(?m)^width: \d+", "width: 2", config.read_text()).replace("levels: 4", "levels: 3"))
+    for config in (bundle / "configs" / "inference.yaml", bundle / "configs" / "train.yaml"):
+        tiny = re.sub(r"(?m)^(width|levels): \d+", lambda found: f"{found[1]}: {SIZES[found[1]]}", config.read_text())
+        config.write_text(tiny.replace("window: [96, 96, 24]", "window: [16, 16, 8]"))
+    shutil.copy(weights, bundle / "models" / "model.pt")
+    return bundle
+
+
+def test_one_patient_fine_tunes_the_shipped_weights(clinic, weights, tmp_path):
+    item = write_small_head(tmp_path / "scans" / "sub-01")
+    write_cohort(tmp_path / "scans", {"training": [item], "validation": [], "test": []})
+    words = ["train", clinic, "--dataset-dir", tmp_path / "scans", "--output-dir", tmp_path / "out"]
+    more = ["--pretrained", "shipped", "--max_epochs", "1", "--steps_per_epoch", "2", "--n_validation", "4"]
+    done = CliRunner().invoke(app, [str(word) for word in (*words, *more)])
+    assert done.exit_code == 0, done.output
+    recipe = load_weights(tmp_path / "out" / "checkpoint.pt")["recipe"]
+    assert recipe["pretrained"]["sha256"] == weights_file_digest(weights)
+    assert recipe["pairs"]["provenance"] == [SEEN | {"patients": 4}, {"kind": "real", "patients": 1}]
+    assert recipe["validation_pairs"]["heads"]["provenance"] == [
+        SEEN | {"patients": 1},
+        {"kind": "real", "patients": 1},
+    ]
+
+
+def test_trained_weights_are_adopted_packed_and_verified(clinic, tmp_path):
     train(tmp_path / "out", **SIMULATED)
-    adopt(tmp_path / "out", bundle)
-    assert same(load_weights(bundle / "models" / "model.pt"), load_weights(tmp_path / "out" / "best.pt"))
-    found = verify(pack(bundle, tmp_path / "clinic_3d.zip"))
-    assert found.card["weights"]["models/model.pt"]["seen"] == [{"kind": "simulated", "patients": 2}]
+    adopt(tmp_path / "out", clinic)
+    assert same(load_weights(clinic / "models" / "model.pt"), load_weights(tmp_path / "out" / "best.pt"))
+    found = verify(pack(clinic, tmp_path / "clinic_3d.zip"))
+    assert found.card["weights"]["models/model.pt"]["seen"] == [SEEN]
     assert any("has seen simulated (2" in line for line in found.lines), found.lines
+
+
+def test_app_of_monai_label_fine_tunes_on_corrected_labels(clinic, tmp_path):
+    """With the overrides that MONAI Label's BundleTrainTask gives."""
+    training = ConfigParser()
+    training.read_config([str(clinic / "configs" / file) for file in ("train.yaml", "monailabel.yaml")])
+    config = str(clinic / "configs" / "train.json")
+    ConfigParser.export_config_file(training.get(), config)
+    items = [write_small_head(tmp_path / name, seed, mask=False) for seed, name in enumerate(("sub-01", "sub-02"))]
+    data = [{key: item[key] for key in ("image", "label", "subject", "patient")} for item in items]
+    start = (clinic / "models" / "model.pt").read_bytes()
+    given = {"train#dataset#data": data[:1], "validate#dataset#data": data[1:], "train#trainer#max_epochs": 2}
+    given |= {"train#handlers": training.get()["train"]["handlers"], "device": torch.device("cpu")}
+    given |= {"steps_per_epoch": 2, "n_validation": 3, "bundle_root": str(clinic), "pretrained": ""}
+    run(config_file=config, logging_file=False, **given)
+    (folder,) = (clinic / "trainings").iterdir()
+    assert len((folder / "losses.jsonl").read_text().splitlines()) == 2
+    recipe = load_weights(folder / "checkpoint.pt")["recipe"]
+    assert recipe["pairs"]["provenance"] == [SEEN | {"patients": 4}, {"kind": "real", "patients": 1}]
+    assert recipe["validation_pairs"]["heads"]["provenance"] == [{"kind": "real", "patients": 1}]
+    used = [(clinic / "models" / "model.pt").read_bytes()]
+    used += [path.read_bytes() for path in (clinic / "models").glob("until_*.pt")]
+    assert start in used, "the weights before the training are kept, or still in use"

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from tofgan_monai.phantom import head_name
+from tofgan_monai.phantom.sources import VERSION
 from tofgan_monai.volumes.volume import SIMULATED
 
 AIR, TISSUE, VESSEL = 5, 100, 400
@@ -33,9 +34,10 @@ def write_small_head(
     for name, volume in volumes.items():
         if name != "mask" or mask:
             nifti = nib.Nifti1Image(volume, np.diag([0.5, 0.5, 0.7, 1]))
-            nifti.header["descrip"] = SIMULATED if kind == "simulated" else b""
+            nifti.header["descrip"] = SIMULATED + b", version %d" % VERSION if kind == "simulated" else b""
             nib.save(nifti, files.setdefault(name, folder / f"{name}.nii.gz"))
-    return {"subject": folder.name, "patient": folder.name, "kind": kind} | {k: str(v) for k, v in files.items()}
+    told = {"kind": kind, "simulation": VERSION} if kind == "simulated" else {"kind": kind}
+    return {"subject": folder.name, "patient": folder.name, **told} | {k: str(v) for k, v in files.items()}
 
 
 def write_small_heads(folder: str, source: str, seeds: list[int], *, small: bool = False, workers: int = 1) -> None:

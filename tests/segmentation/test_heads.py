@@ -13,6 +13,7 @@ from monai.transforms import Compose, Orientationd
 
 from tests.helpers.heads import write_small_head, write_small_heads
 from tofgan_monai import HeadSampler, HeadSource, InputError, ReadScand, simulated_items
+from tofgan_monai.phantom.sources import VERSION
 from tofgan_monai.segmentation import heads as module
 from tofgan_monai.segmentation.heads import MAX_SIMULATED
 from tofgan_monai.volumes.cohort import write_cohort
@@ -74,6 +75,15 @@ def test_more_training_heads_leave_the_validation_heads_as_they_are(tmp_path, si
     training = simulated_items(tmp_path, 4)
     assert validation == simulated_items(tmp_path, 2, split="validation")
     assert not {item["subject"] for item in training} & {item["subject"] for item in validation}
+
+
+def test_heads_of_another_version_are_refused(tmp_path, simulating, monkeypatch):
+    simulated_items(tmp_path, 1)
+    monkeypatch.setattr(module, "VERSION", VERSION + 1)
+    with pytest.raises(
+        InputError, match=f"version {VERSION} of the simulation, and this is version {VERSION + 1}; giv"
+    ):
+        simulated_items(tmp_path, 1)
 
 
 def test_cropped_heads_are_kept_apart(tmp_path, simulating):
@@ -160,8 +170,21 @@ def test_cohort_and_simulated_heads_together(tmp_path, simulating):
     write_cohort(tmp_path, {"training": items[:3], "validation": items[3:]})
     source = HeadSource(tmp_path, Reading(), tmp_path / "cache", simulated=simulated_items(tmp_path / "made", 2))
     assert [head.simulated for head in source.heads] == [False] * 3 + [True] * 2
-    assert source.provenance == [{"kind": "simulated", "patients": 2}, {"kind": "real", "patients": 2}]
+    assert source.provenance == [
+        {"kind": "simulated", "patients": 2, "simulation": [VERSION]},
+        {"kind": "real", "patients": 2},
+    ]
+    own, made = source.digest.split("+")
+    assert HeadSource(tmp_path, Reading(), tmp_path / "cache").digest == own
+    only = HeadSource(None, Reading(), tmp_path / "cache", simulated=simulated_items(tmp_path / "made", 2))
+    assert only.digest == made and len(own) == len(made) == 16
     assert len(HeadSource(tmp_path, Reading(), tmp_path / "cache", split="validation")) == 1
+
+
+def test_patient_who_is_there_twice_is_read_once(tmp_path):
+    item = write_small_head(tmp_path / "sub-01")
+    source = HeadSource([item, item], Reading(), tmp_path / "cache")
+    assert len(source) == 2 and read == ["sub-01"] and source.provenance == [{"kind": "real", "patients": 1}]
 
 
 def test_no_head_at_all_is_refused(tmp_path):
