@@ -24,6 +24,7 @@ from tofgan_monai.cli import app
 from tofgan_monai.exchange.adoption import adopt
 from tofgan_monai.exchange.data_card import write_card
 from tofgan_monai.exchange.layout import WEIGHTS
+from tofgan_monai.phantom.sources import VERSION
 from tofgan_monai.segmentation import heads
 from tofgan_monai.training.weights import load_weights, save_weights
 from tofgan_monai.volumes.cohort import read_splits, write_cohort
@@ -110,7 +111,9 @@ def test_fine_tuned_weights_are_audited_and_leave_with_what_was_found(site, bund
     shadows = [trained(bundle, tmp_path / f"shadow_{i}", site / "others", seed=i, **start) for i in (1, 2)]
     adopt(run, bundle)
     card = json.loads((bundle / "docs/data_card.json").read_text("utf-8"))["weights"][WEIGHTS]
-    assert {"kind": "real", "patients": N} in card["seen"]
+    simulated, real = card["seen"][:2]
+    assert simulated == {"kind": "simulated", "patients": 2, "simulation": [VERSION]}
+    assert real == {"kind": "real", "patients": N}
 
     with pytest.raises(InputError, match=r"there is no audit of them; give one that passed"):
         pack(bundle, tmp_path / "a.zip")

@@ -79,11 +79,11 @@ def audit(
         references: path of the stack of further patients' pairs, who are neither members nor non-members. For a 3D
             network: the folder of a cohort, of which the split `validation` is read.
         run: output folder of the training. If given, its critic is attacked, too, and the audit checks that the
-            training used the members' stack.
-        canaries: for each canary the path of the stack made by `tofgan canary`, and the output folder of a training on
-            this stack with the audited training's settings.
-        shadows: weights of shadow models. These are segmentation networks trained like the audited one on patients who
-            are neither members nor non-members.
+            training used the members' data.
+        canaries: for each canary the path of the stack or cohort made by `tofgan canary`, and the output folder of a
+            training on it with the audited training's settings.
+        shadows: weights of shadow models. These are segmentation networks with the audited network's architecture,
+            trained like it on patients who are neither members nor non-members.
         n: number of pairs to make with the generator; unused if the target is a stack or a segmentation network.
         seed: seed of the latents of these pairs.
         pairs_per_patient: largest number of pairs to use from each patient, 50 by default. For a 3D network: number of
