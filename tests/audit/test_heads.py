@@ -101,6 +101,7 @@ def said_of(verified):
     return verified.card["weights"][WEIGHTS]["audit"]
 
 
+@pytest.mark.slow
 def test_fine_tuned_weights_are_audited_and_leave_with_what_was_found(site, bundle, tmp_path, monkeypatch, installed):
     monkeypatch.setattr(heads, "write_heads", write_small_heads)
     cohort, more = site / "cohort", {"cache_dir": str(tmp_path / "cache"), "simulated_dir": str(tmp_path / "simulated")}
@@ -139,6 +140,7 @@ def test_fine_tuned_weights_are_audited_and_leave_with_what_was_found(site, bund
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_network_that_fits_its_members_alone_fails_and_the_card_says_so(site, bundle, tmp_path):
     reader = head_reader(read_target(bundle), tmp_path / "heads")
     given = of_three(site / "cohort") | {"non_members": site / "shifted"}
