@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -67,6 +67,17 @@ def freeze_batch_norms(network):
             module.eval().train = lambda mode=True, module=module: module
 
 
+@contextmanager
+def float64():
+    """Double precision by default: instance norm of a nearly constant map magnifies rounding a thousandfold."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@float64()
 def take_steps(name):
     """The weights of generator and critic after a few steps; each rank gets its rows of the batches."""
     generator_norm, critic_norm, objective, options = STEPS[name]
@@ -85,7 +96,7 @@ def take_steps(name):
 
 def run_bundle(name, output_dir, *overlays, **overrides):
     files = [str(BUNDLES / name / "configs" / file) for file in ("train.yaml", *overlays)]
-    sizes = {"width": 2, "batch_size": 4, "max_epochs": 3, "output_dir": str(output_dir)}
+    sizes = {"width": 6, "batch_size": 4, "max_epochs": 3, "output_dir": str(output_dir)}
     where = {"bundle_root": str(BUNDLES / name), "logging_file": False}
     run(config_file=files, **{**where, **sizes, **TRAININGS[name], **overrides})
 

@@ -15,8 +15,9 @@ from tofgan_monai.phantom.anatomy import intracranial
 from tofgan_monai.phantom.fields import SmoothField
 from tofgan_monai.phantom.growth import grow
 from tofgan_monai.phantom.raster import along, rasterise
-from tofgan_monai.phantom.sources import draw_parameters
+from tofgan_monai.phantom.sources import VERSION, draw_parameters
 from tofgan_monai.phantom.trunks import Branch, circle_of_willis
+from tofgan_monai.volumes.volume import simulation_version
 
 DOCS = Path(__file__).parents[2] / "docs" / "explanation" / "phantoms.md"
 SITE = {p.name for p in PARAMETERS if p.A[0] == p.A[1] or p.B[0] == p.B[1]}  # fixed by what the site's scanner does
@@ -250,7 +251,9 @@ def test_a_tube_outside_the_grid_leaves_it_empty() -> None:
 
 def test_blood_saturates_from_fresh_to_the_steady_state() -> None:
     flip = np.radians(18.0)
-    signal = contrast.blood_signal(np.array([0.0, 0.1, 0.5, 100.0]), 22.0, np.asarray(flip))
+    signal = contrast.blood_signal(
+        np.array([0.0, 0.1, 0.5, 100.0]), {"repetition_time": 22.0, "field_strength": 3.0}, np.asarray(flip)
+    )
     assert signal[0] == pytest.approx(np.sin(flip))
     assert signal[-1] == pytest.approx(contrast.steady_state(contrast.BLOOD_T1_MS, 22.0, np.asarray(flip)))
     assert (np.diff(signal) < 0).all()
@@ -264,7 +267,7 @@ def test_blood_ages_along_a_vessel_and_is_fresh_in_the_next_slab() -> None:
         Branch("", points, np.full(141, 1.5), -1),
         Branch("", points[60:61] + np.array([0, 0, 0.1]), np.array([1.5]), 0, 60),
     ]
-    slabs = contrast.Slabs(drawn, phase=0.0)
+    slabs = contrast.Slabs(drawn, phase=0.0, rng=np.random.default_rng(0))
     trunk, side = contrast.transit_times(tree, [z, z[60:61]], slabs, drawn, np.random.default_rng(0))
     assert trunk[90] == pytest.approx(9.0 / 100)
     assert trunk[96] < 0.02  # past the slab's edge at 10 mm
@@ -287,3 +290,29 @@ def test_a_field_is_the_same_in_any_window() -> None:
     wide = field.on_grid(*[np.linspace(-150, 150, 100)] * 3)  # 25 times the scale each way: its own average tells
     assert abs(wide.mean()) < 0.05 and wide.std() == pytest.approx(1, abs=0.05)
     np.testing.assert_array_equal(field.on_grid(axes[0][7:11], axes[1][3:], axes[2]), whole[7:11, 3:])
+
+
+def test_blood_and_tissue_relax_faster_at_a_lower_field_strength() -> None:
+    for tissue, power in contrast.T1_EXPONENTS.items():
+        assert contrast.t1_at(tissue, 1000.0, 3.0) == 1000.0
+        assert contrast.t1_at(tissue, 1000.0, 1.5) == pytest.approx(1000.0 * 0.5**power)
+
+
+def test_a_slab_has_one_gain_and_its_neighbour_another() -> None:
+    drawn = draw_parameters("C", np.random.default_rng(0)) | {"slab_step": 0.1, "slab": 20.0}
+    z_mm = np.arange(-40, 40, 0.7)
+    slabs = contrast.Slabs(drawn, phase=0.3, rng=np.random.default_rng(0))
+    gains, index = slabs.gain(z_mm), slabs.index(z_mm)
+    assert len(set(gains)) == len(set(index)) > 3
+    assert all(np.ptp(gains[index == i]) == 0 for i in set(index))
+
+
+def test_the_version_stands_in_the_header_and_in_the_cohort(tmp_path, heads: dict[tuple[str, int], Head]) -> None:
+    cohorts.write_head(tmp_path / "sub-C00000", heads["C", 0])
+    path = tmp_path / "sub-C00000" / "image.nii.gz"
+    assert simulation_version(path) == VERSION == 2
+    scan = nibabel.load(path)
+    for text, version in ((b"simulated by tofgan phantom", 1), (b"a scanner", None)):
+        scan.header["descrip"] = text
+        nibabel.save(scan, tmp_path / "other.nii.gz")
+        assert simulation_version(tmp_path / "other.nii.gz") == version

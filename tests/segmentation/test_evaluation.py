@@ -184,6 +184,9 @@ def test_the_threshold_row_lands_among_the_results(cohort: Path, tmp_path: Path)
         assert line["dsc_small"] == pytest.approx(small, abs=1e-5)
         assert line["dsc_large"] is large is None  # single voxels
         prediction = image >= baseline.threshold
+        both = (prediction & (label > 0)).sum()
+        assert line["precision"] == pytest.approx(both / prediction.sum(), abs=1e-5)
+        assert line["recall"] == pytest.approx(both / (label > 0).sum(), abs=1e-5)
         assert line["cl_dice"] == pytest.approx(cl_dice(prediction, label), abs=1e-5)
         assert line["betti_errors"] == list(betti_errors(prediction, label))
         for name, distance in (("asd_mm", average_surface_distance_mm), ("average_hausdorff_mm", average_hausdorff_mm)):

@@ -10,7 +10,8 @@ tensors, see `weights_digest` in training/weights.py):
         "audit": null}}}
 
 `seen` lists the data that the weights have seen: the data of the training run, and the data of the weights that the
-training started with. A kind is `simulated` (made by `tofgan phantom`), `synthetic` (made by a generator, which is
+training started with. A kind is `simulated` (made by `tofgan phantom`; `simulation` lists the
+versions of the simulation), `synthetic` (made by a generator, which is
 named by the digest of its weights) or `real` (of patients); data whose kind no record states counts as real. `audit` is
 null until `tofgan pack` writes the summary of an audit there (`SUMMARY` in audit/record.py), or the reason of a person
 who releases the weights without a passed audit (`OVERRIDDEN`).
@@ -47,7 +48,10 @@ _REMEDY = (
     "adopt the weights again from the training's folder (`tofgan adopt`), or state which data they have seen "
     "(`tofgan pack --data`)"
 )
-_FORM = f"kinds are {', '.join(KINDS)}, patients are null or 1 to {MAX_PATIENTS}, weights_sha256 null or hexadecimal"
+_FORM = (
+    f"kinds are {', '.join(KINDS)}, patients are null or 1 to {MAX_PATIENTS}, "
+    "simulation is a list of whole numbers, weights_sha256 null or hexadecimal"
+)
 
 
 def _closed(required: list[str], **properties: Any) -> dict[str, Any]:
@@ -62,6 +66,7 @@ _SEEN = {
         ["kind"],
         kind={"enum": list(KINDS)},
         patients={"type": ["integer", "null"], "minimum": 1, "maximum": MAX_PATIENTS},
+        simulation={"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1, "maximum": 1000}},
         weights_sha256={"type": ["string", "null"], "pattern": r"^[0-9a-f]{1,64}\Z"},
     ),
 }

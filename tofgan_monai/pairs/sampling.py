@@ -82,11 +82,11 @@ def sample_pairs(
 ) -> dict[str, Any]:
     """Writes a stack with the patches of all items, and returns the stack's manifest; one volume at a time is loaded.
 
-    The manifest states the kind of the data. For each volume, it states the patient (an index in the order of the
-    items), the numbers of patches, the spacing, the padding, and a digest of the image's voxels. From the digests an
-    audit sees whether two stacks come from the same volumes. The manifest contains no name, path or date. But a person
-    who has a scan can compute its digest and see whether the scan is in the stack. So keep the manifest as private as
-    the stack of real pairs.
+    The manifest states the kind of the data, and the versions of the simulation if all is simulated. For each volume,
+    it states the patient (an index in the order of the items), the numbers of patches, the spacing, the padding, and a
+    digest of the image's voxels. From the digests an audit sees whether two stacks come from the same volumes. The
+    manifest contains no name, path or date. But a person who has a scan can compute its digest and see whether the scan
+    is in the stack. So keep the manifest as private as the stack of real pairs.
 
     Args:
         items: items of a cohort; see `tofgan_monai.volumes.cohort.read_cohort`.
@@ -102,8 +102,11 @@ def sample_pairs(
         raise InputError(f"{output}: the cohort's split has no volumes to sample; check the splits in cohort.json")
     patients = {patient: index for index, patient in enumerate(dict.fromkeys(map(_patient_of, items)))}
     volumes: list[dict[str, Any]] = []
+    kind = "simulated" if all(kind_of(item) == "simulated" for item in items) else "real"
+    versions = sorted({item.get("simulation", 1) for item in items})
     described: dict[str, Any] = {
-        "kind": "simulated" if all(kind_of(item) == "simulated" for item in items) else "real",
+        "kind": kind,
+        **({"simulation": versions} if kind == "simulated" else {}),
         **(manifest or {}),
         "volumes": volumes,
     }

@@ -179,12 +179,14 @@ def patients_of_pairs(path: str | os.PathLike, manifest: dict[str, Any]) -> np.n
 def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
     """Returns a dict with the kind of data in a stack, and with the number of patients or the generator's digest.
 
-    `weights_sha256` is the digest of the generator's weights; `patients` is None if the manifest lists no patients.
+    `weights_sha256` is the digest of the generator's weights; `patients` is None if the manifest lists no patients;
+    `simulation` lists the versions of the simulation that made simulated data, from version 2 on.
     """
     if (kind := kind_of(manifest)) == "synthetic":
         return {"kind": kind, "weights_sha256": manifest.get("weights_sha256")}
     patients = {volume.get("patient") for volume in manifest.get("volumes", ())}
-    return {"kind": kind, "patients": len(patients) or None}
+    known = {"simulation": manifest["simulation"]} if kind == "simulated" and "simulation" in manifest else {}
+    return {"kind": kind, "patients": len(patients) or None, **known}
 
 
 class PairDataset(Dataset):

@@ -3,6 +3,9 @@
 Template coordinates are RAS millimetres of a head of standard size, with the anterior commissure near the origin. All
 shapes are ellipsoids (superquadrics for the brain and the skin) that smooth noise deforms. The sulci lie where such
 noise is zero, which is a folded surface. The signal is in units of grey matter.
+
+`tissue` computes a region of the head at a time and leaves out what cannot change the result there. What it leaves out
+would have added exactly 0 or multiplied by exactly 1, so the result does not depend on how the head is divided.
 """
 
 from __future__ import annotations
@@ -11,139 +14,214 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-Vector = tuple[float, float, float]
-Points = Sequence[np.ndarray] | np.ndarray
-"""x, y and z in mm: three arrays of the same shape."""
+from tofgan_monai.phantom.shapes import Points, Region, Shape, least
+
 Volumes = Mapping[str, np.ndarray]
 
+BRAIN = (Shape((0, -16, 12), (66, 84, 62), power=2.5), Shape((0, -50, -42), (50, 37, 27)))  # cerebrum, cerebellum
+FACE = (Shape((0, 50, -58), (75, 58, 38)), Shape((0, 3, -47), (18, 16, 20)))  # face, clivus
+SKIN = (Shape((0, -13, 10), (79, 98, 80), power=2.5), Shape((0, 6, -62), (68, 88, 70), power=2.5))  # cap, jaw
+# The other shapes are those of the right side. The numbers are the strength in mm of the noise that deforms them.
+POOLS = (
+    (Shape((0, 1, -21), (13, 14, 7)), 2),  # cistern
+    (Shape((40, -8, -6), (3, 22, 13)), 3),  # sylvian fissure
+    (Shape((0, -15, -36), (16, 5, 18)), 1),  # pontine cistern
+)
+SINUSES = (
+    (Shape((0, 12, -43), (15, 17, 12)), 3),  # sphenoid sinus
+    (Shape((0, 55, -45), (15, 34, 26)), 3),  # nose
+    (Shape((52, -28, -48), (15, 18, 18)), 5),  # mastoid cells
+)
+SKULL_BASE = (
+    (Shape((0, -6, -42), (13, 7, 14)), 2),  # clivus
+    (Shape((28, -20, -42), (20, 9, 8)), 2),  # petrous bone
+)
+ORBIT, EYE = Shape((31, 58, -34), (18, 27, 17)), Shape((31, 68, -34), (12, 12, 12))
 
-def ellipsoid(at: Points, *, centre: Vector, radii: Vector, power: float = 2.0) -> np.ndarray:
-    """Returns the distance in mm from points to a superquadric, measured along the ray from its centre.
 
-    The distance is negative inside.
+def intracranial(at: Points | Region, *, floor: float = -np.inf, ceil: float = np.inf) -> np.ndarray:
+    """Returns the signed distance in mm from template coordinates to the inner skull; negative inside.
 
-    Args:
-        at: the points in mm.
-        centre: centre of the shape in mm.
-        radii: half axes in mm.
-        power: exponent of the superquadric: 2 (an ellipsoid) or 2.5 (more like a box).
+    Distances below `floor` and above `ceil` need not be exact; see `least`.
     """
-    total: np.ndarray | float = 0.0
-    squares: np.ndarray | float = 0.0
-    for values, middle, radius in zip(at, centre, radii, strict=True):
-        away = values - np.float32(middle)
-        square = away * away
-        squares = squares + square
-        square *= np.float32(1 / radius**2)
-        if power != 2.0:  # 2.5: u^2.5 as u^2 * (u^2)^0.25, with two square roots, is ten times faster than a power
-            square *= np.sqrt(np.sqrt(square))
-        total = total + square
-    if power != 2.0:
-        total = np.exp(np.log(total + np.float32(1e-6)) * np.float32(0.8))
-    length = np.sqrt(squares)
-    return length - length / np.sqrt(np.maximum(total, np.float32(1e-6)))
+    region = Region.around(at)
+    room = least(BRAIN, region, floor=floor, ceil=ceil)
+    return np.maximum(room, -least(FACE, region, floor=-ceil, ceil=-float(room.min())))
 
 
-def intracranial(at: Points) -> np.ndarray:
-    """Returns the signed distance in mm from template coordinates to the inner skull; negative inside."""
-    cerebrum = ellipsoid(at, centre=(0, -16, 12), radii=(66, 84, 62), power=2.5)
-    cerebellum = ellipsoid(at, centre=(0, -50, -42), radii=(50, 37, 27))
-    face = ellipsoid(at, centre=(0, 50, -58), radii=(75, 58, 38))
-    clivus = ellipsoid(at, centre=(0, 3, -47), radii=(18, 16, 20))
-    return np.maximum(np.minimum(cerebrum, cerebellum), -np.minimum(face, clivus))
+def outside(at: Points | Region, *, floor: float = -np.inf, ceil: float = np.inf) -> np.ndarray:
+    """Returns the signed distance in mm from template coordinates to the skin; negative inside the head.
 
-
-def outside(at: Points) -> np.ndarray:
-    """Returns the signed distance in mm from template coordinates to the skin; negative inside the head."""
-    cap = ellipsoid(at, centre=(0, -13, 10), radii=(79, 98, 80), power=2.5)
-    jaw = ellipsoid(at, centre=(0, 6, -62), radii=(68, 88, 70), power=2.5)
-    return np.minimum(cap, jaw)
+    Distances below `floor` and above `ceil` need not be exact; see `least`.
+    """
+    return least(SKIN, Region.around(at), floor=floor, ceil=ceil)
 
 
 def _inside(distance: np.ndarray, soft_mm: float = 0.8) -> np.ndarray:
     """Turns a signed distance in mm into a fraction: 1 inside, 0 outside, and a ramp of `soft_mm` at the surface."""
-    return np.clip(np.float32(0.5) - distance / np.float32(soft_mm), 0, 1)
+    fraction = distance / np.float32(soft_mm)
+    return _ramp(np.subtract(np.float32(0.5), fraction, out=fraction))
 
 
-def _ventricles(at: Points, s: float) -> np.ndarray:
-    """Returns the signed distance in mm from points to the ventricles, whose size is `s` times the usual size."""
-    x, y, z = at
-    sides = (np.abs(x), y, z)
-    body = ellipsoid((sides[0], y, z - np.float32(0.12) * y), centre=(9, -8, 20), radii=(6 * s, 33, 7 * s))
-    horn = ellipsoid(sides, centre=(24, -40, 6), radii=(6 * s, 18, 9 * s))
-    third = ellipsoid(at, centre=(0, -9, 0), radii=(2.2 * s, 13, 12))
-    fourth = ellipsoid(at, centre=(0, -44, -34), radii=(6 * s, 4 * s, 11))
-    return np.minimum(np.minimum(body, horn), np.minimum(third, fourth))
+def _ramp(values: np.ndarray) -> np.ndarray:
+    """Clips values to the range from 0 to 1, in place."""
+    return np.clip(values, 0, 1, out=values)
 
 
-def _brain(at: Points, depth: np.ndarray, drawn: Mapping[str, float], fields: Volumes, levels: Volumes) -> np.ndarray:
-    """Returns the signal of grey matter, white matter and fluid; `depth` is the distance in mm below the inner skull.
+def _cavities(shapes: Sequence[tuple[Shape, int]], sides: Region, small: np.ndarray, *, soft_mm: float) -> np.ndarray:
+    """Returns the fraction inside any of some shapes, each deformed by its factor times the noise `small`."""
+    fraction = np.zeros((), np.float32)
+    for shape, factor in shapes:
+        distance = least((shape,), sides, ceil=soft_mm / 2 + 0.1 + factor * _size(small))
+        if distance.ndim:
+            fraction = np.maximum(fraction, _inside(distance + small * np.float32(factor), soft_mm))
+    return fraction
 
-    The other arguments are those of `tissue`.
-    """
-    x, y, z = at
-    sides = (np.abs(x), y, z)
+
+def _ventricles(sides: Region, s: float, ceil: float) -> np.ndarray:
+    """Returns the signed distance in mm to the ventricles, whose size is `s` times the usual size; see `least`."""
+    body, horn = Shape((9, -8, 20), (6 * s, 33, 7 * s), slope=0.12), Shape((24, -40, 6), (6 * s, 18, 9 * s))
+    third, fourth = Shape((0, -9, 0), (2.2 * s, 13, 12)), Shape((0, -44, -34), (6 * s, 4 * s, 11))
+    return least((body, horn, third, fourth), sides, ceil=ceil)
+
+
+def _cortex(
+    sides: Region, x: np.ndarray, depth: np.ndarray, drawn: Mapping[str, float], fields: Volumes
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the fractions of fluid in sulci, cisterns and around arteries, and of white matter; see `_brain`."""
+    small = fields["small"]
+    shallowest = depth.min()
     fold = np.abs(fields["fold"])
-    shallow = np.clip((np.float32(26) - depth) / np.float32(10), 0, 1)
     width = np.float32(drawn["sulcus_width"])
-    fluid = np.clip(np.float32(1.6) - fold / width, 0, 1) * shallow
-    np.maximum(fluid, np.clip(np.float32(2.2) - depth, 0, 1), out=fluid)
-    falx = np.clip(np.float32(1.4) - np.abs(x + fields["texture"]), 0, 1) * (np.abs(y - 8) + np.abs(z - 6) > 44)
-    np.maximum(fluid, falx * np.float32(0.8), out=fluid)
-    cistern = ellipsoid(at, centre=(0, 1, -21), radii=(13, 14, 7)) + fields["small"] * np.float32(2)
-    sylvian = ellipsoid(sides, centre=(40, -8, -6), radii=(3.0, 22, 13)) + fields["small"] * 3
-    pontine = ellipsoid(sides, centre=(0, -15, -36), radii=(16, 5, 18)) + fields["small"]
-    np.maximum(fluid, _inside(np.minimum(np.minimum(cistern, sylvian), pontine), 2.0), out=fluid)
-    vents = _ventricles(at, drawn["ventricles"]) + fields["texture"] * np.float32(0.5)
-    np.maximum(fluid, _inside(vents), out=fluid)
-    np.maximum(fluid, fields["sleeve"], out=fluid)
-    white = np.clip((fold - width - np.float32(0.22)) * 4, 0, 1) * np.clip((depth - 4) / 2, 0, 1)
-    white *= np.clip(2 - np.abs(fields["small"]) * (depth > 30), 0, 1)  # deep grey nuclei
-    choroid = _inside(np.abs(vents + 1) - np.float32(0.8)) * (fields["small"] > np.float32(0.9))
-    signal = levels["grey"] + white * (levels["white"] - levels["grey"])
-    signal *= 1 + fields["texture"] * np.float32(drawn["texture"])
+    fluid = _ramp(np.float32(1.6) - fold / width)
+    fluid *= _ramp((np.float32(26) - depth) / np.float32(10))
+    if shallowest < 2.3:
+        np.maximum(fluid, _ramp(np.float32(2.2) - depth), out=fluid)
+    if sides.low[0] < 1.5 + _size(fields["texture"]):
+        _, y, z = sides.points
+        falx = _ramp(np.float32(1.4) - np.abs(x + fields["texture"])) * (np.abs(y - 8) + np.abs(z - 6) > 44)
+        np.maximum(fluid, falx * np.float32(0.8), out=fluid)
+    np.maximum(fluid, _cavities(POOLS, sides, small, soft_mm=2.0), out=fluid)
+    sleeve = fields["sleeve"] * np.float32(2 * drawn["sleeve"])
+    np.maximum(fluid, _ramp(sleeve - np.float32(0.1)), out=fluid)
+    white = _ramp((fold - width - np.float32(0.22)) * 4)
+    if shallowest < 6.1:
+        white *= _ramp((depth - 4) / 2)
+    if depth.max() > 30:
+        white *= _ramp(2 - np.abs(small) * (depth > 30))  # deep grey nuclei
+    return fluid, white
+
+
+def _brain(
+    sides: Region, x: np.ndarray, depth: np.ndarray, drawn: Mapping[str, float], fields: Volumes, levels: Volumes
+) -> np.ndarray:
+    """Returns the signal of grey matter, white matter and fluid.
+
+    Args:
+        sides: template coordinates with the distance from the midline in place of x.
+        x: the first template coordinate.
+        depth: distance in mm below the inner skull.
+        drawn, fields, levels: see `tissue`.
+    """
+    texture = fields["texture"]
+    noisy = 1 + texture * np.float32(drawn["texture"])
+    if depth.max() < 1.1:  # fluid alone
+        signal = levels["grey"] * noisy
+        signal += levels["fluid"] - signal
+        return signal
+    fluid, white = _cortex(sides, x, depth, drawn, fields)
+    vents = _ventricles(sides, drawn["ventricles"], 0.5 + 0.5 * _size(texture))
+    if vents.ndim:
+        vents += texture * np.float32(0.5)
+        np.maximum(fluid, _inside(vents), out=fluid)
+    white *= levels["white"] - levels["grey"]
+    white += levels["grey"]
+    signal = white
+    signal *= noisy
     signal += fluid * (levels["fluid"] - signal)
-    return signal + choroid * np.float32(0.45) * levels["grey"]
+    if vents.ndim:
+        choroid = _inside(np.abs(vents + 1) - np.float32(0.8)) * (fields["small"] > np.float32(0.9))
+        signal += choroid * np.float32(0.45) * levels["grey"]
+    return signal
 
 
-def _face(at: Points, fields: Volumes, levels: Volumes) -> np.ndarray:
-    """Returns the signal below and in front of the brain: muscle, fat, sinuses with air, and eyes in orbital fat."""
-    sides = (np.abs(at[0]), *at[1:])
-    mix = fields["small"] + np.float32(0.4) * fields["texture"]
+def _face(sides: Region, fields: Volumes, levels: Volumes, marrow: float) -> np.ndarray:
+    """Returns the signal below and in front of the brain: muscle, fat, sinuses with air, and eyes in orbital fat.
+
+    `marrow` is the signal of the marrow in clivus and petrous bones over the signal of fat; 0 or less leaves it out.
+    The other arguments are those of `_brain`.
+    """
+    small = fields["small"]
+    mix = small + np.float32(0.4) * fields["texture"]
     signal = levels["muscle"] * np.clip(mix * 3 + np.float32(1.2), np.float32(0.12), 1)
-    signal += np.clip(mix * 4 - np.float32(4.4), 0, 1) * (levels["fat"] * np.float32(0.6) - signal)
-    sinus = ellipsoid(at, centre=(0, 12, -43), radii=(15, 17, 12)) + fields["small"] * 3
-    nose = ellipsoid(at, centre=(0, 55, -45), radii=(15, 34, 26)) + fields["small"] * 3
-    mastoid = ellipsoid(sides, centre=(52, -28, -48), radii=(15, 18, 18)) + fields["small"] * 5
-    air = _inside(np.minimum(np.minimum(sinus, nose), mastoid))
-    signal *= 1 - air
-    orbit = _inside(ellipsoid(sides, centre=(31, 58, -34), radii=(18, 27, 17)))
-    signal += orbit * (levels["fat"] * np.float32(0.8) - signal)
-    eye = _inside(ellipsoid(sides, centre=(31, 68, -34), radii=(12, 12, 12)))
-    return signal + eye * (levels["fluid"] * np.float32(0.8) - signal)
+    signal += _ramp(mix * 4 - np.float32(4.4)) * (levels["fat"] * np.float32(0.6) - signal)
+    if marrow > 0:
+        share = _cavities(SKULL_BASE, sides, small, soft_mm=3.0) * np.float32(marrow)
+        signal += share * (levels["fat"] - signal)
+    signal *= 1 - _cavities(SINUSES, sides, small, soft_mm=0.8)
+    for shape, name in ((ORBIT, "fat"), (EYE, "fluid")):
+        distance = least((shape,), sides, ceil=0.5)
+        if distance.ndim:
+            signal += _inside(distance) * (levels[name] * np.float32(0.8) - signal)
+    return signal
 
 
 def tissue(at: Points, drawn: Mapping[str, float], fields: Volumes, levels: Volumes) -> tuple[np.ndarray, np.ndarray]:
     """Returns the signal of a head without vessels, and the signed distance in mm to the inner skull (negative inside).
 
+    The distance is exact near the inner skull; more than 31 mm inside or 9 mm outside it is only as far away as that.
+
     Args:
         at: template coordinates in mm; both results have the shape of one of these arrays.
         drawn: the parameters of the head.
         fields: smooth noise on the same grid, by the names wide, small, fold and texture. The field sleeve is the
-            fraction of fluid around arteries.
+            density of arteries, around which there is fluid.
         levels: the signal of grey, white, fluid, fat and muscle; each array can be broadcast to the shape of the grid.
     """
-    inner = intracranial(at) + fields["wide"] * np.float32(drawn["deformation"])
-    skin = outside(at) + fields["wide"] * np.float32(drawn["deformation"]) + fields["small"] * np.float32(0.3)
-    signal = _brain(at, -inner, drawn, fields, levels)
-    marrow = np.clip(1 - np.abs(inner - np.float32(5.5)) / np.float32(1.6), 0, 1) * np.clip(fields["small"] + 0.4, 0, 1)
-    bone = levels["muscle"] * np.float32(0.12) + marrow * levels["fat"] * np.float32(0.3)
-    scalp = np.clip((inner - 8 - fields["small"]) * np.float32(0.8), 0, 1)
-    rim = np.clip(np.minimum(-skin - np.float32(1.6), skin + 6 + 2 * fields["fold"]), 0, 1)
-    flesh = levels["muscle"] + rim * (levels["fat"] - levels["muscle"])
-    deep = np.clip((-skin - 7) * np.float32(0.3), 0, 1)
-    flesh += deep * (_face(at, fields, levels) - flesh)
-    bone += scalp * (flesh - bone)
-    signal += (1 - _inside(inner)) * (bone - signal)
-    signal *= _inside(skin)
+    sides = Region.around((np.abs(at[0]), at[1], at[2]))
+    small, shift = fields["small"], fields["wide"] * np.float32(drawn["deformation"])
+    rough, lowest, highest = _size(small), float(shift.min()), float(shift.max())
+    inner = intracranial(sides, floor=-31 - highest, ceil=10 + 2 * rough - lowest) + shift
+    hidden = inner.max() < -0.5  # the brain alone
+    edge = 0.5 if hidden else max(10.5, 6 + 2 * _size(fields["fold"]))
+    skin = outside(sides, floor=-edge - highest - 0.3 * rough, ceil=0.5 - lowest + 0.3 * rough) + shift
+    skin += small * np.float32(0.3)
+    if skin.min() > 0.45:
+        return np.zeros_like(inner), inner
+    signal = _brain(sides, at[0], -inner, drawn, fields, levels)
+    if not hidden:
+        signal += (1 - _inside(inner)) * (_cover(sides, inner, skin, fields, levels, drawn["marrow"]) - signal)
+    if skin.max() > -0.45:
+        signal *= _inside(skin)
     return signal, inner
+
+
+def _cover(
+    sides: Region, inner: np.ndarray, skin: np.ndarray, fields: Volumes, levels: Volumes, base_marrow: float
+) -> np.ndarray:
+    """Returns the signal of what covers the brain: bone with marrow, then muscle and fat, or the face.
+
+    Args:
+        sides: see `_brain`.
+        inner: signed distance in mm to the inner skull.
+        skin: signed distance in mm to the skin.
+        fields, levels: see `tissue`.
+        base_marrow: signal of the marrow in the skull base; see `_face`.
+    """
+    small = fields["small"]
+    marrow = _ramp(1 - np.abs(inner - np.float32(5.5)) / np.float32(1.6)) * _ramp(small + np.float32(0.4))
+    bone = levels["muscle"] * np.float32(0.12) + marrow * levels["fat"] * np.float32(0.3)
+    scalp = _ramp((inner - 8 - small) * np.float32(0.8))
+    if not scalp.any():
+        return bone
+    rim = _ramp(np.minimum(-skin - np.float32(1.6), skin + 6 + 2 * fields["fold"]))
+    flesh = levels["muscle"] + rim * (levels["fat"] - levels["muscle"])
+    deep = _ramp((-skin - 7) * np.float32(0.3))
+    if deep.any():
+        flesh += deep * (_face(sides, fields, levels, base_marrow) - flesh)
+    return bone + scalp * (flesh - bone)
+
+
+def _size(field: np.ndarray) -> float:
+    """Returns the largest absolute value."""
+    return float(max(field.max(), -field.min()))

@@ -18,6 +18,7 @@ import numpy as np
 
 from tofgan_monai.files import written_whole
 from tofgan_monai.phantom.head import Head, simulate_head
+from tofgan_monai.phantom.sources import VERSION
 from tofgan_monai.volumes.volume import SIMULATED
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def write_head(folder: str | os.PathLike, head: Head) -> None:
         nifti.set_qform(head.affine, code=1)
         nifti.set_sform(nifti.get_qform(), code=1)  # the sform then has the same rounding as the qform's quaternion
         nifti.header.set_xyzt_units("mm", "sec")
-        nifti.header["descrip"] = SIMULATED
+        nifti.header["descrip"] = SIMULATED + b", version %d" % VERSION
         with written_whole(Path(folder) / f"{name}.nii.gz") as temporary:
             nibabel.save(nifti, temporary)
 

@@ -25,6 +25,9 @@ TISSUES: dict[str, tuple[float, float]] = {
     "muscle": (1300.0, 0.75),
 }  # fmt: skip
 BLOOD_T1_MS = 1650.0
+# T1 grows with the field strength to this power. Source: Rooney et al. 2007, MRM 57:308 (brain, blood); Stanisz et al.
+# 2005, MRM 54:507 (muscle); de Bazelaire et al. 2004, Radiology 230:652 (fat); fluid does not change.
+T1_EXPONENTS = {"grey": 0.376, "white": 0.382, "blood": 0.340, "fluid": 0.0, "fat": 0.16, "muscle": 0.486}
 
 
 class Slabs:
@@ -33,15 +36,21 @@ class Slabs:
     Args:
         drawn: the parameters of the head.
         phase: shift of the slabs along z, as a fraction of a slab.
+        rng: source of the gain of each slab.
     """
 
-    def __init__(self, drawn: Mapping[str, float], *, phase: float) -> None:
+    def __init__(self, drawn: Mapping[str, float], *, phase: float, rng: np.random.Generator) -> None:
         self.drawn = drawn
         self.phase = phase
+        self.log_gains = rng.standard_normal(64) * drawn["slab_step"]  # more than the slabs of any head
 
     def index(self, z_mm: np.ndarray) -> np.ndarray:
         """Returns the index of the slab that images each position in mm."""
         return np.floor(z_mm / self.drawn["slab"] + self.phase).astype(int)
+
+    def gain(self, z_mm: np.ndarray) -> np.ndarray:
+        """Returns the gain of the slab at each position in mm, which makes a step where two slabs meet; float32."""
+        return np.exp(self.log_gains[self.index(z_mm) % len(self.log_gains)]).astype(np.float32)
 
     def flip(self, z_mm: np.ndarray) -> np.ndarray:
         """Returns the flip angle in radians at each position in mm; it rises along a slab and falls at both edges."""
@@ -64,25 +73,31 @@ def steady_state(t1_ms: float, repetition_time_ms: float, flip: np.ndarray) -> n
     return np.sin(flip) * (1 - e1) / (1 - e1 * np.cos(flip))
 
 
-def blood_signal(seconds_in_slab: np.ndarray, repetition_time_ms: float, flip: np.ndarray) -> np.ndarray:
+def t1_at(tissue: str, t1_ms: float, field_strength: float) -> float:
+    """Returns the T1 in ms at a field strength in T, from its value at 3 T; `tissue` is a key of T1_EXPONENTS."""
+    return t1_ms * (field_strength / 3.0) ** T1_EXPONENTS[tissue]
+
+
+def blood_signal(seconds_in_slab: np.ndarray, drawn: Mapping[str, float], flip: np.ndarray) -> np.ndarray:
     """Returns the signal of blood after some time in a slab, for proton density 1.
 
     The signal is sin(flip) when the blood enters the slab and approaches the steady state later.
 
     Args:
         seconds_in_slab: time since the blood entered the slab, of any shape.
-        repetition_time_ms: TR in ms.
+        drawn: the parameters of the head.
         flip: flip angles in radians, of the same shape.
     """
-    e1 = np.exp(-repetition_time_ms / BLOOD_T1_MS)
-    rest = steady_state(BLOOD_T1_MS, repetition_time_ms, flip)
-    pulses = seconds_in_slab * 1000 / repetition_time_ms
+    t1_ms = t1_at("blood", BLOOD_T1_MS, drawn["field_strength"])
+    e1 = np.exp(-drawn["repetition_time"] / t1_ms)
+    rest = steady_state(t1_ms, drawn["repetition_time"], flip)
+    pulses = seconds_in_slab * 1000 / drawn["repetition_time"]
     return rest + (np.sin(flip) - rest) * (e1 * np.cos(flip)) ** pulses
 
 
 def tissue_levels(drawn: Mapping[str, float], flip: np.ndarray) -> dict[str, np.ndarray]:
     """Dict from tissue to its signal at these flip angles (radians); the unit is `grey_unit`."""
-    tr = drawn["repetition_time"]
+    tr, field = drawn["repetition_time"], drawn["field_strength"]
     factor = {
         "grey": drawn["magnetisation_transfer"],
         "white": drawn["magnetisation_transfer"] * drawn["white_matter"],
@@ -90,7 +105,7 @@ def tissue_levels(drawn: Mapping[str, float], flip: np.ndarray) -> dict[str, np.
     }  # fmt: skip
     unit = grey_unit(drawn)
     return {
-        name: (factor[name] * density * steady_state(t1, tr, flip) / unit).astype(np.float32)
+        name: (factor[name] * density * steady_state(t1_at(name, t1, field), tr, flip) / unit).astype(np.float32)
         for name, (t1, density) in TISSUES.items()
     }
 
@@ -98,7 +113,7 @@ def tissue_levels(drawn: Mapping[str, float], flip: np.ndarray) -> dict[str, np.
 def grey_unit(drawn: Mapping[str, float]) -> float:
     """Returns the signal of grey matter in the middle of a slab, by which all other signals are divided."""
     t1, density = TISSUES["grey"]
-    flip = np.radians(drawn["flip_angle"])
+    flip, t1 = np.radians(drawn["flip_angle"]), t1_at("grey", t1, drawn["field_strength"])
     return float(
         drawn["magnetisation_transfer"] * density * steady_state(t1, drawn["repetition_time"], np.asarray(flip))
     )
@@ -139,20 +154,30 @@ def neighbours(volume: np.ndarray, weight: float) -> np.ndarray:
     """Blurs a volume along its first two axes and returns the result.
 
     Each voxel becomes a weighted mean: `weight` for each of its two neighbours along the axis, and the rest for the
-    voxel itself. If `weight` is 0, the volume is returned unchanged.
+    voxel itself. At an edge, the voxel stands for the neighbour that is missing. If `weight` is 0, the volume itself is
+    returned.
     """
     if weight <= 0:
         return volume
     w = np.float32(weight)
-    for axis in (0, 1):
-        v = np.moveaxis(volume, axis, 0)
-        out = v * (1 - 2 * w)
-        out[1:] += w * v[:-1]
-        out[:-1] += w * v[1:]
-        out[0] += w * v[0]
-        out[-1] += w * v[-1]
-        volume = np.moveaxis(out, 0, axis)
-    return volume
+    result = np.empty_like(volume)
+    part = np.empty_like(volume[0])
+    for i, plane in enumerate(volume):  # one plane fits the cache
+        blurred = plane * (1 - 2 * w)
+        for other in (i - 1, i + 1):
+            if 0 <= other < len(volume):
+                blurred += np.multiply(volume[other], w, out=part)
+        for end in (0, len(volume) - 1):
+            if i == end:
+                blurred += np.multiply(plane, w, out=part)
+        np.multiply(blurred, w, out=part)
+        blurred *= 1 - 2 * w
+        blurred[1:] += part[:-1]
+        blurred[:-1] += part[1:]
+        blurred[0] += part[0]
+        blurred[-1] += part[-1]
+        result[i] = blurred
+    return result
 
 
 def rician(signal: np.ndarray, sigma: float, blur: float, rng: np.random.Generator) -> np.ndarray:
@@ -172,4 +197,4 @@ def rician(signal: np.ndarray, sigma: float, blur: float, rng: np.random.Generat
     real += signal
     imaginary = neighbours(rng.standard_normal(signal.shape, dtype=np.float32), blur)
     imaginary *= keep
-    return np.hypot(real, imaginary)
+    return np.hypot(real, imaginary, out=real)

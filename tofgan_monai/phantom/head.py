@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
-from nibabel.affines import from_matvec
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.phantom import contrast
-from tofgan_monai.phantom.anatomy import Points, intracranial, outside, tissue
-from tofgan_monai.phantom.fields import SmoothField
+from tofgan_monai.phantom.acquisition import acquire
+from tofgan_monai.phantom.anatomy import intracranial, outside, tissue
+from tofgan_monai.phantom.fields import FieldOnGrid, SmoothField, WhenUsed
+from tofgan_monai.phantom.grid import Grid
 from tofgan_monai.phantom.growth import grow
+from tofgan_monai.phantom.illness import add_aneurysms, fall_ill
 from tofgan_monai.phantom.raster import along, rasterise
 from tofgan_monai.phantom.sources import FULL_SHAPE, SMALL_SHAPE, SOURCES, draw_parameters
 from tofgan_monai.phantom.trunks import Branch, circle_of_willis
-from tofgan_monai.phantom.veins import scalp_arteries, veins
+from tofgan_monai.phantom.veins import face_vessels, scalp_arteries, veins
 
 CENTRE_MM = (0.0, -13.0, 4.0)  # centre of the full field of view, RAS
 CIRCLE_MM = (0.0, -8.0, -17.0)  # centre of the field of view of a small head, near the circle of Willis
@@ -49,66 +52,14 @@ class Head:
     parameters: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass
-class _Grid:
-    """The grid of an image.
-
-    Attributes:
-        axes_mm: positions of the voxels along the three axes of the scanner, relative to the isocentre.
-        rotation: (3, 3), from the axes of the scanner to RAS axes of the patient.
-        centre_mm: (3,), RAS position of the isocentre.
-        spacing_mm: (3,), voxel size.
-    """
-
-    axes_mm: tuple[np.ndarray, np.ndarray, np.ndarray]
-    rotation: np.ndarray
-    centre_mm: np.ndarray
-    spacing_mm: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Number of voxels along each axis."""
-        x, y, z = self.axes_mm
-        return len(x), len(y), len(z)
-
-    @property
-    def corner_mm(self) -> np.ndarray:
-        """Position (3,) of the first voxel along the axes of the scanner."""
-        return np.array([axis[0] for axis in self.axes_mm])
-
-    @property
-    def affine(self) -> np.ndarray:
-        """Matrix (4, 4) from voxel indices to RAS mm."""
-        return from_matvec(self.rotation * self.spacing_mm, self.rotation @ self.corner_mm + self.centre_mm)
-
-    def to_scanner(self, points_mm: np.ndarray) -> np.ndarray:
-        """Converts points (n, 3) from RAS mm to mm along the axes of the scanner."""
-        return (points_mm - self.centre_mm) @ self.rotation
-
-    def template(self, rows: slice, stretch: np.ndarray) -> Points:
-        """Returns x, y and z of voxels in template coordinates: RAS mm divided by the head's stretch, float32.
-
-        Args:
-            rows: the range of the first axis; all voxels of the other two axes are included.
-            stretch: (3,), the stretch of the head.
-        """
-        x, y, z = self.axes_mm
-        r, c = self.rotation, self.centre_mm
-        out = []
-        for i in range(3):
-            plane = (r[i, 0] * x[rows, None] + r[i, 1] * y[None] + c[i]).astype(np.float32)
-            out.append((plane[:, :, None] + (r[i, 2] * z).astype(np.float32)) / np.float32(stretch[i]))
-        return out
-
-
-def _grid(source: str, drawn: Mapping[str, float], rng: np.random.Generator, *, small: bool) -> _Grid:
+def _grid(source: str, drawn: Mapping[str, float], rng: np.random.Generator, *, small: bool) -> Grid:
     """Draws the rotation and position of the field of view and returns its grid; `small` crops it."""
     spacing = np.array([drawn["spacing_x"], drawn["spacing_x"] * drawn["spacing_y_ratio"], drawn["spacing_z"]])
     if source in FULL_SHAPE:
         shape = np.array(FULL_SHAPE[source])
     else:  # as much of the head as a scanner would image
         shape = np.clip(np.rint(rng.uniform((150, 180, 60), (190, 200, 90)) / spacing), 192, 384).astype(int)
-        shape[2] = min(int(rng.uniform(60, 90) / spacing[2]), 160)
+        shape[2] = min(int(drawn["coverage"] / spacing[2]), 160)
     angles = rng.uniform(-1, 1, 3) * drawn["tilt"]
     rotation = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
     centre = np.array(CENTRE_MM) + rng.normal(0, 1.5, 3) + (0, 0, drawn["height"])
@@ -121,21 +72,17 @@ def _grid(source: str, drawn: Mapping[str, float], rng: np.random.Generator, *, 
     else:
         size = shape
     axes = [(first[i] + np.arange(size[i]) - (shape[i] - 1) / 2) * spacing[i] for i in range(3)]
-    return _Grid((axes[0], axes[1], axes[2]), rotation, centre, spacing)
+    return Grid((axes[0], axes[1], axes[2]), rotation, centre, spacing)
 
 
-def _arteries(drawn: Mapping[str, float], stretch: np.ndarray, rng: np.random.Generator) -> list[Branch]:
-    """Draws the arterial tree of a head, with aneurysms; the points of its branches are in RAS mm of the patient."""
+def _arteries(
+    drawn: Mapping[str, float], stretch: np.ndarray, rng: np.random.Generator, illness: np.random.Generator
+) -> list[Branch]:
+    """Draws the arterial tree of a head and its illnesses; the points of its branches are in RAS mm of the patient."""
     named = circle_of_willis(drawn, rng)
     tree = grow(named, drawn, lambda points: intracranial(points.T), rng)
-    for branch in named:
-        if branch.name.startswith(("m1", "a1", "carotid", "basilar")) and rng.random() < drawn["aneurysms"] / 6:
-            radius = rng.uniform(1.3, 3.5)
-            offset = rng.standard_normal(3)
-            centre = branch.points_mm[-1] + offset / np.linalg.norm(offset) * radius * 0.9
-            points = centre + 0.25 * radius * rng.standard_normal((4, 3))
-            node = len(branch.points_mm) - 1
-            tree.append(Branch("aneurysm", points, np.full(4, radius), tree.index(branch), node))
+    add_aneurysms(tree, named, drawn["aneurysms"], rng)
+    fall_ill(tree, drawn, lambda points: intracranial(points.T), illness)
     for branch in tree:
         branch.points_mm = branch.points_mm * stretch
     return tree
@@ -152,7 +99,7 @@ def _fresh(seed_parts: list[int], name: str) -> np.random.Generator:
 
 
 def _blood(
-    tree: list[Branch], grid: _Grid, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
+    tree: list[Branch], grid: Grid, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Computes the signal of blood along the arterial tree.
 
@@ -169,26 +116,30 @@ def _blood(
     table = np.concatenate(rows)
     table = table[np.argsort(-table[:, 3], kind="stable")]
     position, radius = table[:, :3], table[:, 3]
-    signal = contrast.blood_signal(table[:, 4], drawn["repetition_time"], slabs.flip(position[:, 2]))
+    signal = contrast.blood_signal(table[:, 4], drawn, slabs.flip(position[:, 2]))
     return position, radius, signal * drawn["flow_loss"] / contrast.grey_unit(drawn)
 
 
 def _others(
-    grid: _Grid, stretch: np.ndarray, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
+    grid: Grid, stretch: np.ndarray, slabs: contrast.Slabs, drawn: Mapping[str, float], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws the veins and the arteries of the scalp, which are bright but not labelled.
+    """Draws the veins and the arteries of scalp and face, which are bright but not labelled.
 
     Returns:
         Points (n, 3) in mm along the axes of the scanner, radii (n,) in mm and signal (n,) in units of grey matter.
     """
-    vein, vein_radius = veins(rng, lambda points: intracranial(points.T))
+    vein, vein_radius = veins(rng, lambda points: intracranial(points.T), round(drawn["cortical_veins"]))
     scalp, scalp_radius = scalp_arteries(rng, lambda points: outside(points.T))
-    position = grid.to_scanner(np.concatenate([vein, scalp]) * stretch)
+    parts = [(False, vein, vein_radius), (True, scalp, scalp_radius)]
+    if drawn["face_vessels"] > 0:
+        parts += face_vessels(rng, drawn["face_vessels"])
+    position = grid.to_scanner(np.concatenate([points for _, points, _ in parts]) * stretch)
+    artery = np.concatenate([np.full(len(points), is_artery) for is_artery, points, _ in parts])
     level = np.full(len(position), drawn["veins"])
-    level[len(vein) :] = contrast.blood_signal(
-        np.full(len(scalp), 0.3), drawn["repetition_time"], slabs.flip(position[len(vein) :, 2])
-    ) * (drawn["flow_loss"] / contrast.grey_unit(drawn))
-    return position, np.concatenate([vein_radius, scalp_radius]), level
+    level[artery] = contrast.blood_signal(np.full(artery.sum(), 0.3), drawn, slabs.flip(position[artery, 2])) * (
+        drawn["flow_loss"] / contrast.grey_unit(drawn)
+    )
+    return position, np.concatenate([radius for *_, radius in parts]), level
 
 
 def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
@@ -214,8 +165,8 @@ def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
     pose = _fresh(parts, "pose")
     stretch = drawn["head_size"] * (1 + pose.uniform(-1, 1, 3) * drawn["head_shape"])
     grid = _grid(source, drawn, pose, small=small)
-    slabs = contrast.Slabs(drawn, phase=pose.random())
-    tree = _arteries(drawn, stretch, _fresh(parts, "arteries"))
+    slabs = contrast.Slabs(drawn, phase=pose.random(), rng=_fresh(parts, "slabs"))
+    tree = _arteries(drawn, stretch, _fresh(parts, "arteries"), _fresh(parts, "illness"))
     blood = _blood(tree, grid, slabs, drawn, _fresh(parts, "flow"))
     other = _others(grid, stretch, slabs, drawn, _fresh(parts, "veins"))
     rasters = {
@@ -225,19 +176,25 @@ def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
     fields = {name: SmoothField.random(_fresh(parts, name), scale) for name, scale in SCALES_MM.items()}
     fields["sleeve"] = SmoothField.density(blood[0], np.clip(blood[1] - 0.2, 0, 1), 2.0)
     signal, mask = _signal(grid, stretch, slabs, drawn, fields, rasters)
-    image = _acquire(signal, drawn, _fresh(parts, "noise"))
-    label = rasters["artery"][0] >= drawn["label_fraction"]
+    if drawn["slab_step"] > 0:
+        signal *= slabs.gain(grid.axes_mm[2])
+    image = acquire(signal, grid.axes_mm, drawn, _fresh(parts, "noise"), _fresh(parts, "faults"))
+    fraction, blood_total = rasters["artery"]
+    label = fraction >= drawn["label_fraction"]
+    if drawn["label_contrast"] > 0:
+        label &= blood_total + (1 - fraction) >= drawn["label_contrast"]
     if drawn["label_piece"]:
         pieces, _ = ndimage.label(label, np.ones((3, 3, 3)))
-        label &= (np.bincount(pieces.ravel()) * np.prod(grid.spacing_mm) >= drawn["label_piece"])[pieces]
+        piece = pieces[label]
+        label[label] = (np.bincount(piece) * np.prod(grid.spacing_mm) >= drawn["label_piece"])[piece]
     return Head(image, label.astype(np.uint8), mask, grid.affine, drawn)
 
 
 def _signal(
-    grid: _Grid, stretch: np.ndarray, slabs: contrast.Slabs, drawn: Mapping[str, float],
+    grid: Grid, stretch: np.ndarray, slabs: contrast.Slabs, drawn: Mapping[str, float],
     fields: Mapping[str, SmoothField], rasters: Mapping[str, tuple[np.ndarray, np.ndarray]],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Computes the signal that the coils receive and the brain mask, in parts of 16 rows that fit the cache.
+    """Computes the signal that the coils receive and the brain mask, in blocks.
 
     Args:
         grid: the grid of the image.
@@ -252,31 +209,22 @@ def _signal(
     """
     signal, mask = np.empty(grid.shape, np.float32), np.empty(grid.shape, np.uint8)
     levels = contrast.tissue_levels(drawn, slabs.flip(grid.axes_mm[2]))
-    x_mm, y_mm, z_mm = grid.axes_mm
-    for start in range(0, len(x_mm), 16):
-        rows = slice(start, start + 16)
-        values = {name: f.on_grid(x_mm[rows], y_mm, z_mm) for name, f in fields.items()}
-        values["sleeve"] = np.clip(values["sleeve"] * np.float32(2 * drawn["sleeve"]) - np.float32(0.1), 0, 1)
-        x, y, z = at = grid.template(rows, stretch)
-        still, inner = tissue(at, drawn, values, levels)
+    on_grid = {name: FieldOnGrid(f, grid.axes_mm) for name, f in fields.items()}
+    for block in grid.blocks():
+        values = WhenUsed({name: partial(f.block, block) for name, f in on_grid.items()})
+        x, y, z = at = grid.template(block, stretch)
+        still, inner = tissue(at, drawn, values, {name: level[block[2]] for name, level in levels.items()})
         for name in ("other", "artery"):
-            fraction, total = (r[rows] for r in rasters[name])
-            still = still * (1 - fraction) + total
-        spread = (x * x + (y + 13) ** 2 + (z - 4) ** 2) / np.float32(90**2)
-        coil = np.exp(values["bias"] * np.float32(drawn["bias"])) * (1 + np.float32(drawn["coil_rim"]) * (spread - 0.3))
-        signal[rows] = still * np.maximum(coil, np.float32(0.2))
-        near = (rasters["artery"][0][rows] > 0) & (inner < 9) & (z > -38)
-        mask[rows] = (inner < np.float32(0.8) + values["small"] * np.float32(1.2)) | near
+            fraction, total = (r[block] for r in rasters[name])
+            if fraction.any():
+                still *= 1 - fraction
+                still += total
+        if still.any():
+            spread = (x * x + (y + 13) ** 2 + (z - 4) ** 2) / np.float32(90**2)
+            coil = np.exp(values["bias"] * np.float32(drawn["bias"]))
+            coil *= 1 + np.float32(drawn["coil_rim"]) * (spread - 0.3)
+            still *= np.maximum(coil, np.float32(0.2))
+        signal[block] = still
+        near = (rasters["artery"][0][block] > 0) & (inner < 9) & (z > -38)
+        mask[block] = (inner < np.float32(0.8) + values["small"] * np.float32(1.2)) | near
     return signal, mask
-
-
-def _acquire(signal: np.ndarray, drawn: Mapping[str, float], rng: np.random.Generator) -> np.ndarray:
-    """Applies the point spread, the noise and the scanner's export to a signal; returns whole numbers as float32."""
-    image = contrast.rician(contrast.neighbours(signal, drawn["blur"]), 1 / drawn["snr"], drawn["noise_blur"], rng)
-    window = np.float32(drawn["window"])
-    if drawn["gamma"] != 1:
-        image = window * (image / window) ** np.float32(drawn["gamma"])
-    if window < 99:
-        np.minimum(image, window, out=image)
-    level = drawn["grey_level"] if window > 5 else 255 / window  # a narrow window means an export with 8 bits
-    return np.minimum(np.rint(image * np.float32(level)), 32767).astype(np.float32)

@@ -38,42 +38,58 @@ def rasterise(
         The fraction of each voxel that the balls fill, and the sum over the voxel's parts of the balls' signal divided
         by the number of parts; both have the shape of the grid, float32.
     """
-    part_mm = np.asarray(spacing_mm, float) / PARTS
-    fine = np.array(shape) * PARTS
+    n, cube = int(np.prod(shape)), PARTS**3
+    code, owner = _filled_parts(points_mm, radius_mm, np.array(shape), np.asarray(spacing_mm, float) / PARTS)
+    touched = np.zeros(n, bool)
+    touched[code // cube] = True
+    voxel = np.flatnonzero(touched)
+    shift = np.empty(n, code.dtype)  # from the code of a part to its place among the parts of touched voxels
+    shift[voxel] = (np.arange(len(voxel)) - voxel) * cube
+    first = np.full(len(voxel) * cube, len(signal), owner.dtype)
+    np.minimum.at(first, code + shift[code // cube], owner)  # of the balls that fill a part, the first counts
+    filled = np.flatnonzero(first < len(signal))
+    fraction, total = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    fraction[voxel] = np.bincount(filled // cube, minlength=len(voxel)) / cube
+    total[voxel] = np.bincount(filled // cube, weights=signal[first[filled]], minlength=len(voxel)) / cube
+    return fraction.reshape(shape), total.reshape(shape)
+
+
+def _filled_parts(
+    points_mm: np.ndarray, radius_mm: np.ndarray, shape: np.ndarray, part_mm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the parts of voxels that balls fill; a part that several balls fill is found several times.
+
+    Args:
+        points_mm: (n, 3), centres of the balls; see `rasterise`.
+        radius_mm: (n,), radii of the balls.
+        shape: (3,), number of voxels along each axis of the grid.
+        part_mm: (3,), size of a part.
+
+    Returns:
+        The codes (m,) of the parts and the indices (m,) of the balls. The code of a part is the flat index of its voxel
+        times PARTS^3, plus the flat index of the part in the voxel.
+    """
+    fine = shape * PARTS
+    dtype = np.dtype(np.int32 if fine.prod() < 2**31 else np.int64).type
     position = points_mm / part_mm + (PARTS - 1) / 2  # in parts
     reach = radius_mm[:, None] / part_mm
-    near = np.all((position > -reach - 1) & (position < fine + reach), axis=1)
-    position, radius_mm, owner = position[near], radius_mm[near], np.flatnonzero(near)
-    keys = []  # each key encodes a part of a voxel and the ball that fills it (its owner), so that one sort is enough
-    bucket = np.ceil(radius_mm / 0.1).astype(int)
-    for size in np.unique(bucket):
-        chosen = np.flatnonzero(bucket == size)
-        half = np.ceil(size * 0.1 / part_mm + 0.5).astype(int)
-        offsets = np.stack(np.meshgrid(*(np.arange(-h, h + 1) for h in half), indexing="ij"), -1).reshape(-1, 3)
-        inside = np.sqrt((((np.maximum(np.abs(offsets) - 0.5, 0)) * part_mm) ** 2).sum(1)) <= size * 0.1
-        offsets = offsets[inside].astype(np.int32)
-        for block in np.array_split(chosen, max(1, len(chosen) * len(offsets) // 200_000)):
-            base = np.rint(position[block]).astype(np.int32)
-            away = np.zeros((len(block), len(offsets)))
-            for axis in range(3):
-                step = base[:, axis, None] + offsets[:, axis]
-                away += ((step - position[block, axis, None]) * part_mm[axis]) ** 2
-            row, column = np.nonzero(away <= radius_mm[block][:, None] ** 2)
-            cell = base[row] + offsets[column]
-            kept = np.all((cell >= 0) & (cell < fine), axis=1)
-            cell = cell[kept].astype(np.int64)
-            code = (cell[:, 0] * fine[1] + cell[:, 1]) * fine[2] + cell[:, 2]
-            keys.append(code * len(points_mm) + owner[block][row[kept]])
-    if not keys:
-        return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    key = np.sort(np.concatenate(keys))
-    code, who = np.divmod(key, len(points_mm))
-    first = np.flatnonzero(np.diff(code, prepend=-1))  # of the balls that fill a part, the first counts
-    code, who = code[first], who[first]
-    x, rest = np.divmod(code, fine[1] * fine[2])
-    y, z = np.divmod(rest, fine[2])
-    voxel = np.ravel_multi_index((x // PARTS, y // PARTS, z // PARTS), shape)
-    n = int(np.prod(shape))
-    fraction = np.bincount(voxel, minlength=n) / PARTS**3
-    total = np.bincount(voxel, weights=signal[who], minlength=n) / PARTS**3
-    return fraction.astype(np.float32).reshape(shape), total.astype(np.float32).reshape(shape)
+    near = np.flatnonzero(np.all((position > -reach - 1) & (position < fine + reach), axis=1)).astype(np.int32)
+    near = near[np.argsort(-radius_mm[near], kind="stable")]
+    codes, owners = [np.zeros(0, dtype)], [np.zeros(0, np.int32)]
+    while len(near):
+        half = (reach[near[0]] + 0.5).astype(int)  # the largest ball comes first
+        balls, near = np.split(near, [np.clip(2**16 // np.prod(2 * half + 1), 16, 4096)])
+        away, code = np.zeros(len(balls)), np.zeros(len(balls), dtype)  # over three axes of cells and one of balls
+        for axis in range(3):
+            centre = position[balls, axis]
+            cell = np.rint(centre) + np.arange(-half[axis], half[axis] + 1)[:, None]
+            square = ((cell - centre) * part_mm[axis]) ** 2
+            square[(cell < 0) | (cell >= fine[axis])] = np.inf
+            voxel, part = np.divmod(cell.astype(dtype), dtype(PARTS))
+            step = dtype(shape[axis + 1 :].prod() * PARTS**3), dtype(PARTS ** (2 - axis))
+            away = away[..., None, :] + square
+            code = code[..., None, :] + (voxel * step[0] + part * step[1])
+        inside = np.flatnonzero(away <= radius_mm[balls] ** 2)
+        codes.append(code.ravel()[inside])
+        owners.append(balls[inside % len(balls)])
+    return np.concatenate(codes), np.concatenate(owners)

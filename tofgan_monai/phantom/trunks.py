@@ -137,6 +137,7 @@ def _radii(drawn: Mapping[str, float], rng: np.random.Generator) -> dict[str, fl
     for side in SIDES:
         leaving = ("m1", "a1", "posterior communicating", "ophthalmic", "anterior choroidal")
         radius[f"carotid {side}"] = murray(*(radius[f"{name} {side}"] for name in leaving)) * wobble(0.05) * 1.1
+        radius[f"carotid {side}"] *= drawn["carotid"]
     carried = ("p1", "superior cerebellar", "anterior inferior cerebellar")
     radius["basilar"] = murray(*(radius[f"{name} {side}"] for name in carried for side in SIDES))
     share = rng.uniform(0.25, 0.75)

@@ -21,6 +21,18 @@ PAIRED: tuple[tuple[float, tuple[tuple[float, float, float], ...]], ...] = (
     (0.7, ((2, 8, 10), (2.5, -15, 13), (2, -35, 12), (0, -46, 12))),
     (0.9, ((45, 5, -10), (40, 14, -18), (30, 12, -26), (18, 10, -32))),
 )
+# Vessels below and outside the skull: whether an artery, radius in mm, points on the right side.
+FACE: tuple[tuple[bool, float, tuple[tuple[float, float, float], ...]], ...] = (
+    (True, 2.0, ((30, -12, -78), (36, -10, -62), (48, -10, -45), (56, -8, -32))),  # external carotid
+    (True, 1.0, ((56, -8, -32), (66, -4, -10), (71, -6, 12), (69, 12, 34), (60, 22, 50))),  # superficial temporal
+    (True, 1.1, ((54, -8, -38), (42, 6, -48), (33, 24, -46), (28, 40, -50))),  # maxillary
+    (True, 0.5, ((46, -2, -46), (48, 2, -32), (59, 0, -8), (64, -12, 18))),  # middle meningeal
+    (True, 0.9, ((38, -20, -62), (50, -50, -50), (42, -88, -32), (30, -100, -4))),  # occipital
+    (False, 4.0, ((32, -30, -62), (31, -24, -72), (30, -20, -82))),  # internal jugular
+    (False, 2.8, ((13, 12, -29), (15, 2, -36), (17, -8, -40), (24, -18, -44))),  # cavernous sinus
+    (False, 1.5, ((17, -8, -40), (12, -16, -44), (0, -10, -40))),  # basilar plexus on the clivus
+    (False, 1.2, ((30, 62, -28), (26, 44, -26), (20, 26, -26), (14, 12, -29))),  # superior ophthalmic
+)
 
 
 def _surface_walks(
@@ -50,10 +62,13 @@ def _surface_walks(
     return points, np.repeat(radius, length)
 
 
-def veins(rng: np.random.Generator, distance: Distance) -> tuple[np.ndarray, np.ndarray]:
+def veins(rng: np.random.Generator, distance: Distance, n_cortical: int = 30) -> tuple[np.ndarray, np.ndarray]:
     """Draws the venous sinuses, the deep veins and some cortical veins; returns points (n, 3) and radii (n,) in mm.
 
-    `distance` is the signed distance to the inner skull.
+    Args:
+        rng: source of all random draws.
+        distance: signed distance to the inner skull.
+        n_cortical: number of veins on the surface of the brain.
     """
     pieces = []
     for sinus in SINUSES:
@@ -64,7 +79,7 @@ def veins(rng: np.random.Generator, distance: Distance) -> tuple[np.ndarray, np.
             line = np.array(controls) * (sign, 1, 1) + rng.normal(0, 1.2, (len(controls), 3))
             line = polyline(line, rng, waviness_mm=0.5)
             pieces.append((line, np.full(len(line), radius * rng.uniform(0.5, 1.3))))
-    pieces.append(_surface_walks(rng, distance, n=30, depth_mm=2.0, radii_mm=(0.3, 0.9)))
+    pieces.append(_surface_walks(rng, distance, n=n_cortical, depth_mm=2.0, radii_mm=(0.3, 0.9)))
     return np.concatenate([p for p, _ in pieces]), np.concatenate([r for _, r in pieces])
 
 
@@ -74,3 +89,18 @@ def scalp_arteries(rng: np.random.Generator, skin: Distance) -> tuple[np.ndarray
     `skin` is the signed distance to the skin.
     """
     return _surface_walks(rng, skin, n=16, depth_mm=4.0, radii_mm=(0.3, 0.8))
+
+
+def face_vessels(rng: np.random.Generator, factor: float) -> list[tuple[bool, np.ndarray, np.ndarray]]:
+    """Draws the vessels in FACE on both sides, with radii times `factor`.
+
+    Returns:
+        For each vessel whether it is an artery, its points (n, 3) and its radii (n,) in mm.
+    """
+    drawn = []
+    for artery, radius, controls in FACE:
+        for sign in SIDES.values():
+            line = np.array(controls) * (sign, 1, 1) + rng.normal(0, 2.0, (len(controls), 3))
+            line = polyline(line, rng, waviness_mm=0.9)
+            drawn.append((artery, line, np.full(len(line), radius * factor * rng.uniform(0.6, 1.3))))
+    return drawn

@@ -23,7 +23,7 @@ from nibabel.affines import voxel_sizes
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.segmentation.calibre import dsc_by_calibre
 from tofgan_monai.metrics.segmentation.distances import average_hausdorff_mm, average_surface_distance_mm
-from tofgan_monai.metrics.segmentation.overlap import Overlap, Volume, overlap, spacing_of
+from tofgan_monai.metrics.segmentation.overlap import Overlap, Volume, overlap, precision_and_recall, spacing_of
 from tofgan_monai.metrics.segmentation.threshold_baseline import ThresholdBaseline, best_threshold, dice_at
 from tofgan_monai.metrics.segmentation.topology import betti_errors, cl_dice
 from tofgan_monai.segmentation.error_maps import save_error_map
@@ -202,7 +202,10 @@ class ResultsWriter:
 
 def _further_scores(prediction: Volume, truth: Volume, spacing_mm: Sequence[float]) -> dict[str, Any]:
     small, large = (None if dsc is None else round(dsc, 5) for dsc in dsc_by_calibre(prediction, truth, spacing_mm))
+    precision, recall = precision_and_recall(prediction, truth)
     return {
+        "precision": round(precision, 5),
+        "recall": round(recall, 5),
         "dsc_small": small,
         "dsc_large": large,
         "cl_dice": round(cl_dice(prediction, truth), 5),

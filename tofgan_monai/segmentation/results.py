@@ -3,13 +3,14 @@
 A line holds the scores of one patient under one model:
 
     {"model": "U-Net on real pairs", "cohort": "A", "split": "test", "patient": "test-03",
-     "dsc": 0.87, "hd95_mm": 3.2, "empty": "", "dsc_small": 0.71, "dsc_large": 0.93,
+     "dsc": 0.87, "hd95_mm": 3.2, "empty": "", "precision": 0.9, "recall": 0.84, "dsc_small": 0.71, "dsc_large": 0.93,
      "cl_dice": 0.84, "betti_errors": [7, 2, 0], "asd_mm": 0.4, "average_hausdorff_mm": 0.3,
      "dsc_at": [0.62, ... 0.58], "n": 14}
 
 `patient` is the name of the split and the position in that split's list in cohort.json, from 00; a line never holds a
 subject's name or a path. `n` is the number of patients in that evaluation; `metrics.segmentation.overlap` explains
-`empty`. `dsc_small` and `dsc_large` are the DSC of the vessels below 1.5 mm in diameter and of the others (see
+`empty`. `precision` is the share of the prediction that is in the truth, `recall` the share of the truth that is
+predicted. `dsc_small` and `dsc_large` are the DSC of the vessels below 1.5 mm in diameter and of the others (see
 `metrics.segmentation.calibre`), null if the truth has none of them. `metrics.segmentation.topology` defines `cl_dice`
 and the errors in the numbers of components, loops and cavities; `metrics.segmentation.distances` defines the average
 surface distance and the average Hausdorff distance in mm. `dsc_at`, if the vessels' probability was kept, holds the DSC

@@ -30,7 +30,7 @@ from tofgan_monai.volumes.splits import (
     split_by_lists,
     with_patients,
 )
-from tofgan_monai.volumes.volume import classes_remedy, is_simulated, parse_label_values
+from tofgan_monai.volumes.volume import classes_remedy, parse_label_values, simulation_version
 
 FRACTIONS = (0.6, 0.15, 0.25)
 UNSPLIT = "unsplit"
@@ -193,7 +193,8 @@ def _missing_files(scans: Sequence[Scan], folder: Path, *, needs_labels: bool) -
 def _item(scan: Scan, mapping: Mapping[str, int], black: Mapping[str, float | None]) -> dict[str, Any]:
     item: dict[str, Any] = {"subject": scan.subject, "patient": scan.patient}
     item |= {name: os.fspath(getattr(scan, name)) for name in FILES if getattr(scan, name)}
-    item["kind"] = "simulated" if is_simulated(scan.image) else "real"
+    version = simulation_version(scan.image)
+    item |= {"kind": "simulated", "simulation": version} if version else {"kind": "real"}
     item["black"] = black[scan.subject]
     return item | ({"label_values": dict(mapping)} if scan.label and mapping else {})
 

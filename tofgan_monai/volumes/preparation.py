@@ -86,7 +86,7 @@ def prepare(
     files = {item["subject"]: paths for item, (paths, _) in zip(items, results, strict=True)}
 
     def prepared(item: Mapping[str, Any]) -> dict[str, Any]:
-        named = {key: item[key] for key in ("subject", "patient") if key in item}
+        named = {key: item[key] for key in ("subject", "patient", "simulation") if key in item}
         return named | files[item["subject"]] | {"kind": kind_of(item)}
 
     return write_cohort(output, {split: list(map(prepared, members)) for split, members in splits.items()})

@@ -198,12 +198,16 @@ def load_volume(path: str | os.PathLike) -> Volume:
     return Volume(voxels, affine, *header_doubts(image.header, affine, voxels.shape))
 
 
-def is_simulated(path: str | os.PathLike) -> bool:
-    """Whether a NIfTI file is a head that `tofgan phantom` made, according to its header."""
+def simulation_version(path: str | os.PathLike) -> int | None:
+    """Returns the version of the simulation that made a NIfTI file, according to its header; None for other files.
+
+    Version 1 wrote no number.
+    """
     if os.path.isdir(path):
-        return False
+        return None
     header: Any = nibabel.load(path).header
-    return bytes(header.get("descrip", b"")).rstrip(b"\0") == SIMULATED
+    description = re.fullmatch(SIMULATED + rb"(?:, version (\d+))?", bytes(header.get("descrip", b"")).rstrip(b"\0"))
+    return int(description[1] or 1) if description else None
 
 
 def geometry_differences(

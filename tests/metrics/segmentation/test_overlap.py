@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.metrics import DiceMetric, HausdorffDistanceMetric
 
 from tofgan_monai import InputError, OverlapMetric, overlap
-from tofgan_monai.metrics.segmentation.overlap import Overlap, diagonal_mm, dice, summarise
+from tofgan_monai.metrics.segmentation.overlap import Overlap, diagonal_mm, dice, precision_and_recall, summarise
 
 SPACING_MM = (0.5, 0.6, 0.7)
 SHAPE = (20, 24, 16)
@@ -71,6 +71,8 @@ def test_empty_volumes_follow_the_rule_and_are_never_nan() -> None:
     assert overlap(empty, full, spacing_mm=SPACING_MM) == Overlap(0.0, pytest.approx(diagonal), "prediction")
     assert overlap(full, empty, spacing_mm=SPACING_MM) == Overlap(0.0, pytest.approx(diagonal), "truth")
     assert [dice(empty, empty), dice(empty, full), dice(full, empty)] == [1, 0, 0]
+    assert precision_and_recall(empty, empty) == (1, 1)
+    assert precision_and_recall(empty, full) == precision_and_recall(full, empty) == (0, 0)
 
 
 def test_bad_input_is_named() -> None:

@@ -125,6 +125,25 @@ def dice(prediction: Volume, truth: Volume) -> float:
     return float(compute_dice(*_batched(prediction, truth), include_background=True, ignore_empty=False))
 
 
+def precision_and_recall(prediction: Volume, truth: Volume) -> tuple[float, float]:
+    """Share of the prediction that is in the truth, and share of the truth that is predicted; 1 is best.
+
+    A share of an empty volume is 1 if the other volume is empty as well, and else 0.
+
+    >>> precision_and_recall(np.array([1, 1, 0, 1, 1]), np.array([0, 1, 1, 0, 0]))
+    (0.25, 0.5)
+
+    Raises:
+        InputError: values other than 0 and 1.
+    """
+    prediction, truth = as_binary(prediction, "prediction"), as_binary(truth, "truth")
+    both = float((prediction & truth).sum())
+    if not (n_found := float(prediction.sum())) or not (n_true := float(truth.sum())):
+        empty = float(prediction.sum() == truth.sum())
+        return empty, empty
+    return both / n_found, both / n_true
+
+
 def diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:
     """Length in mm of a volume's space diagonal: the 95HD of a patient if only prediction or only truth is empty."""
     return math.hypot(*(n * edge for n, edge in zip(shape, spacing_mm, strict=True)))
