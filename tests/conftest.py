@@ -70,16 +70,18 @@ def bundle_files():
     from tofgan_monai.exchange.data_card import as_text, card
     from tofgan_monai.gan.networks import Generator
     from tofgan_monai.segmentation.networks import HalfUNet
+    from tofgan_monai.segmentation.networks_3d import VesselUNet3D
     from tofgan_monai.training.weights import to_safetensors, weights_digest
 
     @cache
     def read(name):
         folder = Path(__file__).parents[1] / "bundles" / name
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        weights = (HalfUNet(2) if "segmentation" in name else Generator(width=2)).state_dict()
+        kind = VesselUNet3D if "3d" in name else HalfUNet if "segmentation" in name else Generator
+        weights = kind(width=2).state_dict()
         config = "configs/inference.yaml"
         files[config] = re.sub(rb"(?m)^width: \d+", b"width: 2", files[config])
-        del files["models/model.pt"]
+        files.pop("models/model.pt", None)
         files["models/model.safetensors"] = to_safetensors(weights)
         seen = [{"kind": "simulated", "patients": 2}]
         files["docs/data_card.json"] = as_text(card(weights_digest(weights), seen, "a test"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -17,52 +16,25 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, run, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigWorkflow, ckpt_export, run, verify_metadata, verify_net_in_out
 from packaging.requirements import Requirement
 
+from tests.helpers.bundles import BUNDLES, ROOT, command, configs, inference_files, metadata, parsed, run_bundle
 from tests.helpers.checkpoints import same
 from tests.helpers.patients import write_patient
 from tofgan_monai import Generator, HalfUNet, open_stack
 from tofgan_monai.training.weights import load_weights
 from tofgan_monai.volumes.cohort import write_cohort
 
-ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "tofgan_monai" / "exchange" / "inspection" / "meta_schema_20240725.json"
-BUNDLES = ROOT / "bundles"
 OPEN_GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn"]
 PRIVATE = "tof_mra_dp_wgan_gp"
 GANS = [*OPEN_GANS, PRIVATE]
 UNET = "tof_mra_vessel_segmentation"
 ALL = [*GANS, UNET]
+WHOLE = [*ALL, "tof_mra_vessel_segmentation_3d"]  # test_bundle_3d.py trains and runs the last one
 TINY = {"width": 2, "max_epochs": 1, "batch_size": 4}
 OWN = {PRIVATE: {"critic_width": 2, "accountant": "rdp", "n_fakes": 4}}  # the private one's own sizes
-
-
-def configs(name, *files):
-    return [str(BUNDLES / name / "configs" / file) for file in files]
-
-
-def run_bundle(name, *files, **overrides):
-    """In this process, as MONAI's start costs seconds; without logging.conf, which takes pytest's handlers away."""
-    run(config_file=configs(name, *files), bundle_root=str(BUNDLES / name), logging_file=False, **overrides)
-
-
-def command(*words, cwd):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    line = [sys.executable, "-m", "monai.bundle", *map(str, words)]
-    done = subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def parsed(name, *files):
-    parser = ConfigParser()
-    parser.read_config(configs(name, *files))
-    return parser
-
-
-def metadata(name):
-    return json.loads((BUNDLES / name / "configs" / "metadata.json").read_text("utf-8"))
 
 
 def train(name, output_dir, *files, **overrides):
@@ -229,7 +201,7 @@ def test_evaluates_the_test_patients(prepared, weights, tmp_path):
 # ---- what the zoo checks
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", WHOLE)
 def test_metadata_fits_the_schema(name, tmp_path):
     schema = tmp_path / "schema.json"
     schema.write_bytes(SCHEMA.read_bytes())  # found there, MONAI downloads nothing
@@ -238,7 +210,7 @@ def test_metadata_fits_the_schema(name, tmp_path):
     assert metadata(name)["version"] == next(iter(metadata(name)["changelog"])), "the newest stands first"
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", WHOLE)
 def test_metadata_tells_what_the_zoo_shows(name):
     content = metadata(name)
     for key in ("name", "task", "description", "authors", "copyright", "data_source", "intended_use", "references"):
@@ -247,7 +219,7 @@ def test_metadata_tells_what_the_zoo_shows(name):
         assert all(tensor["channel_def"] for tensor in tensors.values())
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", WHOLE)
 def test_metadata_names_the_pinned_versions(name):
     content = metadata(name)
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
@@ -279,7 +251,7 @@ ZOO_IDS = {  # as its CONTRIBUTING.md names them; `docs/how-to/bundles.md` tells
 
 
 @pytest.mark.parametrize("file", ZOO_IDS)
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", WHOLE)
 def test_ids_have_the_names_that_the_zoo_gives_them(name, file):
     parser = parsed(name, file)
     left_out = {"validate#dataset"} if name == PRIVATE else set()
@@ -299,13 +271,9 @@ def test_has_the_ids_that_monai_asks_for(name, kind, stack, prepared, weights, t
     assert workflow.check_properties() == []
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", WHOLE)
 def test_network_does_what_the_metadata_says(name):
     verify_net_in_out("network_def", device="cpu", **inference_files(name))
-
-
-def inference_files(name):
-    return {"meta_file": configs(name, "metadata.json")[0], "config_file": configs(name, "inference.yaml")[0]}
 
 
 def shipped(name, net_id="network_def"):
@@ -429,7 +397,7 @@ def test_shipped_weights_fit_the_configuration(name):
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", WHOLE)
 def test_training_and_inference_build_the_same_network(name):
     """But for what training alone needs: weights of a training must fit the inference."""
     networks = [parsed(name, file).get_parsed_content("network_def") for file in ("train.yaml", "inference.yaml")]
@@ -498,7 +466,7 @@ def test_epoch_of_so_many_pairs(stack, tmp_path):
     assert epoch["iteration"] == -(-30 // TINY["batch_size"])
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", WHOLE)
 def test_every_command_of_the_readme_is_one_of_monais(name):
     text = (BUNDLES / name / "docs" / "README.md").read_text("utf-8")
     lines = [line for line in text.splitlines() if line.startswith(("python -m monai.bundle", "torchrun "))]

@@ -1,13 +1,13 @@
-"""Windows inside the brain, and the Dice of pairs."""
+"""Windows inside the brain or the head, and the Dice of pairs."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from monai.inferers import SliceInferer
+from monai.inferers import SliceInferer, SlidingWindowInferer
 from torch import nn
 
-from tofgan_monai import BrainWindowInferer, PooledDice
+from tofgan_monai import BrainWindowInferer, HeadWindowInferer, PooledDice
 from tofgan_monai.segmentation.inference import BACKGROUND_LOGIT
 
 
@@ -95,6 +95,80 @@ def test_one_inferer_serves_volumes_of_several_sizes():
         assert inferer(volume(*shape), network).shape == (1, 1, *shape)
 
 
+# ---- windows of volumes
+
+ROI = (32, 24, 8)
+
+
+def head_in_air(shape, box, seed=0):
+    """Tissue of 100 to 101 in a box; air is 0."""
+    image = torch.zeros(1, 1, *shape)
+    image[(..., *box)] = 100 + torch.rand(image[(..., *box)].shape, generator=torch.Generator().manual_seed(seed))
+    return image
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("overlap", [0.25, (0.25, 0.5, 0.0)])
+def test_volume_full_of_tissue_is_what_monais_inferer_gives(overlap):
+    torch.manual_seed(0)
+    network, image = nn.Conv3d(1, 1, 3, padding=1), volume(70, 50, 19) + 100
+    plain = SlidingWindowInferer(roi_size=ROI, sw_batch_size=3, overlap=overlap, mode="gaussian")
+    given = HeadWindowInferer(ROI, overlap, batch_size=3)(image, network)
+    torch.testing.assert_close(given, plain(image, network), atol=1e-4, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_only_the_box_around_the_head_is_computed():
+    box = (slice(40, 72), slice(32, 56), slice(8, 16))
+    image, network = head_in_air((160, 144, 40), box), Counter()
+    logits = HeadWindowInferer(ROI)(image, network)
+    assert network.n_windows == 1 and network.sizes == {ROI}
+    torch.testing.assert_close(logits[(..., *box)], image[(..., *box)])
+    assert (logits[image == 0] == BACKGROUND_LOGIT).all()
+
+
+@torch.no_grad()
+def test_windows_of_air_in_the_box_are_skipped():
+    shape, first, last = (
+        (96, 24, 8),
+        (slice(0, 32), slice(None), slice(None)),
+        (slice(64, 96), slice(None), slice(None)),
+    )
+    image, network = head_in_air(shape, first) + head_in_air(shape, last), Counter()
+    logits = HeadWindowInferer(ROI, overlap=0.0)(image, network)
+    assert network.n_windows == 2 and network.sizes == {ROI}
+    torch.testing.assert_close(logits[:, :, 32:64], torch.full((1, 1, 32, 24, 8), BACKGROUND_LOGIT))
+    torch.testing.assert_close(logits[:, :, :32], image[:, :, :32])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("roi", [ROI, (0, 0, 8)])
+@pytest.mark.parametrize("shape", [(20, 10, 3), (100, 7, 30), (1, 1, 1)])
+def test_volumes_smaller_than_a_window_work(shape, roi):
+    image, network = volume(*shape) + 100, Counter()
+    image.view(-1)[0] = 50
+    logits = HeadWindowInferer(roi)(image, network)
+    assert logits.shape == image.shape
+    if image.numel() > 1:
+        torch.testing.assert_close(logits, image)
+
+
+@torch.no_grad()
+def test_edge_of_0_spans_the_box_in_a_multiple_of_16():
+    network, box = Counter(), (slice(16, 56), slice(8, 72), slice(0, 16))
+    HeadWindowInferer((0, 0, 8), overlap=0.0)(head_in_air((80, 90, 24), box), network)
+    assert network.sizes == {(48, 64, 8)} and network.n_windows == 2
+
+
+def test_constant_head_volume_is_background_and_costs_nothing():
+    network = Counter()
+    assert (HeadWindowInferer(ROI)(torch.full((1, 1, 9, 9, 9), 7.0), network) == BACKGROUND_LOGIT).all()
+    assert not network.n_windows
+
+
+# ---- the Dice of pairs
+
+
 def pairs_of(*labels):
     return [{"image": label * 2 - 1, "label": label} for label in labels]
 
@@ -143,6 +217,17 @@ def test_threshold_is_of_the_probability():
     pairs[0]["image"] = torch.logit(torch.full((1, 96, 96), 0.3))  # the Counter's logits
     for threshold, dice in ((0.29, 1), (0.31, 0)):
         assert PooledDice(Counter(), pairs, threshold=threshold)() == dice
+
+
+def test_windows_of_volumes_are_pairs_as_well():
+    label = torch.zeros(1, 8, 8, 4)
+    label[:, :3] = 1
+    pairs = [{"image": label * 2 - 1, "label": label}, {"image": torch.ones(1, 8, 8, 4), "label": label}]
+    n, whole = label.sum(), label.numel()
+    for batch_size in (1, 2):
+        network = Counter()
+        assert PooledDice(network, pairs, batch_size=batch_size)() == pytest.approx(float(4 * n / (3 * n + whole)))
+        assert network.n_windows == 2 and network.sizes == {(8, 8, 4)}
 
 
 def test_at_most_n_pairs_are_looked_at_the_same_each_time():

@@ -43,6 +43,10 @@ def train(
     validation_pairs: Annotated[
         list[Path] | None, Option(help="stack of other patients, on which the best weights are chosen")
     ] = None,
+    pretrained: Annotated[
+        str | None,
+        Option(help="weights to start from; 'shipped': the bundle's own, with its overlay fine_tune if it has one"),
+    ] = None,
     paper: Annotated[bool, Option("--paper", help="train at the scale of the paper, on a GPU")] = False,
     overlay: Annotated[list[str] | None, Option(help="name of a further file in configs/, as classical")] = None,
     restart_if_changed: Annotated[
@@ -56,7 +60,10 @@ def train(
     """Train the network of a bundle; further options --ID VALUE override its train.yaml."""
     from tofgan_monai.bundle_runs import paths
 
-    settings = (paths.bundle_path(bundle) / "configs" / "train.yaml").read_text("utf-8")
+    folder = paths.bundle_path(bundle)
+    settings = (folder / "configs" / "train.yaml").read_text("utf-8")
+    is_shipped = pretrained == "shipped"
+    start = folder / "models" / "model.pt" if is_shipped else Path(pretrained) if pretrained else None
     if not (dataset_dir or pairs or "\nsimulated:" in settings):
         raise InputError("the training has no data; give --dataset-dir PREPARED or --pairs STACK.npy")
     given = {
@@ -64,12 +71,14 @@ def train(
         "dataset_dir": absolute(dataset_dir),
         "pairs": [absolute(path) for path in pairs] if pairs else None,
         "validation_pairs": [absolute(path) for path in validation_pairs] if validation_pairs else None,
+        "pretrained": absolute(start),
     }
     if pairs and not validation_pairs and "validation_pairs" in settings:  # a private GAN uses no real pairs for this
         logger.warning(
             "the best weights are chosen on the training pairs; give --validation-pairs STACK to choose them on others"
         )
-    overlays = [*(["paper"] if paper else []), *(overlay or [])]
+    fine_tunes = is_shipped and (folder / "configs" / "fine_tune.yaml").exists()
+    overlays = [*(["fine_tune"] if fine_tunes else []), *(["paper"] if paper else []), *(overlay or [])]
     configs = ["train.yaml", *(f"{name}.yaml" for name in overlays)]
     try:
         run_bundle(bundle, configs, given, context)

@@ -24,16 +24,21 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
 from tofgan_monai.pairs.sampling import fingerprint
 from tofgan_monai.phantom import SEEDS, head_name, write_heads
+from tofgan_monai.phantom.sources import VERSION
 from tofgan_monai.ranks import first_goes_ahead
 from tofgan_monai.volumes.cohort import read_cohort
 from tofgan_monai.volumes.kinds import KINDS, kind_of
 from tofgan_monai.volumes.reading import IMAGE, LABEL, MASK
 from tofgan_monai.volumes.transforms.air import head_blocks, tissue_level
+from tofgan_monai.volumes.volume import simulation_version
 
 Item = Mapping[str, Any]
 
 _logger = logging.getLogger(__name__)
 _VESSEL, _BRAIN = 1, 2
+_FORMAT = 1
+MAX_SIMULATED = 1000
+"""Most simulated heads of a split; each takes 20 MB on the disk."""
 
 
 def simulated_items(
@@ -52,29 +57,35 @@ def simulated_items(
 
     Args:
         folder: folder in which each head has a folder of its own.
-        n: number of heads.
+        n: number of heads, at most `MAX_SIMULATED`.
         split: "training" or "validation".
         source: simulated site, "A", "B" or "C".
         small: whether the heads are cropped (see `simulate_head`); these are kept in the subfolder `small`.
-        workers: number of processes that simulate heads at the same time.
+        workers: number of processes that simulate heads at the same time, at most one for each processor.
 
     Raises:
-        InputError: the source is unknown, or the folder is not writable.
+        InputError: there are too many heads, the source is unknown, the folder is not writable, or it holds heads of
+            another version of the simulation.
     """
+    if not 0 <= n <= MAX_SIMULATED:
+        raise InputError(f"{n} simulated heads for {split} were requested; give 0 to {MAX_SIMULATED}")
     seeds, folder = SEEDS["weights"], Path(os.path.abspath(folder)) / ("small" if small else "")
     chosen = seeds[:n] if split == "training" else seeds[len(seeds) - n :]
     with first_goes_ahead():  # rank 0 simulates, and the other ranks find the heads
         missing = [seed for seed in chosen if not (folder / head_name(source, seed) / "image.nii.gz").exists()]
         if missing:
             _logger.info("%s: %d of %d heads are simulated now", folder, len(missing), n)
-            write_heads(folder, source, missing, small=small, workers=workers)
-    names = [head_name(source, seed) for seed in chosen]
-    files = {key: f"{key}.nii.gz" for key in (IMAGE, LABEL, MASK)}
-    return [
-        {"subject": name, "patient": name, "kind": "simulated"}
-        | {key: os.fspath(folder / name / file) for key, file in files.items()}
-        for name in names
-    ]
+            write_heads(folder, source, missing, small=small, workers=min(workers, os.cpu_count() or 1))
+    items = []
+    for seed in chosen:
+        name = head_name(source, seed)
+        files = {key: os.fspath(folder / name / f"{key}.nii.gz") for key in (IMAGE, LABEL, MASK)}
+        version = simulation_version(files[IMAGE])
+        if version != VERSION:
+            problem = f"was made by version {version} of the simulation, and this is version {VERSION}"
+            raise InputError(f"{files[IMAGE]} {problem}; give another folder for simulated heads")
+        items.append({"subject": name, "patient": name, "kind": "simulated", "simulation": version, **files})
+    return items
 
 
 @dataclass(frozen=True)
@@ -104,8 +115,9 @@ class HeadSource(Dataset):
     """Data set of heads, each item a `StoredHead`: the scans of a cohort's split, simulated heads, or both.
 
     Each head is read once and kept as plain arrays in the folder `cache`, from which windows are cut in milliseconds.
-    A head is read again if the content of its files or the transform has changed. The attribute `provenance` lists the
-    kinds of data with the numbers of patients.
+    A head is read again if the content of its files or the transform has changed. The attribute `digest` identifies the
+    heads and the transform: 16 hexadecimal digits for the cohort's scans, 16 for `simulated`, and a plus sign between
+    them if there are both. The attribute `provenance` lists the kinds of data with the numbers of patients.
 
     Args:
         dataset_dir: the folder of a cohort (or its cohort.json), a list of items, or None.
@@ -135,14 +147,14 @@ class HeadSource(Dataset):
             raise InputError(f"there is no head for {split}; give a dataset_dir with this split, or simulated heads")
         with first_goes_ahead():  # rank 0 reads the scans, and the other ranks find the arrays
             names = [fingerprint([item], transform) for item in items]
-            folders = [Path(cache) / name[:32] for name in names]
-            new = [(item, folder) for item, folder in zip(items, folders, strict=True) if not folder.exists()]
-            for item, folder in tqdm(new, "reading", unit="head", disable=None if new else True):
+            folders = [Path(cache) / f"{_FORMAT}-{name[:32]}" for name in names]
+            new = {folder: item for item, folder in zip(items, folders, strict=True) if not folder.exists()}
+            for folder, item in tqdm(new.items(), "reading", unit="head", disable=None if new else True):
                 _store(transform(item), folder)
         self.heads = [_opened(folder, item) for folder, item in zip(folders, items, strict=True)]
-        self.digest = hashlib.sha256("".join(names).encode()).hexdigest()[:16]
-        patients = Counter(kind for kind, _ in {(kind_of(item), item.get("patient", item[IMAGE])) for item in items})
-        self.provenance = [{"kind": kind, "patients": patients[kind]} for kind in KINDS if patients[kind]]
+        groups = (names[: len(own)], names[len(own) :])
+        self.digest = "+".join(hashlib.sha256("".join(group).encode()).hexdigest()[:16] for group in groups if group)
+        self.provenance = _provenance(items)
 
     def __len__(self) -> int:
         return len(self.heads)
@@ -169,6 +181,14 @@ class HeadSampler(WeightedRandomSampler):
         super().__init__(weights.tolist(), num_samples)
 
 
+def _provenance(items: Sequence[Item]) -> list[dict[str, Any]]:
+    """Returns the kinds of data among items, each with its number of patients, and the versions of the simulation."""
+    patients = Counter(kind for kind, _ in {(kind_of(item), item.get("patient", item[IMAGE])) for item in items})
+    versions = sorted({item.get("simulation", 1) for item in items if kind_of(item) == "simulated"})
+    more = {"simulated": {"simulation": versions}}
+    return [{"kind": kind, "patients": patients[kind], **more.get(kind, {})} for kind in KINDS if patients[kind]]
+
+
 def _store(volumes: Mapping[Any, Any], folder: Path) -> None:
     """Writes the arrays of a head into a folder, which then exists whole or not at all."""
     image, label = (np.asarray(volumes[key][0]) for key in (IMAGE, LABEL))
@@ -186,7 +206,7 @@ def _store(volumes: Mapping[Any, Any], folder: Path) -> None:
         "blocks": head_blocks(volume, black, tissue_level(volume, black))[0, 0].numpy(),
     }
     with written_whole(folder) as temporary:
-        temporary.mkdir()
+        temporary.mkdir(exist_ok=True)
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", np.ascontiguousarray(array))
         told = {"black": black, "has_mask": mask is not None}

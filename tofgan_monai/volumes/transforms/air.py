@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool3d
 
 BLOCK = (8, 8, 4)
 """Edges of a block in voxels."""
-_BLACK, _DARK = 0.02, 0.3
+_BLACK, _DARK = 0.002, 0.3
 """Means of a block, as shares of the tissue's signal: below the first it is air; above the second it is not."""
 _NOISE = 0.3
 """Standard deviation of a block over its mean. In air it is 0.52 (Rayleigh's distribution), in tissue at most 0.25."""
@@ -23,8 +23,7 @@ def tissue_level(volume: Tensor, black: float) -> float:
         volume: volume (1, 1, X, Y, Z) of any intensities.
         black: the smallest intensity of the volume.
     """
-    blocks = avg_pool3d(torch.as_tensor(volume), BLOCK, ceil_mode=True, count_include_pad=False)
-    signal = np.asarray(blocks.detach().cpu()).ravel() - black
+    signal = np.asarray(_block_means(torch.as_tensor(volume)).cpu()).ravel() - black
     mean = float(signal.mean())
     if signal.max() <= signal.min() or mean <= 0:
         return max(mean, 0.0)
@@ -46,8 +45,8 @@ def head_blocks(windows: Tensor, black: float, level: float) -> Tensor:
         level: the `tissue_level` of the whole volume.
     """
     signal = (windows - black).clamp_min(0)
-    pooled = [avg_pool3d(values, BLOCK, ceil_mode=True, count_include_pad=False) for values in (signal, signal**2)]
-    mean, deviation = pooled[0], (pooled[1] - pooled[0] ** 2).clamp_min(0).sqrt()
+    mean = _block_means(signal)
+    deviation = (_block_means(signal**2) - mean**2).clamp_min(0).sqrt()
     air = (mean <= _BLACK * level) | ((mean <= _DARK * level) & (deviation >= _NOISE * mean))
     return ~air
 
@@ -55,3 +54,8 @@ def head_blocks(windows: Tensor, black: float, level: float) -> Tensor:
 def has_head(windows: Tensor, black: float, level: float) -> Tensor:
     """Returns which windows hold more than air, bool (B,); see `head_blocks`."""
     return torch.any(head_blocks(windows, black, level).flatten(1), dim=1)
+
+
+def _block_means(volume: Tensor) -> Tensor:
+    edges = [min(edge, n) for edge, n in zip(BLOCK, volume.shape[2:], strict=True)]
+    return avg_pool3d(volume, edges, ceil_mode=True, count_include_pad=False)
