@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,8 +62,10 @@ def _compiled(network: nn.Module, ranges: Mapping[str, tuple[float, float]], win
 
     # openvino.convert_model does the same, but reports to the vendor that it was used.
     frontend = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(network, example_input=window)  # must live until the conversion is done
-    model = frontend.convert(frontend.load(decoder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # the model takes this shape alone
+        decoder = TorchScriptPythonDecoder(network, example_input=window)
+    model = frontend.convert(frontend.load(decoder))  # reads the decoder
     model.reshape(list(window.shape))
     for node in model.get_ordered_ops():
         name = node.get_friendly_name().split("/")[0].removeprefix("__module.")
