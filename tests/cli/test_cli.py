@@ -17,6 +17,7 @@ from tofgan_monai.bundle_runs import runs as bundle_runs
 from tofgan_monai.bundle_runs.paths import bundle_names, bundle_path
 from tofgan_monai.cli import app
 from tofgan_monai.cli.app import passes_inspection
+from tofgan_monai.segmentation import precision
 
 VERBS = [
     *("phantom", "check", "prepare", "extract"),
@@ -212,3 +213,16 @@ def test_monai_warns_of_a_configuration_only_if_it_is_beyond_the_list(is_known, 
         warnings.simplefilter("always")
         assert tofgan("generate", configs.parent, tmp_path / "a.npy").exit_code == 0
     assert [str(warning.message) for warning in caught] == ([] if is_known else [told])
+
+
+@pytest.mark.parametrize("verb", ["segment", "evaluate"])
+def test_int8_without_the_extra_is_refused_before_any_work(verb, monkeypatch, ran, tmp_path):
+    monkeypatch.setattr(precision, "find_spec", lambda name: None)
+    result = tofgan(verb, tmp_path / "missing", tmp_path / "out", "--precision", "int8")
+    assert "pip install 'tofgan-monai[fast]'" in str(result.exception) and not ran
+    assert not (tmp_path / "out").exists()
+
+
+def test_precision_is_passed_on(ran, tmp_path):
+    tofgan("segment", tmp_path, tmp_path / "out", "--precision", "float32")
+    assert ran[-1][2]["precision"] == "float32"
