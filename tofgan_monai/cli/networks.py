@@ -177,7 +177,7 @@ def evaluate(
     output_dir: Annotated[Path, Argument(help="folder for results.jsonl, a CSV table and error maps")],
     bundle: SegmentationOption = SEGMENTATION,
     weights: WeightsOption = None,
-    model: Annotated[str, Option(help="name of the model, shown in the tables")] = "U-Net",
+    model: Annotated[str | None, Option(help="name of the model, shown in the tables; default: the bundle's")] = None,
     cohort: Annotated[str, Option(help="name of the cohort, shown in the tables")] = "",
     baseline: Annotated[bool, Option(help="also score the best single threshold")] = False,
     restart: RestartOption = False,
@@ -189,7 +189,7 @@ def evaluate(
         "dataset_dir": absolute(dataset_dir),
         "output_dir": absolute(output_dir),
         "weights": absolute(weights),
-        "model": runs.as_text(model),
+        "model": runs.as_text(model) if model else None,
         "cohort": runs.as_text(cohort),
         "restart": restart or None,
     }
