@@ -95,7 +95,7 @@ def evaluations(folder: Path, model: str, options: list[object]) -> Iterator[lis
     for site in "AB":
         named = ["--model", model, "--cohort", f"site {site}", "--results", shown / "results.jsonl"]
         maps = ["--error_maps", shown / "figures"]
-        yield ["evaluate", folder / f"prepared_{site}", folder / "evaluated", *options, *named, *maps]
+        yield ["evaluate", folder / f"prepared_{site}", folder / "evaluated", "--bundle", UNET, *options, *named, *maps]
 
 
 def write_about(shown: Path) -> None:

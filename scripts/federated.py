@@ -42,7 +42,7 @@ def main(folder: Path) -> None:
     models["federated"] = federate(folder)
     for name, weights in models.items():
         for clinic in CLINICS:
-            words = ["--model", name, "--cohort", clinic, "--weights", weights, "--width", WIDTH]
+            words = ["--bundle", UNET, "--model", name, "--cohort", clinic, "--weights", weights, "--width", WIDTH]
             tofgan("evaluate", folder / clinic / "prepared", folder / "results" / f"{name}_{clinic}", *words)
     print(table(folder / "results"))
     print(f"done in {(time.monotonic() - began) / 60:.1f} min")

@@ -86,7 +86,7 @@ def compute(folder: Path) -> dict[str, dict[str, Any]]:
         digests |= {f"train/{bundle}/{name}": digest for name, digest in trained(Path("runs", bundle))}
         figures |= flat(read_json(f"runs/{bundle}/losses.jsonl"), f"train/{bundle}/losses")
     figures |= flat(read_json(f"runs/{PRIVATE}/guarantee.json"), f"train/{PRIVATE}/guarantee")
-    tofgan(["evaluate", "prepared", "evaluated", "--split", "validation", "--baseline"])
+    tofgan(["evaluate", "prepared", "evaluated", "--bundle", UNET, "--split", "validation", "--baseline"])
     figures |= flat(read_json("evaluated/results.jsonl"), "evaluate")
     groups = [word for name in STACKS for word in (f"--{name.replace('_', '-')}", f"{name}.npy")]
     tofgan(["audit", "tof_mra_wgan_gp.npy", "audited", *groups, "--pairs-per-patient", 16])

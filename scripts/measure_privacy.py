@@ -155,7 +155,7 @@ def measure(point: Point) -> dict[str, Any]:
     unet = ["--output-dir", folder / "unet", "--width", 8, "--seed", point.seed]
     budget = ["--batch_size", 8, "--lr", 0.003, "--max_epochs", 3]
     run("train", UNET, "--pairs", stack, "--validation-pairs", "references.npy", *unet, *budget)
-    scores = ["--width", 8, "--results", folder / "results.jsonl"]
+    scores = ["--bundle", UNET, "--width", 8, "--results", folder / "results.jsonl"]
     run("evaluate", "A_scored", folder / "scored", "--weights", folder / "unet" / "best.pt", *scores)
     lines = read_results(folder / "results.jsonl")
     pairs = np.asarray(open_stack(stack)[0])

@@ -71,6 +71,6 @@ def training(folder, pairs, site, options):
 def scoring(folder, site, split, results):
     """Returns the words of the command that scores a trained U-Net on a split of a site, without error maps."""
     return (
-        f"evaluate prepared/{site} {folder}/files --weights {folder}/best.pt {WIDTH} --split {split} "
+        f"evaluate prepared/{site} {folder}/files --bundle {UNET} --weights {folder}/best.pt {WIDTH} --split {split} "
         f"--results {results} --model {folder.split('/')[1]} --cohort {site} --error_maps '' --restart"
     )
