@@ -170,8 +170,8 @@ def segment(
     restart: RestartOption = False,
 ) -> None:
     """Segment the vessels of whole volumes; further options --ID VALUE override the bundle's inference.yaml."""
-    given = {"dataset_dir": absolute(dataset_dir), "output_dir": absolute(output_dir), "weights": absolute(weights)}
-    given |= {"precision": _possible(precision), "restart": restart or None}
+    given: dict[str, Any] = {"dataset_dir": absolute(dataset_dir), "output_dir": absolute(output_dir)}
+    given |= {"weights": absolute(weights), "precision": _possible(precision), "restart": restart or None}
     run_bundle(bundle, ["inference.yaml"], given, context)
     echo(f"segmentations in {output_dir}")
 

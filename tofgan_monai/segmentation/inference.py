@@ -134,7 +134,7 @@ class _Windows:
             weight[inside] += gaussian[part]
         result = torch.full_like(self.like, BACKGROUND_LOGIT)
         for box in boxes:
-            result[(0, 0, *box)] = total[box] / weight[box]
+            result[0, 0][box] = total[box] / weight[box]
         return result
 
     def _places(self, box: Box) -> list[tuple[Box, Box]]:
