@@ -206,10 +206,10 @@ def grow(
         good = length >= 6
         tips, path, length, full = tips.where(good), path[:, good], length[good], (length > steps)[good]
         first = len(tree)
+        tapers = {n: np.linspace(1.0, 0.97, n) for n in set(length)}
         for i, n in enumerate(length):
-            taper = np.linspace(1.0, 0.97, n)
-            node = int(tips.node[i])
-            tree.append(Branch("", path[:n, i], tips.radius[i] * taper, int(tips.parent[i]), node, float(tips.side[i])))
+            node, radius = int(tips.node[i]), tips.radius[i] * tapers[n]
+            tree.append(Branch("", path[:n, i], radius, int(tips.parent[i]), node, float(tips.side[i])))
         if not len(tips):
             break
         column = np.arange(len(tips))

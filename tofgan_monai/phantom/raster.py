@@ -18,7 +18,7 @@ def along(rows: np.ndarray, radius_mm: float) -> np.ndarray:
     """
     if len(rows) < 2:
         return rows
-    at = np.arange(0, len(rows) - 1, np.clip(0.45 * radius_mm / STEP_MM, 0.25, 4))
+    at = np.arange(0, len(rows) - 1, min(max(0.45 * radius_mm / STEP_MM, 0.25), 4.0))
     node = at.astype(int)
     return rows[node] + (at - node)[:, None] * (rows[node + 1] - rows[node])
 
