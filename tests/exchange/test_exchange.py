@@ -345,7 +345,7 @@ def test_simulated_heads_are_told_from_patients_all_the_way(tmp_path):
         prepare(tmp_path / folder, tmp_path / f"{folder}_prepared", skull_strip="given")
         extract(tmp_path / f"{folder}_prepared", tmp_path / f"{folder}.npy", split="all", n_vessel=2, n_random=2)
         seen[folder] = PairDataset(tmp_path / f"{folder}.npy").provenance
-    assert seen["simulated"] == [{"kind": "simulated", "patients": 1}]
+    assert seen["simulated"] == [{"kind": "simulated", "patients": 1, "simulation": [2]}]
     assert seen["mixed"] == [{"kind": "real", "patients": 2}]
 
 
