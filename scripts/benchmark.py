@@ -1,6 +1,9 @@
 """Compares the time of MONAI's FIDMetric and of this package for a Frechet distance of features of 2048 dimensions.
 
     OMP_NUM_THREADS=1 python scripts/benchmark.py [--repetitions 3]
+    python scripts/benchmark.py --segmentation WEIGHTS --repetitions 5
+
+The second command times segmentations instead; see `benchmark_segmentation`. What follows is about the first one.
 
 Use one thread: on a machine that does other work, several threads wait for each other, and the time would include this
 waiting. Both functions start from the same float64 features, and both times include the means and covariances. The
@@ -17,7 +20,9 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
+import benchmark_segmentation
 import numpy as np
 import torch
 from monai.metrics.fid import FIDMetric
@@ -77,4 +82,10 @@ def main(repetitions: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=3)
-    main(parser.parse_args().repetitions)
+    parser.add_argument("--segmentation", type=Path, metavar="WEIGHTS", help="weights of the 3D network")
+    parser.add_argument("--threads", type=int, default=2, help="for --segmentation")
+    given = parser.parse_args()
+    if given.segmentation:
+        benchmark_segmentation.main(given.segmentation, given.repetitions, given.threads)
+    else:
+        main(given.repetitions)

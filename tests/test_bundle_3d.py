@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -167,6 +168,16 @@ def test_segments_by_command_from_elsewhere(cohort, weights, tmp_path):
     words = ["run", "--config_file", *configs(NAME, "inference.yaml"), "--bundle_root", BUNDLES / NAME, *LINE]
     command(*words, "--dataset_dir", cohort, "--output_dir", tmp_path / "out", "--weights", weights, cwd=tmp_path)
     assert len(list((tmp_path / "out").glob("*_vessels.nii.gz"))) == 5
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_segments_in_the_precision_that_is_asked_for(precision, cohort, weights, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with caplog.at_level(logging.INFO):
+        segment(tmp_path / "out", weights, dataset_dir=str(cohort), precision=precision, split="test")
+    assert f"the network computes in {precision}" in caplog.text
+    assert len(list((tmp_path / "out").glob("*_vessels.nii.gz"))) == 2
+    assert len(list((tmp_path / "cache").rglob("*.json"))) == (precision == "int8")
 
 
 def test_segmentation_lies_where_the_vessels_are(cohort, weights, tmp_path):

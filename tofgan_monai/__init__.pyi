@@ -62,6 +62,7 @@ from .segmentation.inference import PooledDice as PooledDice
 from .segmentation.losses import VesselLoss as VesselLoss
 from .segmentation.networks import HalfUNet as HalfUNet
 from .segmentation.networks_3d import VesselUNet3D as VesselUNet3D
+from .segmentation.precision import with_precision as with_precision
 from .segmentation.progress import Progress as Progress
 from .segmentation.windows import FixedWindows as FixedWindows
 from .segmentation.windows import RandHeadWindow as RandHeadWindow

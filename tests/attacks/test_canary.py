@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from typer.testing import CliRunner
 
 from tofgan_monai import InputError, PairDataset, open_stack
-from tofgan_monai.attacks.canary import canary_rank, plant_canary
+from tofgan_monai.attacks.canary import canary_rank, plant_canary, plant_head_canary
 from tofgan_monai.cli import app
 from tofgan_monai.pairs.stack import patients_of_pairs
+from tofgan_monai.volumes.cohort import read_splits, write_cohort
 
 VOLUMES = [{"patient": patient, "n_vessel": 2, "n_random": 1} for patient in (0, 1, 0, 2)]  # patient 0 came twice
 
@@ -37,6 +40,23 @@ def test_one_patient_is_repeated_and_the_others_stay(members, tmp_path, seed):
 def test_seeds_draw_several_patients(members, tmp_path):
     drawn = {plant_canary(members, tmp_path / "out.npy", seed=seed)["canary"]["patient"] for seed in range(12)}
     assert drawn == {0, 1, 2}
+
+
+def test_cohort_has_a_canary_by_the_same_rules(tmp_path):
+    items = [{"subject": f"s{i}", "patient": f"p{i}", "image": str(tmp_path / f"{i}.nii.gz")} for i in (0, 1, 1, 2)]
+    write_cohort(tmp_path, {"training": items, "test": items[:1]})
+    planted = plant_head_canary(tmp_path, tmp_path / "new", times=4, seed=3)
+    times = Counter(item["patient"] for item in read_splits(tmp_path / "new")["training"])
+    once = Counter(item["patient"] for item in items)
+    assert times == {name: n * (4 if name == f"p{planted.patient}" else 1) for name, n in once.items()}
+    for output, options, told in (
+        (tmp_path / "a", {"times": 1}, "at least 2"),
+        (tmp_path / "a", {"seed": -1}, "0 or more"),
+        (tmp_path / "cohort.json", {}, "another output"),
+    ):
+        with pytest.raises(InputError, match=told):
+            plant_head_canary(tmp_path, output, **options)
+    assert not (tmp_path / "a").exists()
 
 
 def test_manifest_says_whose_data_it_is_and_nothing_that_no_longer_holds(members, tmp_path):

@@ -11,13 +11,26 @@ from monai.losses import DiceCELoss
 from torch import nn
 
 from tests.helpers.scores import auc
-from tofgan_monai import Generator, HalfUNet, InputError
-from tofgan_monai.attacks.on_segmentation import confidence_score, lira_score, load_unet, loss_score
-from tofgan_monai.training.weights import save_weights
+from tofgan_monai import HalfUNet, InputError, VesselLoss, VesselUNet3D
+from tofgan_monai.attacks.on_segmentation import confidence_score, figures, lira_score, loss_score
 
 N = 6
 LOSS = DiceCELoss(sigmoid=True, batch=True, smooth_nr=1.0, smooth_dr=1.0)  # as in the bundle's train.yaml
-ATTACKS = [loss_score, confidence_score]
+
+
+def loss(network, queries):
+    return loss_score(figures(network, queries))
+
+
+def confidence(network, queries):
+    return confidence_score(figures(network, queries))
+
+
+def lira(network, shadows, queries):
+    return lira_score(figures(network, queries), [figures(shadow, queries) for shadow in shadows])
+
+
+ATTACKS = [loss, confidence]
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +77,8 @@ def test_network_that_knows_its_members_by_heart_is_caught_and_an_untrained_one_
 
 
 def test_lira_catches_it_too_and_not_an_untrained_one(by_heart, untrained, pairs):
-    assert auc(lira_score(by_heart, untrained[:2], pairs)) > 0.85
-    assert 0.15 < auc(lira_score(untrained[2], untrained[:2], pairs)) < 0.85
+    assert auc(lira(by_heart, untrained[:2], pairs)) > 0.85
+    assert 0.15 < auc(lira(untrained[2], untrained[:2], pairs)) < 0.85
 
 
 class Logits(nn.Module):
@@ -98,27 +111,27 @@ def of_many_difficulties():
 
 def test_lira_sees_what_differing_difficulty_hides_from_the_loss(of_many_difficulties):
     pairs, attacked, shadows, innocent = of_many_difficulties
-    lira, plain = (auc(scores) for scores in (lira_score(attacked, shadows, pairs), loss_score(attacked, pairs)))
-    assert lira > 0.95 and 0.5 < plain < 0.75
-    assert 0.35 < auc(lira_score(innocent, shadows, pairs)) < 0.65
+    of_lira, plain = (auc(scores) for scores in (lira(attacked, shadows, pairs), loss(attacked, pairs)))
+    assert of_lira > 0.95 and 0.5 < plain < 0.75
+    assert 0.35 < auc(lira(innocent, shadows, pairs)) < 0.65
 
 
 def test_lira_counts_deviations_of_unseen_patches(of_many_difficulties):
     pairs, _, shadows, innocent = of_many_difficulties
-    scores = lira_score(innocent, shadows, pairs)
+    scores = lira(innocent, shadows, pairs)
     expected = np.sqrt(1 + 1 / len(shadows))  # of a new network against the mean of four
     assert abs(scores.mean()) < 0.5 and scores.std() == pytest.approx(expected, rel=0.3)
 
 
 def test_shadows_that_are_all_the_same_divide_by_nothing(pairs):
     network = HalfUNet(2)
-    assert (lira_score(network, [network, copy.deepcopy(network)], pairs) == 0).all()
+    assert (lira(network, [network, copy.deepcopy(network)], pairs) == 0).all()
 
 
 @pytest.mark.parametrize("n_shadows", [0, 1])
 def test_fewer_than_two_shadows_are_told(pairs, n_shadows):
     with pytest.raises(InputError, match=f"{n_shadows} shadow models; train two or more"):
-        lira_score(HalfUNet(2), [HalfUNet(2)] * n_shadows, pairs)
+        lira(HalfUNet(2), [HalfUNet(2)] * n_shadows, pairs)
 
 
 def test_scores_in_closed_form():
@@ -130,8 +143,8 @@ def test_scores_in_closed_form():
     entropy = -(np.log(0.8) + 3 * np.log(0.2)) / 4
     dice = 1 - (2 * 0.8 * 2304 + 1) / (0.8 * 9216 + 2304 + 1)
     modified = -2 * (0.2 * np.log(0.8) + 3 * 0.8 * np.log(0.2)) / 4
-    assert loss_score(network, pairs) == pytest.approx([-entropy - dice], rel=1e-5)
-    assert confidence_score(network, pairs) == pytest.approx([-modified], rel=1e-5)
+    assert loss(network, pairs) == pytest.approx([-entropy - dice], rel=1e-5)
+    assert confidence(network, pairs) == pytest.approx([-modified], rel=1e-5)
 
 
 def test_loss_is_the_trainings_own(untrained, pairs):
@@ -139,10 +152,10 @@ def test_loss_is_the_trainings_own(untrained, pairs):
     with torch.no_grad():
         logits = untrained[0](batch[:, :1])
     expected = [-float(LOSS(logits[i : i + 1], (batch[i : i + 1, 1:] > 0).float())) for i in range(len(batch))]
-    np.testing.assert_allclose(loss_score(untrained[0], pairs), expected, rtol=1e-5)
+    np.testing.assert_allclose(loss(untrained[0], pairs), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("attack", [*ATTACKS, lambda network, none: lira_score(network, [network] * 2, none)])
+@pytest.mark.parametrize("attack", [*ATTACKS, lambda network, none: lira(network, [network] * 2, none)])
 def test_no_queries_have_no_scores(pairs, attack):
     assert attack(HalfUNet(2), pairs[:0]).shape == (0,)
 
@@ -153,20 +166,40 @@ def test_a_patch_that_is_all_right_stays_finite():
     sure, unsure = Logits([1000.0]), Logits([0.0])
     for attack in ATTACKS:
         assert attack(sure, pairs) == pytest.approx([0], abs=1e-12) and attack(unsure, pairs)[0] < 0
-    assert np.isfinite(lira_score(sure, [unsure, Logits([1.0])], pairs)).all()
+    assert np.isfinite(lira(sure, [unsure, Logits([1.0])], pairs)).all()
 
 
-def test_unet_is_loaded_as_wide_as_it_is(tmp_path, pairs):
-    network = HalfUNet(3)
-    save_weights(network.state_dict(), tmp_path / "best.pt")
-    np.testing.assert_array_equal(loss_score(load_unet(tmp_path / "best.pt"), pairs), loss_score(network, pairs))
-    assert len(load_unet("tof_mra_vessel_segmentation").head.weight[0]) == 32  # the shipped one's width
+# ---- windows of heads
 
 
-def test_what_is_no_unet_is_told(tmp_path):
-    with pytest.raises(InputError, match="does not exist"):
-        load_unet(tmp_path / "none.pt")
-    save_weights(Generator(width=2).state_dict(), tmp_path / "gan.pt")
-    for weights in (tmp_path / "gan.pt", "tof_mra_dcgan"):
-        with pytest.raises(InputError, match="weights of a half U-Net"):
-            load_unet(weights)
+@pytest.fixture(scope="module")
+def windows():
+    """(8, 2, 16, 16, 8): noise with one of two bars as the vessel; nothing tells which."""
+    rng = np.random.default_rng(0)
+    windows = rng.normal(0, 0.1, (8, 2, 16, 16, 8)) - 0.6
+    windows[:, 0, 2:4] = windows[:, 0, 10:12] = 0.6
+    windows[:, 1] = -1
+    for i, window in enumerate(windows):
+        window[1, (2, 10)[i % 2] :][:2] = 1
+    return windows.clip(-1, 1).astype(np.float16)
+
+
+def test_3d_network_that_knows_its_windows_by_heart_is_caught(windows):
+    torch.manual_seed(0)
+    network, stranger = VesselUNet3D(4, 3), VesselUNet3D(4, 3)
+    batch, optimizer = torch.from_numpy(windows[:4].astype(np.float32)), torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        VesselLoss()(network(batch[:, :1]), (batch[:, 1:] > 0).float()).backward()
+        optimizer.step()
+    for attack in ATTACKS:
+        assert auc(attack(network, windows)) == 1 and 0.1 < auc(attack(stranger, windows)) < 0.9
+    assert auc(lira(network, [stranger, VesselUNet3D(4, 3)], windows)) == 1
+
+
+def test_loss_of_windows_is_the_trainings_own(windows):
+    network, batch = VesselUNet3D(2, 2), torch.from_numpy(windows.astype(np.float32))
+    with torch.no_grad():
+        logits = network(batch[:, :1])
+    expected = [-float(VesselLoss()(logits[i : i + 1], (batch[i : i + 1, 1:] > 0).float())) for i in range(len(batch))]
+    np.testing.assert_allclose(loss(network, windows), expected, rtol=1e-5)

@@ -21,6 +21,7 @@ from tofgan_monai.training.weights import load_weights
 
 ROOT = Path(__file__).parents[2]
 GAN = ROOT / "bundles" / "tof_mra_wgan_gp_sn"
+DCGAN = ROOT / "bundles" / "tof_mra_dcgan"
 UNET = ROOT / "bundles" / "tof_mra_vessel_segmentation"
 PRIVATE = ROOT / "bundles" / "tof_mra_dp_wgan_gp"
 REPEATABLE = {PRIVATE: {"noise_seed": 5}}  # where it begins; it goes on by the checkpoint's
@@ -135,6 +136,15 @@ def test_longer_segmentation_training_is_another_as_its_rate_falls_otherwise(pai
 def test_batch_larger_than_the_stack_is_the_stack(pairs, tmp_path):
     train(GAN, pairs, tmp_path, batch_size=64, max_epochs=1)
     assert load_weights(tmp_path / "checkpoint.pt")["epoch"] == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize("bundle", [DCGAN, GAN, UNET], ids=lambda bundle: bundle.name)
+def test_batches_of_one_pair_train(bundle, write_pairs, tmp_path, batch_size):
+    stack = write_pairs(tmp_path / "three.npy", 3)
+    given = {"batch_size": batch_size, "max_epochs": 1, "validation_pairs": str(stack)}
+    train(bundle, str(stack), tmp_path / "out", **given)
+    assert (tmp_path / "out" / "best.pt").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,13 @@ from typing import get_type_hints
 import pytest
 from typer.testing import CliRunner
 
+from tests.helpers.patients import write_patient
 from tofgan_monai import ChangedTrainingError, InputError, cli
 from tofgan_monai.bundle_runs import runs as bundle_runs
 from tofgan_monai.bundle_runs.paths import bundle_names, bundle_path
 from tofgan_monai.cli import app
 from tofgan_monai.cli.app import passes_inspection
+from tofgan_monai.segmentation import precision
 
 VERBS = [
     *("phantom", "check", "prepare", "extract"),
@@ -147,6 +149,18 @@ def test_what_is_wrong_is_a_line_on_stderr_and_exit_code_1(words, told, main, ca
     assert "Traceback" not in shown.err and not Path("OUT.npy").exists()
 
 
+def test_check_says_what_it_used(main, capsys, tmp_path):
+    rows = ["participant_id;Patient", "sub-01;Müller", "sub-02;Müller", "sub-03;Schäfer", "sub-04;Weiß"]
+    for i in range(1, 5):
+        write_patient(tmp_path / "IN" / f"sub-0{i}", "RAS", i)
+    (tmp_path / "IN" / "participants.tsv").write_bytes("\r\n".join(rows).encode("latin-1"))
+    assert main("check IN OUT --n-vessel 10 --counts 1,1,1") == 0
+    used, patients, scans = capsys.readouterr().out.splitlines()
+    assert used == "4 scans of 3 patients; patients by participants.tsv, 4 of 4 rows used"
+    assert patients == "patients: training 1, validation 1, test 1"
+    assert scans.startswith(f"{tmp_path / 'OUT' / 'cohort.json'}: training ")
+
+
 def test_each_problem_has_its_line(main, monkeypatch, capsys):
     def fail(words):
         raise InputError(["a.nii: broken", "b.nii: broken"])
@@ -199,3 +213,16 @@ def test_monai_warns_of_a_configuration_only_if_it_is_beyond_the_list(is_known, 
         warnings.simplefilter("always")
         assert tofgan("generate", configs.parent, tmp_path / "a.npy").exit_code == 0
     assert [str(warning.message) for warning in caught] == ([] if is_known else [told])
+
+
+@pytest.mark.parametrize("verb", ["segment", "evaluate"])
+def test_int8_without_the_extra_is_refused_before_any_work(verb, monkeypatch, ran, tmp_path):
+    monkeypatch.setattr(precision, "find_spec", lambda name: None)
+    result = tofgan(verb, tmp_path / "missing", tmp_path / "out", "--precision", "int8")
+    assert "pip install 'tofgan-monai[fast]'" in str(result.exception) and not ran
+    assert not (tmp_path / "out").exists()
+
+
+def test_precision_is_passed_on(ran, tmp_path):
+    tofgan("segment", tmp_path, tmp_path / "out", "--precision", "float32")
+    assert ran[-1][2]["precision"] == "float32"

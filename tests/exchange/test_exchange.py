@@ -130,7 +130,7 @@ def test_nothing_of_the_file_of_weights_leaves_but_the_weights(clinic, tmp_path)
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (nn.Linear(1, 1), "cannot be read as weights"),
+        (nn.Linear(1, 1), "is a file of Python objects, such as a whole network"),
         ({"state": {"critic": Critic(2).state_dict()}}, "not a bare state dict: .*`tofgan adopt` takes the network"),
         ([torch.zeros(1)], "not a bare state dict"),
         (Critic(2).state_dict(), "does not fit network_def"),

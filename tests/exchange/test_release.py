@@ -22,7 +22,7 @@ from tofgan_monai.exchange.layout import AUDIT, CARD, WEIGHTS
 from tofgan_monai.exchange.release import in_words
 from tofgan_monai.training.weights import save_weights
 
-GAN, UNET = "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"
+GAN, UNET, UNET_3D = "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation", "tof_mra_vessel_segmentation_3d"
 REAL, SIMULATED = [{"kind": "real", "patients": MIN_PATIENTS}], [{"kind": "simulated", "patients": 2}]
 REASON = "the ethics board has asked for it, vote 12"
 
@@ -65,7 +65,8 @@ def said_of(verified):
 
 
 @pytest.mark.parametrize(
-    ("bundle", "kind", "release"), [(GAN, "generator", "generator"), (UNET, "segmentation", "network")]
+    ("bundle", "kind", "release"),
+    [(GAN, "generator", "generator"), (UNET, "segmentation", "network"), (UNET_3D, "segmentation", "network")],
 )
 def test_passed_audit_lets_weights_of_patients_go(clinic, audited, tmp_path, bundle, kind, release):
     folder = clinic(bundle=bundle)

@@ -180,6 +180,7 @@ def test_label_lies_where_the_bundle_puts_it(server, by_bundle, subject):
     assert set(np.unique(found)) == {0, 1}
     assert np.allclose(label.affine, expected.affine, atol=1e-5)
     assert np.array_equal(found, np.asarray(expected.dataobj))  # Dice 1.0
+    assert not (server.bundle / "output").exists()  # no second copy of the label
 
 
 @ours

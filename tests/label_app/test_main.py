@@ -30,6 +30,8 @@ def test_app_has_a_main_and_a_copy_of_the_bundle(bundle):
     parser = ConfigParser()
     parser.read_config(os.fspath(bundle / "configs/inference.json"))
     assert parser["skull_strip"] == "computed"
+    steps = [step["_target_"].split(".")[-1] for step in parser["postprocessing#transforms"]]
+    assert steps == ["Activationsd", "Invertd", "AsDiscreted"]  # MONAI Label writes the label, and nobody a second one
 
 
 def test_app_that_is_there_stays_as_it_is(bundle):

@@ -82,6 +82,25 @@ def test_volumes_narrower_than_a_window_work(shape):
     torch.testing.assert_close(logits[image > 0], image[image > 0])
 
 
+@torch.no_grad()
+def test_batches_hold_windows_of_several_slices():
+    image, sizes = torch.zeros(1, 1, 120, 110, 7), []
+    image[..., 10:80, 20:90, :] = volume(70, 70, 7)
+    image[..., 3] = 0  # a slice without brain takes no place in a batch
+    torch.manual_seed(0)
+    network = nn.Conv2d(1, 1, 5, padding=2)
+
+    def predict(windows):
+        sizes.append(len(windows))
+        return network(windows)
+
+    logits = BrainWindowInferer(batch_size=4)(image, predict)
+    assert sizes == [4, 2]  # one window for each of six slices, none twice
+    for z in (0, 1, 2, 4, 5, 6):
+        one = BrainWindowInferer(batch_size=1)(image[..., z : z + 1], network)
+        torch.testing.assert_close(logits[..., z : z + 1], one, atol=1e-6, rtol=0)
+
+
 def test_constant_volume_is_background_and_costs_nothing():
     network = Counter()
     assert (BrainWindowInferer()(torch.full((1, 1, 9, 9, 9), 7.0), network) == BACKGROUND_LOGIT).all()

@@ -213,6 +213,23 @@ def test_figure_is_measured_every_k_epochs_and_after_the_last(tmp_path, higher_i
     assert load_weights(tmp_path / "best.pt")["weight"].item() == best
 
 
+@pytest.mark.parametrize(
+    ("figures", "best"), [([math.nan, 0.3, 0.2], 1), ([0.3, math.nan, 0.2], 0), ([math.nan, math.nan, 0.1], 2)]
+)
+def test_nan_is_never_the_best_figure(tmp_path, caplog, figures, best):
+    after = [Training(tmp_path / str(n), max_epochs=n).run().network.state_dict() for n in (1, 2, 3)]
+    Training(tmp_path / "best", figures=figures).run()
+    assert same(load_weights(tmp_path / "best" / "best.pt"), after[best])
+    told = [record.message for record in caplog.records if "NaN" in record.message]
+    epochs = [epoch for epoch, figure in enumerate(figures, start=1) if math.isnan(figure)]
+    assert told == [f"figure is NaN after epoch {epoch}; no weights are kept for it" for epoch in epochs]
+
+
+def test_training_whose_figure_is_always_nan_has_no_best_weights(tmp_path):
+    Training(tmp_path, figures=[math.nan] * 3).run()
+    assert (tmp_path / "checkpoint.pt").exists() and not (tmp_path / "best.pt").exists()
+
+
 def test_seed_of_an_epoch_sets_torch_numpy_and_the_transforms(tmp_path):
     loader = Training(tmp_path).loader
 

@@ -9,26 +9,16 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser
 from monai.transforms import Compose, Orientationd
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
+from tests.helpers.stored_heads import AIR, KEYS, ORIENTATIONS, PIXDIM, write_dicom, write_nifti
 from tofgan_monai import HalfUNet, ReadScand, extract, prepare, read_cohort
 from tofgan_monai.bundle_runs.paths import bundle_path
+from tofgan_monai.bundle_runs.runs import run_bundle
 from tofgan_monai.volumes.cohort import write_cohort
 
 SHAPE, SPACING_MM = (112, 108, 5), (0.390625, 0.5, 0.7)
 UNET = "tof_mra_vessel_segmentation"
-KEYS = ("image", "label", "mask")
-ORIENTATIONS = ("RAS", "LAS", "LPS", "RSP", "PIR", "SAL", "ARS", "IPL")
-PIXDIM = {"exact": 6, "four digits": 4, "float32": None}
-AIR = {
-    "0": lambda v: v,
-    "-1024": lambda v: v - 1024,
-    "recentred": lambda v: v - 32768,  # uint16 stored as int16
-    "z-scored": lambda v: (v - v.mean()) / v.std(),
-}
 RAS = Compose([ReadScand(KEYS), Orientationd(KEYS, axcodes="RAS", labels=None)])
 
 
@@ -42,47 +32,6 @@ def head():
     image = np.where(label, 900, np.where(mask, rng.integers(300, 500, SHAPE), rng.integers(0, 20, SHAPE)))
     affine = nibabel.affines.from_matvec(np.diag(SPACING_MM), (-20, -25, 3))
     return {"image": image.astype(np.float32), "label": label * 1.0, "mask": mask * 1.0}, affine
-
-
-def write_nifti(folder, volumes, affine, *, orientation="RAS", pixdim="exact"):
-    """Writes volumes of RAS order in another orientation, the sform exact and pixdim rounded."""
-    turns = nibabel.orientations.ornt_transform(
-        nibabel.io_orientation(affine), nibabel.orientations.axcodes2ornt(orientation)
-    )
-    folder.mkdir(exist_ok=True)
-    for key, volume in volumes.items():
-        image = nibabel.Nifti1Image(volume.astype(np.float32), affine).as_reoriented(turns)
-        image.set_sform(image.affine, 1)
-        if PIXDIM[pixdim]:
-            image.header["pixdim"][1:4] = np.round(image.header["pixdim"][1:4], PIXDIM[pixdim])
-        nibabel.save(image, folder / f"{key}.nii.gz")
-    return {"subject": folder.name, "patient": folder.name, **{k: str(folder / f"{k}.nii.gz") for k in volumes}}
-
-
-def write_dicom(folder, volume, affine, *, backwards=False, slope_per_slice=False):
-    """Writes a volume of RAS order as an axial series in DICOM's LPS order, and returns its folder."""
-    folder.mkdir(parents=True)
-    n = volume.shape[2]
-    first = affine @ [volume.shape[0] - 1, volume.shape[1] - 1, 0, 1]
-    for z in range(n):
-        slope = (0.1 + z / 16) if slope_per_slice else 1.0
-        one = Dataset()
-        one.file_meta = FileMetaDataset()
-        one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        one.SOPClassUID = one.file_meta.MediaStorageSOPClassUID = MRImageStorage
-        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.4.{z + 1}"
-        one.StudyInstanceUID, one.SeriesInstanceUID, one.Modality = "1.2.3", "1.2.3.4", "MR"
-        one.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND"]
-        one.ImagePositionPatient = [-first[0], -first[1], first[2] + z * SPACING_MM[2]]
-        one.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        one.PixelSpacing, one.SliceThickness = [SPACING_MM[1], SPACING_MM[0]], SPACING_MM[2]
-        one.RescaleSlope, one.RescaleIntercept = slope, 0
-        one.Columns, one.Rows = volume.shape[:2]
-        one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
-        one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 16, 15, 0
-        one.PixelData = np.rint(volume[::-1, ::-1, z].T / slope).astype(np.uint16).tobytes()
-        one.save_as(folder / f"IM{n - z if backwards else z:03d}.dcm", enforce_file_format=True)
-    return str(folder)
 
 
 def assert_same_head(item, head, air=AIR["0"]):
@@ -158,8 +107,7 @@ def test_pairs_of_the_head_are_the_same(cohorts, name, prepared, tmp_path):
 def test_black_of_a_prepared_head_is_what_stands_outside_its_mask(cohorts, tmp_path):
     prepare(cohorts["offset"], tmp_path)
     item = RAS(read_cohort(tmp_path, "test")[0])
-    assert (item["image"][item["mask"] == 0] == -1024).all() and item["image"].min() == -1024
-    assert json.loads((tmp_path / "sub-01" / "preparation.json").read_text())["black"] == -1024
+    assert (item["image"][item["mask"] == 0] == -1024).all() and item["image"].min() == item["black"] == -1024
 
 
 @pytest.fixture(scope="module")
@@ -169,13 +117,10 @@ def run(tmp_path_factory):
     torch.save(HalfUNet(2).state_dict(), weights)
 
     def run(folder, output, *overlays):
-        configs = bundle_path(UNET) / "configs"
-        parser = ConfigParser()
-        parser.read_config([configs / name for name in ("inference.yaml", *overlays)])
         bright = "$lambda windows: windows - windows.amin((1, 2, 3), True) - 0.7 * windows.max().sub(windows.min())"
         given = {"dataset_dir": str(folder), "output_dir": str(output), "weights": str(weights), "width": 2}
-        parser.update({**given, "network": bright, "split": "test", "device": "cpu"})
-        parser.get_parsed_content("run")
+        given |= {"network": bright, "split": "test", "device": "cpu"}
+        run_bundle(bundle_path(UNET), ["inference.yaml", *overlays], given)
 
     return run
 
@@ -183,11 +128,12 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize("name", ["plain", *OTHERS])
 def test_segmentation_lies_on_the_scan_and_is_scored_against_the_label_as_it_is(cohorts, run, name, tmp_path):
     (item,) = read_cohort(cohorts[name], "test")
-    run(cohorts[name], tmp_path)
-    written = nibabel.load(tmp_path / "sub-01_vessels.nii.gz")
+    output = tmp_path / "site #1"  # a name that MONAI's parser would change
+    run(cohorts[name], output)
+    written = nibabel.load(output / "sub-01_vessels.nii.gz")
     label = ReadScand(["image", "label"])(item)["label"]
     np.testing.assert_allclose(written.affine, label.affine, atol=1e-3)
     np.testing.assert_array_equal(np.asarray(written.dataobj), label[0])
-    run(cohorts[name], tmp_path, "evaluate.yaml")
-    assert json.loads((tmp_path / "results.jsonl").read_text())["dsc"] == 1
-    assert not (tmp_path / "unfinished.jsonl").exists()
+    run(cohorts[name], output, "evaluate.yaml")
+    assert json.loads((output / "results.jsonl").read_text())["dsc"] == 1
+    assert not (output / "unfinished.jsonl").exists() and list(tmp_path.iterdir()) == [output]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -30,6 +31,17 @@ def test_links_into_one_store_are_all_followed(store):
     assert subjects(find_scans(store, image="store/{subject}/image.nii.gz")) == ["a", "b", "c"]
 
 
+def test_labels_in_a_linked_folder_of_a_bids_tree_are_found(store):
+    for name in "abc":
+        for path in (f"bids/sub-{name}/anat/sub-{name}_angio", f"raters/sub-{name}/anat/sub-{name}_label-vessel_mask"):
+            (store / path).parent.mkdir(parents=True)
+            (store / f"{path}.nii.gz").touch()
+    (store / "bids/derivatives").mkdir()
+    (store / "bids/derivatives/vessels").symlink_to("../../raters")
+    scans = find_scans(store / "bids").scans
+    assert [scan.label.name for scan in scans] == [f"sub-{name}_label-vessel_mask.nii.gz" for name in "abc"]
+
+
 def test_links_that_lead_up_or_nowhere_are_told(store):
     (store / "store/a/up").symlink_to("..")
     (store / "store/b/all").symlink_to(store)
@@ -50,10 +62,17 @@ def test_two_folders_that_link_to_each_other_end(store):
     assert subjects(found) == ["a", "b", "c"] and len(found.warnings) == 2
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
-def test_a_folder_that_cannot_be_read_is_told(store):
-    (store / "store/a").chmod(0)
-    assert "a folder that cannot be read" in find_scans(store / "store").warnings[0]
+def test_a_folder_that_cannot_be_read_is_told(store, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.path.basename(path) == "a":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # root reads every folder, whatever its permissions
+    found = find_scans(store / "store")
+    assert subjects(found) == ["b", "c"] and "a: a folder that cannot be read (Permission denied)" in found.warnings[0]
 
 
 def test_other_formats_are_named_and_labels_in_them_found_by_a_pattern(store):
@@ -69,8 +88,16 @@ def test_other_formats_are_named_and_labels_in_them_found_by_a_pattern(store):
         find_scans(store / "store", image="{subject}/image.mha")
 
 
+@pytest.mark.parametrize("name", ["old.img", "old.hdr", "old.nhdr", "old.mhd", "old.mgz", "old.Nii.gz"])
+def test_every_other_format_is_named(store, name):
+    (store / "store/a" / name).touch()
+    (warning,) = find_scans(store / "store").warnings
+    assert warning.startswith(f"1 volumes passed over: a/{name}; convert images to NIfTI")
+
+
 def test_capitals_in_the_ending(store):
     (store / "store/a/image.nii.gz").rename(store / "store/a/image.NII.GZ")
+    (store / "store/b/image.nii.gz").rename(store / "store/b/image.nii.GZ")
     assert subjects(find_scans(store / "store")) == ["a", "b", "c"]
 
 

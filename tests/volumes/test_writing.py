@@ -51,7 +51,8 @@ def test_other_shape_is_refused(tmp_path):
 
 def test_prediction_is_named_after_its_subject_or_its_file(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 1, 1)), SHEARED), tmp_path / "scan.nii.gz")
-    image = ReadScand("image")({"image": str(tmp_path / "scan.nii.gz")})["image"]
+    (tmp_path / "scan.nii.gz").rename(tmp_path / "scan.NII.GZ")  # as some systems write it
+    image = ReadScand("image")({"image": str(tmp_path / "scan.NII.GZ")})["image"]
     pred = MetaTensor(torch.ones(1, 4, 1, 1))
     writer = WriteLabeld("pred", tmp_path / "out")
     writer({"image": image, "pred": pred, "subject": "sub-01"})

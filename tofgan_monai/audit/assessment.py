@@ -12,12 +12,11 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from tofgan_monai.attacks.copies import authenticity_pct, copies
 from tofgan_monai.attacks.on_gan import latent_recovery
-from tofgan_monai.attacks.on_pairs import Scores, pair_scores
-from tofgan_monai.attacks.on_segmentation import confidence_score, lira_score, loss_score
+from tofgan_monai.attacks.on_pairs import pair_scores
+from tofgan_monai.attacks.on_segmentation import Figures, network_scores
 from tofgan_monai.attacks.risk import assess, excess, member_only, roc
 from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.neighbours import Neighbours
@@ -56,34 +55,20 @@ def on_generator(generator: Generator, cohorts: Cohorts, parts: Parts) -> Attack
     return attack_entry("latent recovery", "generator", scores["scores"], few)
 
 
-def on_segmentation(network: nn.Module, shadows: Sequence[nn.Module], cohorts: Cohorts, parts: Parts) -> list[Attack]:
+def on_segmentation(network: Figures, shadows: Sequence[Figures], cohorts: Cohorts) -> list[Attack]:
     """Runs the attacks on a segmentation network; returns their entries in audit.json, one for each attack.
 
     The control runs the same attacks on the first shadow model, if there is one. LiRA needs two or more shadow models
     and has no control.
 
     Args:
-        network: the audited segmentation network.
-        shadows: networks trained in the same way on patients who are neither members nor non-members.
+        network: figures of the audited network on the queries.
+        shadows: figures of networks trained in the same way on patients who are neither members nor non-members.
         cohorts: pairs of members, non-members and references.
-        parts: store of finished parts; scores that it already holds are not computed again.
     """
-    queries = cohorts.queries
-    scores = parts.arrays("attacks on the network", lambda: network_scores(network, shadows, queries))
-    control = parts.arrays("control", lambda: network_scores(shadows[0], (), queries)) if shadows else {}
+    scores = network_scores(network, shadows)
+    control = network_scores(shadows[0], ()) if shadows else {}
     return [attack_entry(name, "network", scores[name], cohorts, control.get(name)) for name in scores]
-
-
-def network_scores(network: nn.Module, shadows: Sequence[nn.Module], queries: np.ndarray) -> Scores:
-    """Runs the attacks on a segmentation network; returns a dict from the attack's name to its scores (n,).
-
-    Args:
-        network: the attacked network.
-        shadows: shadow models; LiRA is left out if there are fewer than two.
-        queries: pairs whose membership the attacks must decide, (n, 2, 96, 96).
-    """
-    scores = {"loss": loss_score(network, queries), "confidence": confidence_score(network, queries)}
-    return {**scores, "LiRA": lira_score(network, shadows, queries)} if len(shadows) > 1 else scores
 
 
 def attack_entry(

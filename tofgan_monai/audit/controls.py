@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from tofgan_monai.attacks.canary import canary_rank
+from tofgan_monai.attacks.canary import Repeated, canary_rank
 from tofgan_monai.attacks.on_pairs import MatchTable, Scores, components, match_table, pair_scores
+from tofgan_monai.attacks.on_segmentation import Figures, figures, network_scores
 from tofgan_monai.attacks.risk import assess
 from tofgan_monai.attacks.similarity import joined, search
-from tofgan_monai.audit.assessment import network_scores
-from tofgan_monai.audit.cohorts import Cohorts
+from tofgan_monai.audit.cohorts import Cohort, Cohorts
+from tofgan_monai.audit.heads import HeadReader
 from tofgan_monai.audit.target import StackTarget, Target, network_with
 from tofgan_monai.audit.training import Training, n_steps, states
 from tofgan_monai.errors import InputError
@@ -111,7 +112,7 @@ def _ranks(scores: Scores, cohorts: Cohorts, patient: int) -> Ranks:
 
 @dataclass(frozen=True, eq=False)
 class Canary:
-    """The network of a training run on a stack in which one member's pairs are repeated.
+    """The network of a training run on a stack, or a cohort of heads, in which one member is repeated.
 
     The training run has the settings of the audited training run.
 
@@ -119,7 +120,7 @@ class Canary:
         network: generator or segmentation network with the weights of this training run.
         weights_sha256: digest of these weights.
         patient: index of the repeated member.
-        times: number of times that each pair of this member occurs in the stack.
+        times: number of times that each pair or scan of this member occurs.
     """
 
     network: nn.Module
@@ -147,18 +148,19 @@ class Canary:
         found = match_table(cohorts.queries[rows], stack, cohorts.references.pairs, known)
         return _ranks(pair_scores(found), cohorts, self.patient)
 
-    def ranks_by_network(self, cohorts: Cohorts, shadows: Sequence[nn.Module]) -> Ranks:
+    def ranks_by_network(self, cohorts: Cohorts, shadows: Sequence[Figures]) -> Ranks:
         """Attacks the canary's segmentation network and returns the repeated patient's rank among the non-members.
 
         Args:
             cohorts: pairs of members, non-members and references of the audit.
-            shadows: shadow models for LiRA, networks that were trained on neither members nor non-members.
+            shadows: figures of the shadow models on all queries, for LiRA.
 
         Returns:
             Dict from the name of the attack to the patient's rank, see `canary_rank`.
         """
-        queries = cohorts.queries[cohorts.with_held_out(self.patient)]
-        return _ranks(network_scores(self.network, shadows, queries), cohorts, self.patient)
+        rows = cohorts.with_held_out(self.patient)
+        found = figures(self.network, cohorts.queries[rows])
+        return _ranks(network_scores(found, [shadow.of(rows) for shadow in shadows]), cohorts, self.patient)
 
 
 def read_canaries(
@@ -166,14 +168,16 @@ def read_canaries(
     target: Target,
     training: Training | None,
     cohorts: Cohorts,
+    heads: HeadReader | None = None,
 ) -> list[Canary]:
     """Reads the canaries of an audit; each is a stack made by `tofgan canary` and a training run on this stack.
 
     Args:
-        given: for each canary the path of its stack and the output folder of its training run.
+        given: for each canary the path of its stack (or cohort of heads) and the output folder of its training run.
         target: the audited stack, generator or segmentation network.
         training: the audited training run; None if it is not known.
         cohorts: pairs of the audit; each canary's stack must be made from the members' stack.
+        heads: reader of heads for a 3D segmentation network; None if canaries are stacks.
 
     Raises:
         InputError: a stack has no canary or was made from another stack; a training run used other pairs or settings,
@@ -181,7 +185,11 @@ def read_canaries(
             target is a stack whose training run is not known; or two canaries repeat the same patient, or repeat their
             patients a different number of times.
     """
-    canaries = [_read_canary(Path(pairs), Path(run), target, training, cohorts) for pairs, run in given]
+    planted = heads.canary if heads else _in_stack
+    canaries = [
+        _read_canary(planted(Path(pairs), cohorts.members), Path(pairs), Path(run), target, training)
+        for pairs, run in given
+    ]
     names = ", ".join(str(pairs) for pairs, _ in given)
     if len({canary.patient for canary in canaries}) < len(canaries):
         raise InputError(f"{names}: two canaries repeat the same patient; make each with another seed (`--seed`)")
@@ -193,21 +201,25 @@ def read_canaries(
     return canaries
 
 
-def _read_canary(pairs: Path, run: Path, target: Target, training: Training | None, cohorts: Cohorts) -> Canary:
+def _in_stack(pairs: Path, members: Cohort) -> Repeated:
+    canary = open_stack(pairs)[1].get("canary")
+    if canary is None or canary["of"] != members.digest:
+        raise InputError(
+            f"{pairs}: the stack holds no canary of the members' stack; make it from the members' stack "
+            "(`tofgan canary`)"
+        )
+    return Repeated(PairDataset(pairs).digest, canary["patient"], canary["times"])
+
+
+def _read_canary(planted: Repeated, pairs: Path, run: Path, target: Target, training: Training | None) -> Canary:
     if isinstance(target, StackTarget) and training is None:
         raise InputError(
             f"{pairs}: the canary must be compared with the training of the audited stack's generator; give the output "
             "folder of this training (`--run`)"
         )
-    canary = open_stack(pairs)[1].get("canary")
-    if canary is None or canary["of"] != cohorts.members.digest:
-        raise InputError(
-            f"{pairs}: the stack holds no canary of the members' stack; make it from the members' stack "
-            "(`tofgan canary`)"
-        )
     content = read_checkpoint(run)[1]
     recipe, name = content["recipe"], training.state if training else "best"
-    if pairs_digest(recipe) != PairDataset(pairs).digest:
+    if pairs_digest(recipe) != planted.digest:
         raise InputError(f"{run}: the training used other pairs than {pairs}; train on {pairs}")
     if training and (others := training.differing(recipe)):
         told = ", ".join(others)
@@ -227,7 +239,7 @@ def _read_canary(pairs: Path, run: Path, target: Target, training: Training | No
             f'{run}: the training has no weights "{name}", which is the part that was audited; give a complete output '
             "folder"
         )
-    return Canary(network_with(target, weights, run), weights_digest(weights), canary["patient"], canary["times"])
+    return Canary(network_with(target, weights, run), weights_digest(weights), planted.patient, planted.times)
 
 
 def judged(canaries: Sequence[Canary], ranks: Sequence[Ranks]) -> dict[str, Any] | None:

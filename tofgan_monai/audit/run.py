@@ -7,7 +7,7 @@ are the training patients, non-members are held-out patients, references are fur
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,10 +18,12 @@ from torch import nn
 
 from tofgan_monai.attacks.on_gan import critic_score
 from tofgan_monai.attacks.on_pairs import MIN_PAIRS
+from tofgan_monai.attacks.on_segmentation import Figures, figures
 from tofgan_monai.attacks.power import detectable_auc
 from tofgan_monai.audit.assessment import Attack, attack_entry, copy_search, on_data, on_generator, on_segmentation
 from tofgan_monai.audit.cohorts import Cohorts, read_cohorts
 from tofgan_monai.audit.controls import Canary, judged, planted, read_canaries
+from tofgan_monai.audit.heads import head_reader
 from tofgan_monai.audit.neighbours import find_neighbours
 from tofgan_monai.audit.parts import Parts
 from tofgan_monai.audit.record import FORMAT
@@ -42,7 +44,7 @@ from tofgan_monai.metrics.stacks.features import Extractor, load_extractor
 from tofgan_monai.metrics.stacks.manifold import load_prdc
 from tofgan_monai.metrics.stacks.quality import quality
 
-N_PAIRS, PAIRS_PER_PATIENT = 2000, 50
+N_PAIRS, PAIRS_PER_PATIENT, WINDOWS_PER_PATIENT = 2000, 50, 16
 Paths = Sequence[str | os.PathLike]
 
 
@@ -58,7 +60,7 @@ def audit(
     shadows: Paths = (),
     n: int = N_PAIRS,
     seed: int = 0,
-    pairs_per_patient: int = PAIRS_PER_PATIENT,
+    pairs_per_patient: int | None = None,
     inception_weights: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
     """Measures what synthetic pairs, a generator or a segmentation network gives away about the training patients.
@@ -70,18 +72,22 @@ def audit(
     Args:
         target: what is audited: path of a stack of synthetic pairs (`.npy`), or name or folder of a bundle.
         output: folder for the results.
-        members: path of the stack of training patients' pairs (members) that the training used.
-        non_members: path of the stack of held-out patients' pairs of the same site (non-members).
-        references: path of the stack of further patients' pairs, who are neither members nor non-members.
+        members: path of the stack of training patients' pairs (members) that the training used. For a 3D network: the
+            folder of the cohort (or its cohort.json) whose split `training` the training used.
+        non_members: path of the stack of held-out patients' pairs of the same site (non-members). For a 3D network: the
+            folder of a cohort, of which the split `test` is read.
+        references: path of the stack of further patients' pairs, who are neither members nor non-members. For a 3D
+            network: the folder of a cohort, of which the split `validation` is read.
         run: output folder of the training. If given, its critic is attacked, too, and the audit checks that the
-            training used the members' stack.
-        canaries: for each canary the path of the stack made by `tofgan canary`, and the output folder of a training on
-            this stack with the audited training's settings.
-        shadows: weights of shadow models. These are segmentation networks trained like the audited one on patients who
-            are neither members nor non-members.
+            training used the members' data.
+        canaries: for each canary the path of the stack or cohort made by `tofgan canary`, and the output folder of a
+            training on it with the audited training's settings.
+        shadows: weights of shadow models. These are segmentation networks with the audited network's architecture,
+            trained like it on patients who are neither members nor non-members.
         n: number of pairs to make with the generator; unused if the target is a stack or a segmentation network.
         seed: seed of the latents of these pairs.
-        pairs_per_patient: largest number of pairs to use from each patient.
+        pairs_per_patient: largest number of pairs to use from each patient, 50 by default. For a 3D network: number of
+            windows to cut from the heads of each patient, 16 by default.
         inception_weights: weights of the Inception network of the original FID. By default EfficientNet-Lite0 computes
             the features.
 
@@ -92,22 +98,27 @@ def audit(
     if n < MIN_PAIRS:
         raise InputError(f"n = {n} is too few; ask for {MIN_PAIRS} pairs or more (`-n`)")
     folder = Path(output)
-    cohorts = read_cohorts(members, non_members, references, pairs_per_patient=pairs_per_patient)
-    require_writable(folder)
     aim = read_target(target)
+    heads = head_reader(aim, folder / "parts" / "heads")
+    per_patient = pairs_per_patient or (WINDOWS_PER_PATIENT if heads else PAIRS_PER_PATIENT)
+    if heads:
+        cohorts = heads.cohorts(members, non_members, references, windows_per_patient=per_patient)
+    else:
+        cohorts = read_cohorts(members, non_members, references, pairs_per_patient=per_patient)
+    require_writable(folder)
     training = read_training(Path(run), aim, cohorts) if run else None
-    repeats = read_canaries(canaries, aim, training, cohorts)
+    repeats = read_canaries(canaries, aim, training, cohorts, heads)
     unets = read_shadows(shadows, aim, cohorts)
     measure: Callable[..., dict[str, Any]]
     if isinstance(aim, SegmentationTarget):
-        released, measure = None, partial(_of_network, aim, list(unets.values()))
+        released, measure = None, partial(_of_network, aim, unets)
     else:
         load_prdc()  # reports a missing package before the attacks, which take an hour
         extractor = load_extractor(inception_weights)
         released = released_pairs(aim, folder, n=n, seed=seed)
         measure = partial(_of_pairs, aim, released.pairs, training, extractor, Path(references))
     described = describe(aim, released)
-    inputs = [FORMAT, version("tofgan-monai"), described, cohorts.described, pairs_per_patient, *unets]
+    inputs = [FORMAT, version("tofgan-monai"), described, cohorts.described, per_patient, heads and heads.drawn, *unets]
     found: dict[str, Any] = {
         "format": FORMAT,
         "target": described,
@@ -128,20 +139,33 @@ def audit(
 
 
 def _of_network(
-    target: SegmentationTarget, shadows: Sequence[nn.Module], canaries: Sequence[Canary], cohorts: Cohorts, parts: Parts
+    target: SegmentationTarget,
+    shadows: Mapping[str, nn.Module],
+    canaries: Sequence[Canary],
+    cohorts: Cohorts,
+    parts: Parts,
 ) -> dict[str, Any]:
     """Runs the attacks on a segmentation network and on its canaries; returns the entries `attacks` and `canary`.
 
     Args:
         target: the audited segmentation network.
-        shadows: shadow models for LiRA and for the control.
+        shadows: shadow models for LiRA and for the control, by the digests of their weights.
         canaries: networks from training runs in which one member's pairs were repeated.
         cohorts: pairs of members, non-members and references.
         parts: store of finished parts.
     """
-    ranks = [canary.ranks_by_network(cohorts, shadows) for canary in canaries]
-    attacks = on_segmentation(target.network, shadows, cohorts, parts)
-    return {"attacks": attacks, "canary": judged(canaries, ranks)}
+
+    def shown(digest: str, network: nn.Module) -> Figures:
+        made = partial(figures, network, cohorts.queries)
+        return Figures(**parts.arrays(f"network {digest[:12]}", lambda: made()._asdict()))
+
+    own = shown(target.weights_sha256, target.network)
+    others = [shown(digest, network) for digest, network in shadows.items()]
+    ranks = []
+    for canary in canaries:
+        find = partial(canary.ranks_by_network, cohorts, others)
+        ranks.append(parts.result(f"canary {canary.weights_sha256[:12]}", find))
+    return {"attacks": on_segmentation(own, others, cohorts), "canary": judged(canaries, ranks)}
 
 
 def _of_pairs(

@@ -16,7 +16,7 @@ from tofgan_monai.bundle_runs.runs import inference_config, inference_network, r
 from tofgan_monai.errors import InputError
 from tofgan_monai.gan.networks import Generator
 from tofgan_monai.pairs.stack import PairDataset, open_stack
-from tofgan_monai.training.weights import fit_weights, load_weights, weights_digest
+from tofgan_monai.training.weights import fit_weights, load_weights, weights_file_digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +88,9 @@ def read_target(target: str | os.PathLike) -> Target:
         return _read_stack(Path(target))
     bundle = bundle_path(target)
     weights = bundle / "models" / "model.pt"
-    state = load_weights(weights)
-    network = bundle_network(bundle, state, weights)
+    network = bundle_network(bundle, load_weights(weights), weights)
     kind = GeneratorTarget if isinstance(network, Generator) else SegmentationTarget
-    return kind(bundle, network, weights_digest(state))  # type: ignore[arg-type]
+    return kind(bundle, network, weights_file_digest(weights))  # type: ignore[arg-type]
 
 
 def released_pairs(target: StackTarget | GeneratorTarget, folder: Path, *, n: int, seed: int) -> StackTarget:

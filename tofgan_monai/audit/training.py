@@ -82,7 +82,7 @@ def read_training(run: Path, target: Target, cohorts: Cohorts) -> Training:
     recipe, problems = content["recipe"], []
     if pairs_digest(recipe) != cohorts.members.digest:
         problems.append(
-            f"{run}: the training used other pairs than the members' stack; give the stack that it used (`--members`)"
+            f"{run}: the training used other pairs than the members'; give the data that it used (`--members`)"
         )
     matching = [name for name, state in states(run, content).items() if weights_digest(state) == target.weights_sha256]
     if not matching:

@@ -52,7 +52,7 @@ def verdicts(audit: Audit) -> dict[str, dict[str, Any]]:
     An outcome is one of three:
     - failed: an attack separates members from non-members, in either direction, by more than its control does; or a
       synthetic pair copies a member's pair; or members have more near-copies than chance explains.
-    - inconclusive: the outcome is not "failed", and the audit did not check that the training used the members' stack;
+    - inconclusive: the outcome is not "failed", and the audit did not check that the training used the members' data;
       or there are too few patients or pairs; or a control fails or is missing; or planted copies or canaries were not
       recognised or not tried; or an AUC of 0.75 or of 0.25 over patients cannot be excluded.
     - passed: otherwise. A pass is evidence and no promise.
@@ -158,7 +158,7 @@ def _copies(audit: Audit) -> Iterator[str]:
 def _too_little(audit: Audit, least: dict[str, int]) -> Iterator[str]:
     if not audit["training_checked"]:
         yield (
-            "the audit did not check that the training used the members' stack; give the output folder of the training "
+            "the audit did not check that the training used the members' data; give the output folder of the training "
             "(`--run`)"
         )
     for cohort, n_least in least.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from typer import Argument, Context, Option, echo
 
@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 SEGMENTATION = "tof_mra_vessel_segmentation"
 
 SegmentationOption = Annotated[str, Option(help="name or folder of a segmentation bundle")]
+PrecisionOption = Annotated[
+    Literal["float32", "bfloat16", "int8"] | None,
+    Option(help="of the 3D network: bfloat16 needs a processor or GPU that has it, int8 the extra fast"),
+]
 RestartOption = Annotated[bool, Option("--restart", help="do not continue a stopped run, but start again")]
 ThresholdPairsOption = Annotated[Path | None, Option(help="stack of real pairs that sets a GAN's label threshold")]
 
@@ -162,11 +166,13 @@ def segment(
     output_dir: Annotated[Path, Argument(help="folder for the segmentations")],
     bundle: SegmentationOption = SEGMENTATION,
     weights: WeightsOption = None,
+    precision: PrecisionOption = None,
     restart: RestartOption = False,
 ) -> None:
     """Segment the vessels of whole volumes; further options --ID VALUE override the bundle's inference.yaml."""
-    given = {"dataset_dir": absolute(dataset_dir), "output_dir": absolute(output_dir), "weights": absolute(weights)}
-    run_bundle(bundle, ["inference.yaml"], {**given, "restart": restart or None}, context)
+    given: dict[str, Any] = {"dataset_dir": absolute(dataset_dir), "output_dir": absolute(output_dir)}
+    given |= {"weights": absolute(weights), "precision": _possible(precision), "restart": restart or None}
+    run_bundle(bundle, ["inference.yaml"], given, context)
     echo(f"segmentations in {output_dir}")
 
 
@@ -180,6 +186,7 @@ def evaluate(
     model: Annotated[str | None, Option(help="name of the model, shown in the tables; default: the bundle's")] = None,
     cohort: Annotated[str, Option(help="name of the cohort, shown in the tables")] = "",
     baseline: Annotated[bool, Option(help="also score the best single threshold")] = False,
+    precision: PrecisionOption = None,
     restart: RestartOption = False,
 ) -> None:
     """Score segmentations of whole volumes: DSC and 95HD in mm for each patient."""
@@ -191,6 +198,7 @@ def evaluate(
         "weights": absolute(weights),
         "model": runs.as_text(model) if model else None,
         "cohort": runs.as_text(cohort),
+        "precision": _possible(precision),
         "restart": restart or None,
     }
     overrides = run_bundle(bundle, ["inference.yaml", "evaluate.yaml"], given, context)
@@ -202,3 +210,16 @@ def evaluate(
             split = str(overrides.get("split", "test"))
             evaluation.score_threshold(dataset_dir, output=results, cohort=cohort, split=split)
     echo(f"results in {results}")
+
+
+def _possible(precision: str | None) -> str | None:
+    """Returns a precision that the user gave, if this machine can compute in it; None for None.
+
+    Raises:
+        InputError: it cannot, for example because the extra `fast` is not installed.
+    """
+    if precision:
+        from tofgan_monai.segmentation import precision as precisions
+
+        precisions.require_precision(precision)
+    return precision

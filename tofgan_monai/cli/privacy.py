@@ -13,14 +13,25 @@ from tofgan_monai.errors import InputError
 
 @app.command()
 def canary(
-    members: Annotated[Path, typer.Argument(help="stack (.npy) of the real image-label pairs that the training used")],
-    output: Annotated[Path, typer.Argument(help="new stack (.npy) to write; train on it with the same settings")],
-    times: Annotated[int, typer.Option(min=2, help="number of times that each pair of the chosen patient occurs")] = 50,
+    members: Annotated[
+        Path,
+        typer.Argument(help="stack (.npy) that the training used; for a 3D network its cohort's folder"),
+    ],
+    output: Annotated[
+        Path, typer.Argument(help="new stack (.npy), or folder of the new cohort; train on it with the same settings")
+    ],
+    times: Annotated[
+        int, typer.Option(min=2, help="number of times that each pair or scan of the chosen patient occurs")
+    ] = 50,
     seed: Annotated[int, typer.Option(min=0, help="seed of the random choice of the patient")] = 0,
 ) -> None:
-    """Write a stack in which one patient's pairs are repeated, to test whether an audit recognises this patient."""
-    from tofgan_monai.attacks.canary import plant_canary
+    """Write a stack or cohort in which one patient is repeated, to test whether an audit recognises this patient."""
+    from tofgan_monai.attacks.canary import plant_canary, plant_head_canary
 
+    if members.suffix != ".npy":
+        planted = plant_head_canary(members, output, times=times, seed=seed)
+        typer.echo(f"{output} lists each scan of training patient {planted.patient} {times} times")
+        return
     manifest = plant_canary(members, output, times=times, seed=seed)
     n, patient = manifest["n"], manifest["canary"]["patient"]
     typer.echo(f"{output} has {n} pairs; each pair of patient {patient} occurs {times} times")
@@ -30,13 +41,21 @@ def canary(
 def audit(
     target: Annotated[str, typer.Argument(help="stack of synthetic pairs (.npy), or name or folder of a bundle")],
     output: Annotated[Path, typer.Argument(help="folder for the results; the same command continues a stopped audit")],
-    members: Annotated[Path, typer.Option(help="stack (.npy) of the training patients' pairs (members)")],
-    non_members: Annotated[Path, typer.Option(help="stack of held-out patients' pairs, same site (non-members)")],
-    references: Annotated[Path, typer.Option(help="stack (.npy) of pairs of further patients, in neither group")],
+    members: Annotated[
+        Path, typer.Option(help="stack (.npy) of the training patients' pairs (members); for a 3D network a cohort")
+    ],
+    non_members: Annotated[
+        Path, typer.Option(help="stack of held-out patients' pairs, same site (non-members); or a cohort, split test")
+    ],
+    references: Annotated[
+        Path, typer.Option(help="stack of pairs of further patients, in neither group; or a cohort, split validation")
+    ],
     run: Annotated[
         Path | None, typer.Option(help="output folder of the audited training; the critic in it is attacked, too")
     ] = None,
-    canary: Annotated[list[Path] | None, typer.Option(help="stack made by `tofgan canary`; may be repeated")] = None,
+    canary: Annotated[
+        list[Path] | None, typer.Option(help="stack or cohort made by `tofgan canary`; may be repeated")
+    ] = None,
     canary_run: Annotated[
         list[Path] | None, typer.Option(help="output folder of a training on this stack; give one for each --canary")
     ] = None,
@@ -46,7 +65,10 @@ def audit(
     ] = None,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="number of pairs to make with the generator")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="seed of the latents of these pairs")] = 0,
-    pairs_per_patient: Annotated[int, typer.Option(min=1, help="largest number of pairs used from each patient")] = 50,
+    pairs_per_patient: Annotated[
+        int | None,
+        typer.Option(min=1, help="largest number of pairs used from each patient; 50, or 16 windows for a 3D network"),
+    ] = None,
     inception_weights: Annotated[
         Path | None, typer.Option(help="weights of the Inception network, for the original FID; optional")
     ] = None,

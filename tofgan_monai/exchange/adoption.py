@@ -60,7 +60,7 @@ def adopt(
     if validation_pairs is not None or share is not None:
         threshold = choose_label_threshold(raw_labels(network), validation_pairs, share)
     seen = seen_by(run, bundle)
-    save_weights(weights, target)
+    save_weights(network.state_dict(), target)
     write_card(bundle, seen)
     if threshold is not None:
         text = re.sub(r"(?m)^label_threshold: \S+", f"label_threshold: {threshold:.6g}", config.read_text("utf-8"))

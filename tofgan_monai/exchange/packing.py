@@ -17,7 +17,8 @@ from tofgan_monai.exchange.leaks import leaks
 from tofgan_monai.exchange.release import audit_of_weights, cleared, is_cleared
 from tofgan_monai.exchange.signatures import sign, signature_path
 from tofgan_monai.files import written_whole
-from tofgan_monai.training.weights import is_state_dict, load_weights, to_safetensors
+from tofgan_monai.training.foreign_weights import is_state_dict
+from tofgan_monai.training.weights import load_weights, to_safetensors
 
 
 def pack(

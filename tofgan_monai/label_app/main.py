@@ -29,7 +29,6 @@ from tofgan_monai.errors import InputError, unwrapped
 from tofgan_monai.label_app.working_copy import BUNDLE, place_app, require_no_hash, split_by_patient
 from tofgan_monai.training.weights import fit_weights, load_weights
 from tofgan_monai.volumes.scans import default_patient
-from tofgan_monai.volumes.writing import WriteLabeld
 
 EPISTEMIC_DROPOUT = 0.2
 
@@ -38,8 +37,7 @@ class VesselInfer(BundleInferTask):
     """MONAI Label task that segments a study with the bundle's network; weights of another network are refused."""
 
     def __init__(self, path: str, conf: dict[str, str], **options: Any) -> None:
-        given = {"post_filter": [WriteLabeld], **options}  # MONAI Label writes the label itself
-        super().__init__(path, conf, load_strict=True, **given)
+        super().__init__(path, conf, load_strict=True, **options)
         self.labels = {"vessel": 1}  # channel 0 of the network's output becomes value 1 in the label
         self.dimension = 3  # the client gets a volume; the network itself processes 2D windows
 
@@ -125,7 +123,7 @@ class VesselApp(MONAILabelApp):
             train_mode=True,
             skip_writer=True,
             dropout=EPISTEMIC_DROPOUT,
-            post_filter=[WriteLabeld, Invertd, AsDiscreted],
+            post_filter=[Invertd, AsDiscreted],
         )
         return {"epistemic": EpistemicScoring(uncertain, simulation_size=3)}
 

@@ -68,12 +68,17 @@ def require_no_hash(folder: str | os.PathLike) -> None:
 
 
 def _write_configs(configs: Path) -> None:
-    """Writes inference.json and train.json into a `configs/` folder; MONAI Label prefers them to the YAML files."""
+    """Writes inference.json and train.json into a `configs/` folder; MONAI Label prefers them to the YAML files.
+
+    MONAI Label writes each label itself, so inference.json lacks the transform that writes labels.
+    """
     inference, training = (
         _parsed(configs / "inference.yaml"),
         _parsed(configs / "train.yaml", configs / "monailabel.yaml"),
     )
     inference.update(INFERENCE)
+    if (steps := "postprocessing#transforms") in inference:
+        inference[steps] = [step for step in inference[steps] if step["_target_"] != "tofgan_monai.WriteLabeld"]
     for parser, name in ((inference, "inference.json"), (training, "train.json")):
         ConfigParser.export_config_file(parser.get(), os.fspath(configs / name), indent=4)
 

@@ -62,7 +62,10 @@ def _ghosts(signal: np.ndarray, drawn: Mapping[str, float], rng: np.random.Gener
             continue
         copied = np.maximum(signal - np.float32(1.5), 0) if source is None else source
         for side, sign in zip((1, -1), sides, strict=True):
-            total = total + np.float32(sign * drawn[name]) * np.roll(copied, side * shift, axis)
+            ghost = np.roll(copied, side * shift, axis)
+            ghost *= np.float32(sign * drawn[name])
+            ghost += total
+            total = ghost
     return total
 
 
@@ -117,26 +120,35 @@ def _interpolated(image: np.ndarray, axes_mm: Sequence[np.ndarray], rim_shift: f
         rim_shift: the shift in voxels at 100 mm from the isocentre.
     """
     x, y, z = (np.asarray(a, np.float32) / 100 for a in axes_mm)
-    square = x[:, None, None] ** 2 + y[:, None] ** 2 + z**2
-    for axis, along in ((0, x[:, None, None]), (1, y[:, None])):
-        fraction = np.abs(np.float32(rim_shift) * square * along) % 1
-        weight = fraction * (1 - fraction)
-        v, w = np.moveaxis(image, axis, 0), np.moveaxis(weight, axis, 0)
-        out = v.copy()
-        out[1:-1] += w[1:-1] * (v[2:] + v[:-2] - 2 * v[1:-1])
-        image = np.moveaxis(out, 0, axis)
-    return np.ascontiguousarray(image)
+    result = np.empty_like(image)
+    for i, plane in enumerate(image):  # one plane fits the cache
+        shift = np.float32(rim_shift) * (x[i] * x[i] + (y * y)[:, None] + z * z)
+        if 0 < i < len(image) - 1:
+            plane = _between(image[i - 1], plane, image[i + 1], shift * x[i])
+        result[i] = plane
+        result[i, 1:-1] = _between(plane[:-2], plane[1:-1], plane[2:], (shift * y[:, None])[1:-1])
+    return result
+
+
+def _between(before: np.ndarray, middle: np.ndarray, after: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Blurs voxels with their two neighbours as interpolation after a shift (in voxels) does; see `_interpolated`."""
+    shift = np.abs(shift)
+    fraction = shift - np.floor(shift)
+    return middle + fraction * (1 - fraction) * (after + before - 2 * middle)
 
 
 def export(image: np.ndarray, drawn: Mapping[str, float]) -> np.ndarray:
     """Applies the scanner's window and power law, and rounds to whole numbers; a narrow window means 8 bits."""
     window = np.float32(drawn["window"])
     if drawn["gamma"] != 1:
-        image = window * (image / window) ** np.float32(drawn["gamma"])
+        image = image / window
+        np.power(image, np.float32(drawn["gamma"]), out=image)
+        image *= window
     if window < 99:
         np.minimum(image, window, out=image)
     level = drawn["grey_level"] if window > NARROW_WINDOW else 255 / window
-    numbers = np.minimum(np.rint(image * np.float32(level)), 32767).astype(np.float32)
+    numbers = image * np.float32(level)
+    np.minimum(np.rint(numbers, out=numbers), 32767, out=numbers)
     if window <= NARROW_WINDOW and drawn["block_noise"] > 0:
         numbers = np.clip(np.rint(_blocks(numbers, drawn["block_noise"])), 0, 255)
     return numbers
@@ -154,5 +166,7 @@ def _blocks(image: np.ndarray, step: float) -> np.ndarray:
     frequency = np.arange(BLOCK, dtype=np.float32)
     steps = np.float32(step) * (1 + 3 * (frequency[:, None, None, None] + frequency[:, None]) / (2 * BLOCK - 2))
     coefficients = fft.dctn(blocks, axes=(1, 3), norm="ortho")
-    coefficients = np.rint(coefficients / steps) * steps
+    coefficients /= steps
+    np.rint(coefficients, out=coefficients)
+    coefficients *= steps
     return fft.idctn(coefficients, axes=(1, 3), norm="ortho").reshape(padded.shape)[:x, :y]

@@ -5,7 +5,8 @@ shapes are ellipsoids (superquadrics for the brain and the skin) that smooth noi
 noise is zero, which is a folded surface. The signal is in units of grey matter.
 
 `tissue` computes a region of the head at a time and leaves out what cannot change the result there. What it leaves out
-would have added exactly 0 or multiplied by exactly 1, so the result does not depend on how the head is divided.
+would have added exactly 0 or multiplied by exactly 1, so the result does not depend on how the head is divided. Limits
+that say so have a margin for rounding.
 """
 
 from __future__ import annotations
@@ -42,19 +43,18 @@ ORBIT, EYE = Shape((31, 58, -34), (18, 27, 17)), Shape((31, 68, -34), (12, 12, 1
 def intracranial(at: Points | Region, *, floor: float = -np.inf, ceil: float = np.inf) -> np.ndarray:
     """Returns the signed distance in mm from template coordinates to the inner skull; negative inside.
 
-    Distances below `floor` and above `ceil` need not be exact; see `least`.
+    In a region, distances below `floor` and above `ceil` need not be exact; see `least`.
     """
-    region = Region.around(at)
-    room = least(BRAIN, region, floor=floor, ceil=ceil)
-    return np.maximum(room, -least(FACE, region, floor=-ceil, ceil=-float(room.min())))
+    room = least(BRAIN, at, floor=floor, ceil=ceil)
+    return np.maximum(room, -least(FACE, at, floor=-ceil, ceil=-float(room.min())))
 
 
 def outside(at: Points | Region, *, floor: float = -np.inf, ceil: float = np.inf) -> np.ndarray:
     """Returns the signed distance in mm from template coordinates to the skin; negative inside the head.
 
-    Distances below `floor` and above `ceil` need not be exact; see `least`.
+    In a region, distances below `floor` and above `ceil` need not be exact; see `least`.
     """
-    return least(SKIN, Region.around(at), floor=floor, ceil=ceil)
+    return least(SKIN, at, floor=floor, ceil=ceil)
 
 
 def _inside(distance: np.ndarray, soft_mm: float = 0.8) -> np.ndarray:
@@ -86,9 +86,12 @@ def _ventricles(sides: Region, s: float, ceil: float) -> np.ndarray:
 
 
 def _cortex(
-    sides: Region, x: np.ndarray, depth: np.ndarray, drawn: Mapping[str, float], fields: Volumes
+    sides: Region, x: np.ndarray, depth: np.ndarray, vents: np.ndarray, drawn: Mapping[str, float], fields: Volumes
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the fractions of fluid in sulci, cisterns and around arteries, and of white matter; see `_brain`."""
+    """Returns the fractions of fluid and of white matter.
+
+    `vents` is the signed distance in mm to the ventricles. The other arguments are those of `_brain`.
+    """
     small = fields["small"]
     shallowest = depth.min()
     fold = np.abs(fields["fold"])
@@ -102,6 +105,8 @@ def _cortex(
         falx = _ramp(np.float32(1.4) - np.abs(x + fields["texture"])) * (np.abs(y - 8) + np.abs(z - 6) > 44)
         np.maximum(fluid, falx * np.float32(0.8), out=fluid)
     np.maximum(fluid, _cavities(POOLS, sides, small, soft_mm=2.0), out=fluid)
+    if vents.ndim:
+        np.maximum(fluid, _inside(vents), out=fluid)
     sleeve = fields["sleeve"] * np.float32(2 * drawn["sleeve"])
     np.maximum(fluid, _ramp(sleeve - np.float32(0.1)), out=fluid)
     white = _ramp((fold - width - np.float32(0.22)) * 4)
@@ -124,20 +129,14 @@ def _brain(
         drawn, fields, levels: see `tissue`.
     """
     texture = fields["texture"]
-    noisy = 1 + texture * np.float32(drawn["texture"])
-    if depth.max() < 1.1:  # fluid alone
-        signal = levels["grey"] * noisy
-        signal += levels["fluid"] - signal
-        return signal
-    fluid, white = _cortex(sides, x, depth, drawn, fields)
     vents = _ventricles(sides, drawn["ventricles"], 0.5 + 0.5 * _size(texture))
     if vents.ndim:
         vents += texture * np.float32(0.5)
-        np.maximum(fluid, _inside(vents), out=fluid)
-    white *= levels["white"] - levels["grey"]
-    white += levels["grey"]
-    signal = white
-    signal *= noisy
+    fluid, white = np.ones((), np.float32), np.zeros((), np.float32)
+    if depth.max() > 1.1:  # otherwise fluid alone
+        fluid, white = _cortex(sides, x, depth, vents, drawn, fields)
+    signal = levels["grey"] + white * (levels["white"] - levels["grey"])
+    signal = signal * (1 + texture * np.float32(drawn["texture"]))
     signal += fluid * (levels["fluid"] - signal)
     if vents.ndim:
         choroid = _inside(np.abs(vents + 1) - np.float32(0.8)) * (fields["small"] > np.float32(0.9))

@@ -136,17 +136,23 @@ def transit_times(
         drawn: the parameters of the head.
         rng: source of a random factor for the velocity in each branch.
     """
+    ends = np.cumsum([len(z) for z in z_mm])
+    starts = np.concatenate([[0], ends[:-1]])
+    slab = slabs.index(np.concatenate(z_mm))
+    pace = drawn["velocity"] * np.exp(drawn["flow_spread"] * rng.standard_normal(len(tree)))
+    step = np.linalg.norm(np.diff(np.concatenate([branch.points_mm for branch in tree]), axis=0, prepend=0), axis=1)
+    step[starts] = 0
+    radius = np.concatenate([branch.radius_mm for branch in tree])
+    seconds = step / (np.repeat(pace, ends - starts) * (radius / 1.5) ** 0.7)
+    cuts = np.flatnonzero(np.diff(slab)) + 1
     times: list[np.ndarray] = []
-    for branch, z in zip(tree, z_mm, strict=True):
-        slab = slabs.index(z)
-        pace = drawn["velocity"] * np.exp(drawn["flow_spread"] * rng.standard_normal())
-        step = np.linalg.norm(np.diff(branch.points_mm, axis=0, prepend=branch.points_mm[:1]), axis=1)
-        seconds = np.cumsum(step / (pace * (branch.radius_mm / 1.5) ** 0.7))
-        if branch.parent >= 0 and slabs.index(z_mm[branch.parent][branch.parent_node]) == slab[0]:
-            seconds += times[branch.parent][branch.parent_node]
-        for cut in np.flatnonzero(np.diff(slab)) + 1:
-            seconds[cut:] -= seconds[cut]
-        times.append(seconds)
+    for branch, start, end in zip(tree, starts, ends, strict=True):
+        time = np.cumsum(seconds[start:end])
+        if branch.parent >= 0 and slab[starts[branch.parent] + branch.parent_node] == slab[start]:
+            time += times[branch.parent][branch.parent_node]
+        for cut in cuts[np.searchsorted(cuts, start, "right") : np.searchsorted(cuts, end)] - start:
+            time[cut:] -= time[cut]
+        times.append(time)
     return times
 
 

@@ -13,7 +13,7 @@ from tofgan_monai.phantom.shapes import Points
 
 Block = tuple[slice, slice, slice]
 """The range of voxels along each axis."""
-BLOCK_SHAPE = (16, 16, 64)  # about so many voxels fit the cache with all that is computed in them
+BLOCK_SHAPE = (24, 24, 64)  # about so many voxels fit the cache with all that is computed in them
 
 
 @dataclass

@@ -59,7 +59,7 @@ class Tips:
 
 def _unit(v: np.ndarray) -> np.ndarray:
     """Divides vectors (..., 3) by their lengths."""
-    return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)
+    return v / np.maximum(np.sqrt((v * v).sum(axis=-1, keepdims=True)), 1e-9)
 
 
 def _gradient(distance: Distance, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,24 +131,28 @@ def walk(
     n, longest = len(tips), int(steps.max())
     path = np.empty((longest + 1, n, 3))
     path[0] = position = tips.start
-    heading, bend, course = tips.direction, np.zeros((n, 3)), tips.direction
+    heading, bend = tips.direction, np.zeros((n, 3))
     if depth_mm is None:
         depth_mm = rng.gamma(2.0, 3.0, n) + 1.5  # along the surface or down in a sulcus
     alive, length = np.ones(n, bool), np.ones(n, int)
+    moving = np.arange(n)  # the vessels that are computed: at least those alive
     for step in range(longest):
         if step % 3 == 0:
+            keep = alive[moving]
+            moving, position, heading, bend = moving[keep], position[keep], heading[keep], bend[keep]
+            course, side, depth = tips.direction[moving], tips.side[moving], depth_mm[moving]
             value, outwards = _gradient(distance, position)
-        bend = 0.86 * bend + 0.13 * tortuosity * rng.standard_normal((n, 3))
-        lift = np.clip((-value - depth_mm) / 6, -2.0, 1)[:, None] * outwards
-        off = np.where(np.abs(position[:, 0]) < 2.5, np.where(tips.side == 0, np.sign(position[:, 0]), tips.side), 0.0)
+        bend = 0.86 * bend + 0.13 * tortuosity * rng.standard_normal((n, 3))[moving]
+        lift = np.clip((-value - depth) / 6, -2.0, 1)[:, None] * outwards
+        off = np.where(np.abs(position[:, 0]) < 2.5, np.where(side == 0, np.sign(position[:, 0]), side), 0.0)
         heading = heading + STEP_MM * (bend + 0.24 * lift + 0.05 * course)
         heading[:, 0] += 0.12 * off
         heading = _unit(heading)
         wall = np.clip((value + 3) / 2, 0, 1) * np.maximum((heading * outwards).sum(1), 0)
         heading = _unit(heading - wall[:, None] * outwards)
         position = position + STEP_MM * heading
-        path[step + 1] = position
-        alive &= (step < steps) & (value < -0.3)
+        path[step + 1, moving] = position
+        alive[moving] &= (step < steps[moving]) & (value < -0.3)
         length += alive
         if not alive.any():
             break
@@ -202,10 +206,10 @@ def grow(
         good = length >= 6
         tips, path, length, full = tips.where(good), path[:, good], length[good], (length > steps)[good]
         first = len(tree)
+        tapers = {n: np.linspace(1.0, 0.97, n) for n in set(length)}
         for i, n in enumerate(length):
-            taper = np.linspace(1.0, 0.97, n)
-            node = int(tips.node[i])
-            tree.append(Branch("", path[:n, i], tips.radius[i] * taper, int(tips.parent[i]), node, float(tips.side[i])))
+            node, radius = int(tips.node[i]), tips.radius[i] * tapers[n]
+            tree.append(Branch("", path[:n, i], radius, int(tips.parent[i]), node, float(tips.side[i])))
         if not len(tips):
             break
         column = np.arange(len(tips))

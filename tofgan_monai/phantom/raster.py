@@ -18,8 +18,9 @@ def along(rows: np.ndarray, radius_mm: float) -> np.ndarray:
     """
     if len(rows) < 2:
         return rows
-    at = np.arange(0, len(rows) - 1, np.clip(0.45 * radius_mm / STEP_MM, 0.25, 4))
-    return np.column_stack([np.interp(at, np.arange(len(rows)), column) for column in rows.T])
+    at = np.arange(0, len(rows) - 1, min(max(0.45 * radius_mm / STEP_MM, 0.25), 4.0))
+    node = at.astype(int)
+    return rows[node] + (at - node)[:, None] * (rows[node + 1] - rows[node])
 
 
 def rasterise(
@@ -40,13 +41,13 @@ def rasterise(
     """
     n, cube = int(np.prod(shape)), PARTS**3
     code, owner = _filled_parts(points_mm, radius_mm, np.array(shape), np.asarray(spacing_mm, float) / PARTS)
-    touched = np.zeros(n, bool)
-    touched[code // cube] = True
+    at, touched = code // cube, np.zeros(n, bool)
+    touched[at] = True
     voxel = np.flatnonzero(touched)
     shift = np.empty(n, code.dtype)  # from the code of a part to its place among the parts of touched voxels
     shift[voxel] = (np.arange(len(voxel)) - voxel) * cube
     first = np.full(len(voxel) * cube, len(signal), owner.dtype)
-    np.minimum.at(first, code + shift[code // cube], owner)  # of the balls that fill a part, the first counts
+    np.minimum.at(first, code + shift[at], owner)  # of the balls that fill a part, the first counts
     filled = np.flatnonzero(first < len(signal))
     fraction, total = np.zeros(n, np.float32), np.zeros(n, np.float32)
     fraction[voxel] = np.bincount(filled // cube, minlength=len(voxel)) / cube

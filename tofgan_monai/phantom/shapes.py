@@ -30,10 +30,8 @@ class Region:
     high: Sequence[float]
 
     @classmethod
-    def around(cls, points: Points | Region) -> Region:
-        """Returns the region of some points; a region is returned as it is."""
-        if isinstance(points, Region):
-            return points
+    def around(cls, points: Points) -> Region:
+        """Returns the region of some points."""
         return cls(points, [float(p.min()) for p in points], [float(p.max()) for p in points])
 
 
@@ -118,17 +116,21 @@ def _sum(parts: list[np.ndarray]) -> np.ndarray:
     return first
 
 
-def least(shapes: Sequence[Shape], region: Region, *, floor: float = -math.inf, ceil: float = math.inf) -> np.ndarray:
+def least(
+    shapes: Sequence[Shape], at: Points | Region, *, floor: float = -math.inf, ceil: float = math.inf
+) -> np.ndarray:
     """Returns the signed distance in mm to the union of shapes: the least of their distances.
 
-    Distances below `floor` and above `ceil` need not be exact: another number below or above can stand for them. If all
-    distances in the region are below, or all above, the result is one number without axes.
+    In a region, distances below `floor` and above `ceil` need not be exact: another number below or above can stand for
+    them. If all distances in the region are below, or all above, the result is one number without axes.
     """
-    bounds = [shape.bounds(region) for shape in shapes]
-    high = min(upper for _, upper in bounds)
-    if high < floor:
-        return np.asarray(floor, region.points[0].dtype)
-    close = [shape for shape, (lower, _) in zip(shapes, bounds, strict=True) if lower <= min(high, ceil)]
-    if not close:
-        return np.asarray(ceil, region.points[0].dtype)
-    return reduce(np.minimum, [shape.distance(region.points) for shape in close])
+    if isinstance(at, Region):
+        bounds = [shape.bounds(at) for shape in shapes]
+        high = min(upper for _, upper in bounds)
+        if high < floor:
+            return np.asarray(floor, at.points[0].dtype)
+        shapes = [shape for shape, (lower, _) in zip(shapes, bounds, strict=True) if lower <= min(high, ceil)]
+        if not shapes:
+            return np.asarray(ceil, at.points[0].dtype)
+        at = at.points
+    return reduce(np.minimum, [shape.distance(at) for shape in shapes])

@@ -70,6 +70,6 @@ def start_of(pretrained: str | os.PathLike | None) -> dict[str, Any] | None:
     if not pretrained:
         return None
     content = load_weights(pretrained)
-    recipe = content["recipe"] if content.get("format") == FORMAT else {}
+    recipe = content["recipe"] if isinstance(content, dict) and content.get("format") == FORMAT else {}
     knows = "pairs" in recipe and recipe.get("pretrained", ...) is None
     return {"sha256": weights_file_digest(pretrained), "seen": recipe["pairs"]["provenance"] if knows else None}

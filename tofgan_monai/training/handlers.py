@@ -5,6 +5,7 @@ A figure is a named number such as a loss, a gradient norm or a quality measure.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from torch import nn
 from tofgan_monai.errors import TrainingDivergedError
 from tofgan_monai.ranks import averaged_figures, rank
 from tofgan_monai.training.weights import save_weights
+
+_logger = logging.getLogger(__name__)
 
 
 class History:
@@ -80,6 +83,8 @@ class History:
 class KeepBest:
     """Ignite handler that measures a quality figure and keeps the weights with the best value in `best.pt`.
 
+    NaN is never the best value: it writes no weights, and any later number replaces it.
+
     Args:
         network: the network whose weights are written.
         history: the history to which the figure is added; attach it to the trainer before this handler.
@@ -114,9 +119,11 @@ class KeepBest:
         """Measures the figure if this epoch is due, and writes the weights if the value is the best so far."""
         if trainer.state.epoch % self.every and trainer.state.epoch != trainer.state.max_epochs:
             return
-        before = [self.sign * value for value in self.history.values(self.figure)]
+        before = [self.sign * value for value in self.history.values(self.figure) if not math.isnan(value)]
         value = float(self.measure())
         self.history.add(self.figure, value)
         trainer.state.metrics[self.figure] = value
-        if not before or self.sign * value > max(before):
+        if math.isnan(value):
+            _logger.warning("%s is NaN after epoch %d; no weights are kept for it", self.figure, trainer.state.epoch)
+        elif not before or self.sign * value > max(before):
             save_weights(self.network.state_dict(), self.path)

@@ -66,8 +66,12 @@ def settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pairs_digest(recipe: Mapping[str, Any]) -> str | None:
-    """Returns the digest of the pairs that a training run used; None if the recipe has no entry `pairs`."""
-    return recipe.get("pairs", {}).get("digest")
+    """Returns the digest of the pairs or heads that a training run was given; None if the recipe has none.
+
+    Simulated heads that were mixed in have a digest of their own, behind a `+`, which is left out.
+    """
+    digest = recipe.get("pairs", {}).get("digest")
+    return digest and digest.split("+")[0]
 
 
 def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:

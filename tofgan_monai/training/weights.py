@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import sha256, written_whole
+from tofgan_monai.training.foreign_weights import bare_weights, described, is_state_dict, kind_of_file
 
 
 def save_weights(content: Any, path: str | os.PathLike) -> None:
@@ -65,24 +67,23 @@ def weights_file_digest(path: str | os.PathLike) -> str:
     return weights_digest(content) if is_state_dict(content) else sha256(path)
 
 
-def is_state_dict(content: Any) -> bool:
-    """Whether an object is a mapping whose keys are all names and whose values are all tensors."""
-    return isinstance(content, Mapping) and all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
-    )
-
-
 def load_weights(path: str | os.PathLike) -> Any:
     """Returns the content of a file that `save_weights` wrote, with all tensors on the CPU.
 
     Raises:
-        InputError: the file is missing or truncated.
+        InputError: the file is missing or truncated, or it is of another kind, such as a TorchScript program.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "'torch.load' received a zip file"
+            )  # TorchScript; the error below says so
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; train the network first, or give another file of weights") from error
     except Exception as error:  # torch raises a dozen kinds for a broken file
+        if os.path.isfile(path) and (kind := kind_of_file(path)):
+            raise InputError(f"{path} is {kind}") from error
         raise InputError(f"{path} cannot be read as weights, it may be truncated; copy the file again") from error
 
 
@@ -91,15 +92,19 @@ def fit_weights(network: nn.Module, weights: Any, path: str | os.PathLike) -> No
 
     Args:
         network: the network that gets the weights.
-        weights: the state dict.
+        weights: the state dict; it may be nested or its names may have a prefix, as other programs save it (see
+            `bare_weights`).
         path: the file of the weights, for the message.
 
     Raises:
-        InputError: the weights do not fit the network.
+        InputError: the weights do not fit the network, or are no state dict.
     """
+    weights = bare_weights(weights, network.state_dict().keys(), path)
+    if not is_state_dict(weights):
+        raise InputError(f"{path} holds {described(weights)}")
     try:
         network.load_state_dict(weights)
-    except (RuntimeError, AttributeError, TypeError) as error:
+    except RuntimeError as error:
         first = str(error).split("\n")[1 if "\n" in str(error) else 0].strip()
         raise InputError(
             f"{path} holds weights that do not fit the configuration's {type(network).__name__} ({first}); set width "
@@ -124,7 +129,7 @@ def start_from(network: nn.Module, weights: str | os.PathLike | None, part: str 
         return network
     content = load_weights(weights)
     if part:
-        if part not in content.get("state", {}):
+        if not isinstance(content, Mapping) or part not in content.get("state", {}):
             raise InputError(f"{weights} holds no weights {part!r}; give the checkpoint.pt of a GAN's training run")
         content = content["state"][part]
     fit_weights(network, content, weights)

@@ -47,8 +47,8 @@ def prepare(
 ) -> Path:
     """Writes a prepared folder from a checked cohort; returns the path of the new cohort.json.
 
-    Outside the brain, the image has its smallest intensity (`black` in the subject's preparation.json) and the label is
-    0. All files are NIfTI, and nothing is resampled. A subject that was prepared before is prepared again only if its
+    Outside the brain, the image has its smallest intensity (`black` in the new cohort.json) and the label is 0. All
+    files are NIfTI, and nothing is resampled. A subject that was prepared before is prepared again only if its
     source files have changed, so a stopped run can be continued. A computed mask is kept in the subject's folder. If
     somebody corrects this mask, the next run prepares the subject again with the corrected mask.
 
@@ -83,11 +83,11 @@ def prepare(
     problems = [problem for _, wrong in results for problem in wrong]
     if problems:
         raise InputError(problems)
-    files = {item["subject"]: paths for item, (paths, _) in zip(items, results, strict=True)}
+    made = {item["subject"]: facts for item, (facts, _) in zip(items, results, strict=True)}
 
     def prepared(item: Mapping[str, Any]) -> dict[str, Any]:
         named = {key: item[key] for key in ("subject", "patient", "simulation") if key in item}
-        return named | files[item["subject"]] | {"kind": kind_of(item)}
+        return named | made[item["subject"]] | {"kind": kind_of(item)}
 
     return write_cohort(output, {split: list(map(prepared, members)) for split, members in splits.items()})
 
@@ -100,7 +100,7 @@ def _steps(skull_strip: Method, *, bias_field: bool, denoise: bool) -> Compose:
     return Compose(steps)
 
 
-def _mapped(task: Any, items: Sequence[Any], workers: int) -> Iterator[tuple[dict[str, str], list[str]]]:
+def _mapped(task: Any, items: Sequence[Any], workers: int) -> Iterator[tuple[dict[str, Any], list[str]]]:
     if workers <= 1:
         yield from map(task, items)
         return
@@ -110,8 +110,8 @@ def _mapped(task: Any, items: Sequence[Any], workers: int) -> Iterator[tuple[dic
 
 def _prepare_subject(
     item: Mapping[str, Any], *, output: Path, steps: Compose, settings: Mapping[str, Any], force: bool
-) -> tuple[dict[str, str], list[str]]:
-    """Prepares one subject; returns a dict from key to written file, and the problems if this failed."""
+) -> tuple[dict[str, Any], list[str]]:
+    """Prepares one subject; returns its files and `black` for cohort.json, and the problems if this failed."""
     try:
         return _prepared(item, output / item["subject"], steps, settings, force=force), []
     except (InputError, RuntimeError, OSError) as error:
@@ -124,7 +124,7 @@ def _prepare_subject(
 
 def _prepared(
     item: Mapping[str, Any], folder: Path, steps: Compose, settings: Mapping[str, Any], *, force: bool
-) -> dict[str, str]:
+) -> dict[str, Any]:
     method = settings["skull_strip"]
     sources = {key: item[key] for key in FILES[: 3 if method == "given" else 2] if item.get(key)}
     if method == "given" and "mask" not in sources:
@@ -135,7 +135,7 @@ def _prepared(
     record = {} if force else _read(folder)
     whole = all(targets[key].exists() for key in [*sources, *(["mask"] if method == "computed" else [])])
     if whole and record == made_from | {"black": record.get("black")} | _mask_digest(folder):
-        return {key: os.fspath(path) for key, path in targets.items() if path.exists()}
+        return {key: os.fspath(path) for key, path in targets.items() if path.exists()} | {"black": record["black"]}
 
     paths = dict(sources)
     # A mask in the prepared folder is used if an earlier run has computed it for the same image.
@@ -151,8 +151,9 @@ def _prepared(
             _write(done[key], targets[key], key=key)
         else:
             targets[key].unlink(missing_ok=True)
-    write_json(folder / _RECORD, made_from | {"black": float(done["image"].min())} | _mask_digest(folder))
-    return {key: os.fspath(targets[key]) for key in FILES if key in done}
+    black = {"black": float(done["image"].min())}
+    write_json(folder / _RECORD, made_from | black | _mask_digest(folder))
+    return {key: os.fspath(targets[key]) for key in FILES if key in done} | black
 
 
 def _write(volume: MetaTensor, path: Path, *, key: str) -> None:

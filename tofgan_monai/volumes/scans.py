@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 from tofgan_monai.errors import InputError
 
-_NIFTI = (".nii", ".nii.gz")
+_NIFTI = re.compile(r"\.(nii|NII)(\.(gz|GZ))?$")  # for scan.Nii, nibabel 5.4.2 would read scan.nii
 ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
 """Names of labels and masks that are read through ITK; images in these formats are not."""
-_OTHERS = (*ITK_ENDINGS, ".hdr", ".img", ".mgz", ".mgh")
+_OTHERS = (*ITK_ENDINGS, ".hdr", ".img", ".mgz", ".mgh", ".nii", ".nii.gz")
 _CONVERT = (
     "convert images to NIfTI (.nii.gz); name a label or a mask in .nrrd, .nhdr, .mha or .mhd by a pattern such as "
     '--label "{subject}/label.seg.nrrd"'
@@ -169,7 +169,7 @@ def _volumes_below(folder: Path) -> tuple[list[str], list[str], list[str]]:
         visible = sorted(name for name in files if not name.startswith("."))
         for name in visible:
             path, lower = (relative / name).as_posix(), name.lower()
-            if lower.endswith(_NIFTI):
+            if _NIFTI.search(name):
                 volumes.append(path)
             elif lower.endswith(_OTHERS):
                 others.append(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,9 @@ class WriteLabeld(MapTransform):
         """Writes the files and returns the dictionary unchanged."""
         meta = data[self.image_key].meta
         source = Path(meta[ImageMetaKey.FILENAME_OR_OBJ])
-        name = str(data.get("subject") or source.name.split(".nii")[0]).replace(os.sep, "_")  # stays in the folder
+        name = str(data.get("subject") or re.sub(r"(?i)\.nii(\.gz)?$", "", source.name)).replace(
+            os.sep, "_"
+        )  # stays in the folder
         like = source if source.name.lower().endswith((".nii", ".nii.gz")) and source.is_file() else None
         for key in self.key_iterator(dict(data)):
             path = self.output_dir / f"{name}_{self.output_postfix}.nii.gz"
