@@ -35,9 +35,9 @@ app=${TOFGAN_LABEL_APP:-monailabel-app}
 options=()
 if [ "$(basename "$app")" = monaibundle ]; then
     [ -e "$app/main.py" ] || "$PYTHON" -m monailabel.main apps --download --name monaibundle --output "$(dirname "$app")"
-    options=(--conf models tof_mra_vessel_segmentation --conf zoo_source local --conf sam2 false)
+    options=(--conf models tof_mra_vessel_segmentation_3d --conf zoo_source local --conf sam2 false)
 fi
-"$PYTHON" -m tofgan_monai.label_app "$app" "${TOFGAN_LABEL_BUNDLE:-tof_mra_vessel_segmentation}"
+"$PYTHON" -m tofgan_monai.label_app "$app" "${TOFGAN_LABEL_BUNDLE:-tof_mra_vessel_segmentation_3d}"
 
 # Scoring runs the network several times on every study, so it runs only on request and does not slow down the annotation.
 export MONAI_LABEL_AUTO_UPDATE_SCORING=false

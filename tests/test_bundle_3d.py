@@ -251,7 +251,7 @@ def test_onnx_gives_what_pytorch_gives(weights, tmp_path):
     session = onnxruntime.InferenceSession(path)
     for image in (IMAGE, IMAGE[:1]):
         (found,) = session.run(None, {"image": image.numpy()})
-        np.testing.assert_allclose(found, probabilities(weights, image), atol=1e-4, rtol=0)
+        np.testing.assert_allclose(found, probabilities(weights, image), atol=1e-3, rtol=0)
 
 
 def readme():

@@ -45,8 +45,8 @@ from tofgan_monai.training.checkpoint import FORMAT
 from tofgan_monai.training.weights import load_weights, save_weights
 
 ROOT = Path(__file__).parents[2]
-ALL = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", "tof_mra_dp_wgan_gp", "tof_mra_vessel_segmentation"]
 GAN, UNET = "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"
+ALL = ["tof_mra_dcgan", "tof_mra_wgan_gp", GAN, "tof_mra_dp_wgan_gp", UNET, "tof_mra_vessel_segmentation_3d"]
 MODEL = "models/model.pt"
 
 

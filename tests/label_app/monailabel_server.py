@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 
 from tests.helpers.dicom import write_slice
-from tofgan_monai import HalfUNet
+from tofgan_monai import VesselUNet3D
 from tofgan_monai.bundle_runs.paths import bundle_path
-from tofgan_monai.label_app.working_copy import BUNDLE, INFERENCE, WEIGHTS
+from tofgan_monai.label_app.working_copy import BUNDLE, WEIGHTS
 from tofgan_monai.training.weights import save_weights
 from tofgan_monai.volumes.cohort import write_cohort
 
@@ -143,7 +143,7 @@ def by_bundle(heads, tmp_path_factory):
     items = [{"subject": s, "patient": s, "image": str(heads / "image" / f"{s}.nii.gz")} for s in STUDIES]
     write_cohort(folder, {"unsplit": items})
     shipped = bundle_path(BUNDLE)
-    overrides = {"bundle_root": shipped, "dataset_dir": folder, "output_dir": folder, **INFERENCE}
+    overrides = {"bundle_root": shipped, "dataset_dir": folder, "output_dir": folder}
     words = [word for name, value in overrides.items() for word in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(shipped / "configs/inference.yaml")]
     subprocess.run([*command, *words], cwd=folder, check=True)
@@ -247,7 +247,9 @@ def test_training_takes_corrected_labels_and_inference_the_new_weights(server, h
     for subject in STUDIES:
         server.submit(subject, heads / "label" / f"{subject}.nii.gz")
     config = server.bundle / "configs" / "train.json"
-    config.write_text(re.sub(r'"(n_vessel|n_random)": 500', r'"\1": 20', config.read_text()))
+    small = {"steps_per_epoch": 4, "n_validation": 4, "simulated": 1, "small": "true"}
+    for name, value in small.items():
+        config.write_text(re.sub(rf'"{name}": \w+', f'"{name}": {value}', config.read_text()))
     server.restart()  # MONAI Label reads the configuration once
     server.post(f"/train/{BUNDLE}", max_epochs=2, val_split=0.34)
     state = server.wait("train")
@@ -264,7 +266,7 @@ def test_training_takes_corrected_labels_and_inference_the_new_weights(server, h
 
 @ours
 def test_weights_of_another_width_are_refused(server):
-    save_weights(HalfUNet(width=8).state_dict(), server.bundle / WEIGHTS)
+    save_weights(VesselUNet3D(width=8).state_dict(), server.bundle / WEIGHTS)
     status, text = server.error(f"/infer/{BUNDLE}?image=sub-01")
     assert status == 422
     assert "model.pt holds weights" in text and "set width" in text

@@ -8,7 +8,7 @@ import torch
 from monai.bundle import ConfigParser, run
 
 from tests.helpers.patients import write_patient
-from tofgan_monai import HalfUNet, InputError, take_into_use
+from tofgan_monai import HalfUNet, InputError, VesselUNet3D, take_into_use
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.label_app.working_copy import BUNDLE, WEIGHTS, place_app, split_by_patient
 from tofgan_monai.training.weights import save_weights
@@ -29,13 +29,20 @@ def test_app_has_a_main_and_a_copy_of_the_bundle(bundle):
     assert (bundle / WEIGHTS).read_bytes() == (shipped / WEIGHTS).read_bytes()
     parser = ConfigParser()
     parser.read_config(os.fspath(bundle / "configs/inference.json"))
+    assert parser["skull_strip"] == "none"
+
+
+def test_half_unet_gets_a_computed_mask(tmp_path):
+    bundle = place_app(tmp_path / "app", "tof_mra_vessel_segmentation")
+    parser = ConfigParser()
+    parser.read_config(os.fspath(bundle / "configs/inference.json"))
     assert parser["skull_strip"] == "computed"
     steps = [step["_target_"].split(".")[-1] for step in parser["postprocessing#transforms"]]
     assert steps == ["Activationsd", "Invertd", "AsDiscreted"]  # MONAI Label writes the label, and nobody a second one
 
 
 def test_app_that_is_there_stays_as_it_is(bundle):
-    app, network = bundle.parents[1], HalfUNet()
+    app, network = bundle.parents[1], VesselUNet3D()
     (app / "main.py").write_text("another")
     save_weights(network.state_dict(), bundle / WEIGHTS)
     learnt = (bundle / WEIGHTS).read_bytes()
@@ -45,7 +52,7 @@ def test_app_that_is_there_stays_as_it_is(bundle):
 
 
 def test_weights_of_another_width_are_refused(bundle):
-    save_weights(HalfUNet(width=4).state_dict(), bundle / WEIGHTS)
+    save_weights(VesselUNet3D(width=4).state_dict(), bundle / WEIGHTS)
     with pytest.raises(InputError, match="weights that do not fit"):
         place_app(bundle.parents[1])
 
@@ -90,8 +97,9 @@ def test_only_weights_that_are_no_worse_come_into_use(tmp_path, before, after):
     assert [path.read_bytes() for path in kept] == ([old] if after >= before else [])
 
 
-def test_training_runs_as_monai_label_runs_it(bundle, tmp_path):
-    """With the overrides that its BundleTrainTask gives; the network is a small one."""
+def test_training_runs_as_monai_label_runs_it(tmp_path):
+    """With the overrides that its BundleTrainTask gives; a small half U-Net; the 3D one is in test_bundle_3d.py."""
+    bundle = place_app(tmp_path / "app", "tof_mra_vessel_segmentation")
     torch.manual_seed(0)
     save_weights(HalfUNet(width=2).state_dict(), bundle / WEIGHTS)
     start = (bundle / WEIGHTS).read_bytes()

@@ -26,7 +26,7 @@ from tofgan_monai.cli.app import (
 from tofgan_monai.errors import ChangedTrainingError, InputError
 
 logger = logging.getLogger(__name__)
-SEGMENTATION = "tof_mra_vessel_segmentation"
+SEGMENTATION = "tof_mra_vessel_segmentation_3d"
 
 SegmentationOption = Annotated[str, Option(help="name or folder of a segmentation bundle")]
 PrecisionOption = Annotated[

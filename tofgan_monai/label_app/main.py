@@ -39,7 +39,7 @@ class VesselInfer(BundleInferTask):
     def __init__(self, path: str, conf: dict[str, str], **options: Any) -> None:
         super().__init__(path, conf, load_strict=True, **options)
         self.labels = {"vessel": 1}  # channel 0 of the network's output becomes value 1 in the label
-        self.dimension = 3  # the client gets a volume; the network itself processes 2D windows
+        self.dimension = 3  # the client gets a volume, even if the network processes 2D windows
 
     def writer(self, data: dict[str, Any], extension: str | None = None, dtype: Any = np.uint8) -> tuple[Any, Any]:
         """Writes the label of a study as uint8; if the study is a DICOM folder, the default format is NIfTI."""

@@ -19,10 +19,10 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.files import require_writable, written_whole
 from tofgan_monai.training.weights import start_from
 
-BUNDLE = "tof_mra_vessel_segmentation"
+BUNDLE = "tof_mra_vessel_segmentation_3d"
 WEIGHTS = Path("models/model.pt")
-INFERENCE = {"skull_strip": "computed"}
-"""Settings of inference.yaml that are changed in the copy, as the images in a clinic show the whole head."""
+NEEDS_MASK = "tofgan_monai.HalfUNet"
+"""The network that needs a brain mask, which is computed in the copy, as the images in a clinic show the whole head."""
 
 _logger = logging.getLogger(__name__)
 
@@ -76,7 +76,8 @@ def _write_configs(configs: Path) -> None:
         _parsed(configs / "inference.yaml"),
         _parsed(configs / "train.yaml", configs / "monailabel.yaml"),
     )
-    inference.update(INFERENCE)
+    if inference["network_def"]["_target_"] == NEEDS_MASK:
+        inference["skull_strip"] = "computed"
     if (steps := "postprocessing#transforms") in inference:
         inference[steps] = [step for step in inference[steps] if step["_target_"] != "tofgan_monai.WriteLabeld"]
     for parser, name in ((inference, "inference.json"), (training, "train.json")):
