@@ -54,7 +54,8 @@ def write_dicom(
         volume: whole numbers are stored as they are without a slope a slice; other numbers in 4,095 steps.
         affine: affine (4, 4) of the volume to RAS mm.
         backwards: whether the names of the files run from the last slice to the first.
-        slope_per_slice: whether each slice has a slope of its own.
+        slope_per_slice: whether each slice has a slope of its own. The lowest has the slope 1 if the numbers are whole;
+            ITK's own reader then cuts off the decimals of all others (ITK 5.4.7).
     """
     folder.mkdir(parents=True)
     spacing_mm, n = voxel_sizes(affine), volume.shape[2]
@@ -63,7 +64,7 @@ def write_dicom(
     step = 1.0 if (volume == np.rint(volume)).all() else np.ptp(volume) / 4095
     for z in range(n):
         place = np.diag([-1, -1, 1, 1]) @ affine @ [volume.shape[0] - 1, volume.shape[1] - 1, z, 1]
-        slope = float(f"{step * (0.1 + z / 16 if slope_per_slice else 1):.9g}")
+        slope = float(f"{step / (1 + 0.3 * z * slope_per_slice):.9g}")
         one = Dataset()
         one.file_meta = FileMetaDataset()
         one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 import torch
 from monai.transforms import Compose, Orientationd
+from pydicom import dcmread
 
 from tests.helpers.stored_heads import AIR, KEYS, ORIENTATIONS, PIXDIM, write_dicom, write_nifti
 from tofgan_monai import HalfUNet, ReadScand, extract, prepare, read_cohort
@@ -67,6 +69,17 @@ def test_dicom_with_labels_of_dcm2niix_is_read_the_same(head, tmp_path, backward
         tmp_path / "TOF", volumes["image"], affine, backwards=backwards, slope_per_slice=slope_per_slice
     )
     assert_same_head({**item, "image": series}, head)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_each_slice_has_its_own_slope(head, tmp_path, backwards):
+    volumes, affine = head
+    folder = write_dicom(tmp_path / "TOF", volumes["image"], affine, backwards=backwards, slope_per_slice=True)
+    slices = sorted(map(dcmread, Path(folder).iterdir()), key=lambda one: float(one.ImagePositionPatient[2]))
+    slopes = [float(one.RescaleSlope) for one in slices]
+    expected = np.stack([one.pixel_array.T * slope for one, slope in zip(slices, slopes, strict=True)], axis=-1)
+    assert slopes[0] == 1 and len(set(slopes)) == len(slices) and (expected % 1).any()
+    np.testing.assert_allclose(ReadScand("image")({"image": folder})["image"][0], expected, rtol=1e-6)
 
 
 @pytest.fixture(scope="module")
