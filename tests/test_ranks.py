@@ -37,7 +37,7 @@ BUNDLES = ROOT / "bundles"
 GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn"]
 UNET = "tof_mra_vessel_segmentation"
 TOLERANCE = 1e-5
-BATCH_SIZE, N_STEPS = 6, 3
+BATCH_SIZE, N_STEPS, WIDTH = 6, 3, 6
 
 STEPS = {  # norms of generator and critic; batch norms with frozen statistics
     "wasserstein, instance": ("spectral", "instance", lambda: WassersteinGP(penalty_interval=2), {"critic_steps": 3}),
@@ -96,7 +96,7 @@ def take_steps(name):
 
 def run_bundle(name, output_dir, *overlays, **overrides):
     files = [str(BUNDLES / name / "configs" / file) for file in ("train.yaml", *overlays)]
-    sizes = {"width": 6, "batch_size": 4, "max_epochs": 3, "output_dir": str(output_dir)}
+    sizes = {"width": WIDTH, "batch_size": 4, "max_epochs": 3, "output_dir": str(output_dir)}
     where = {"bundle_root": str(BUNDLES / name), "logging_file": False}
     run(config_file=files, **{**where, **sizes, **TRAININGS[name], **overrides})
 
@@ -201,7 +201,7 @@ def test_one_rank_writes(two):
         assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
         writers = {path.name.split(".")[-2] for path in (two / name / "tensorboard").iterdir()}
         assert len(writers) == 1, "the process id in the names of TensorBoard's files"
-    HalfUNet(2).load_state_dict(saved(two / UNET / "best.pt"))  # its weights have plain names
+    HalfUNet(WIDTH).load_state_dict(saved(two / UNET / "best.pt"))  # its weights have plain names
 
 
 @pytest.mark.slow
@@ -246,7 +246,7 @@ def test_rank_that_dies_ends_the_run_which_goes_on_to_the_same_weights(two, tmp_
     def train(*more):
         files = ["configs/train.yaml", "configs/multi_gpu_train.yaml", *map(str, more)]
         words = ["--config_file", str(files), "--pairs", two / "real.npy", "--output_dir", tmp_path / "out"]
-        sizes = ["--width", 2, "--batch_size", 4, "--max_epochs", 3, "--generator_norm", "spectral"]
+        sizes = ["--width", WIDTH, "--batch_size", 4, "--max_epochs", 3, "--generator_norm", "spectral"]
         return torchrun("-m", "monai.bundle", "run", *words, *sizes, cwd=BUNDLES / name)
 
     code, log = train(death)
