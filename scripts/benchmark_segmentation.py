@@ -2,8 +2,8 @@
 
     python scripts/benchmark.py --segmentation WEIGHTS --repetitions 5 [--threads 2]
 
-The yardstick is the package at commit 3d53d7a, with the half U-Net and a computed brain mask. The script checks this
-commit out into a temporary folder. The other rows are this package's 3D network in each precision. Each run is a
+The yardstick is the package at commit 3d53d7a, with the half U-Net and a computed brain mask. The script takes this
+commit from git into a temporary folder. The other rows are this package's 3D network in each precision. Each run is a
 process of its own, so that its peak memory can be told. The time is that of `evaluator.run()` in the process: it leaves
 out the start of Python, the reading of weights, and the preparation of int8, which one run before makes. The rows take
 turns, and the table has their median times.
@@ -11,11 +11,13 @@ turns, and the table has their median times.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -90,28 +92,25 @@ def main(weights: Path, repetitions: int, threads: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         old = work / "yardstick"
-        subprocess.run(["git", "-C", str(ROOT), "worktree", "add", "--detach", str(old), YARDSTICK], check=True)
-        try:
-            write_head(head := work / "head.nii.gz")
-            yardstick = {
-                "bundle_root": str(old / "bundles/tof_mra_vessel_segmentation"),
-                "dataset_dir": cohort(old, head, work / "old"),
-                "skull_strip": "computed",
-            }
-            whole = {
-                "bundle_root": str(ROOT / "bundles/tof_mra_vessel_segmentation_3d"),
-                "dataset_dir": cohort(ROOT, head, work / "new"),
-                "weights": str(weights.resolve()),
-                "width": len(load_weights(weights)["head.weight"][0]),
-            }
-            rows = {f"half U-Net at {YARDSTICK}, computed mask": (old, yardstick)}
-            rows |= {f"3D network, {name}": (ROOT, {**whole, "precision": name}) for name in PRECISIONS}
-            run(ROOT, threads, rows["3D network, int8"][1])  # prepares int8
-            turns = [
-                {name: run(tree, threads, given) for name, (tree, given) in rows.items()} for _ in range(repetitions)
-            ]
-        finally:
-            subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", str(old)], check=True)
+        archive = subprocess.run(["git", "-C", str(ROOT), "archive", YARDSTICK], check=True, stdout=subprocess.PIPE)
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+            files.extractall(old, filter="data")
+        write_head(head := work / "head.nii.gz")
+        yardstick = {
+            "bundle_root": str(old / "bundles/tof_mra_vessel_segmentation"),
+            "dataset_dir": cohort(old, head, work / "old"),
+            "skull_strip": "computed",
+        }
+        whole = {
+            "bundle_root": str(ROOT / "bundles/tof_mra_vessel_segmentation_3d"),
+            "dataset_dir": cohort(ROOT, head, work / "new"),
+            "weights": str(weights.resolve()),
+            "width": len(load_weights(weights)["head.weight"][0]),
+        }
+        rows = {f"half U-Net at {YARDSTICK}, computed mask": (old, yardstick)}
+        rows |= {f"3D network, {name}": (ROOT, {**whole, "precision": name}) for name in PRECISIONS}
+        run(ROOT, threads, rows["3D network, int8"][1])  # prepares int8
+        turns = [{name: run(tree, threads, given) for name, (tree, given) in rows.items()} for _ in range(repetitions)]
     print(f"{SHAPE} voxels, {repetitions} runs in turn, {threads} threads; medians\n")
     print("| segmentation of a full-size head, load to written file | s | share | peak GiB |\n|---|---|---|---|")
     seconds = {name: statistics.median(turn[name]["seconds"] for turn in turns) for name in rows}

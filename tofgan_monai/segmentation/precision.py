@@ -30,11 +30,6 @@ _N_HEADS = 8
 _VERSION = 1  # of the calibration; another version makes new files of ranges
 
 
-def default_precision() -> str:
-    """Returns "int8" if the extra `fast` is installed and there is no GPU, else "float32"."""
-    return "int8" if find_spec("openvino") and not torch.cuda.is_available() else "float32"
-
-
 def require_precision(precision: str) -> None:
     """Checks that this machine can compute in a precision.
 
