@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the environment, then checks lint, format and types and runs the tests. Further arguments go to pytest: scripts/test.sh -k pairs
+# Makes the environment, then checks lint, format and types and runs the tests, in about 8 minutes on two cores; scripts/test_whole.sh runs
+# a whole study and a whole walk-through as well. Further arguments go to pytest: scripts/test.sh -k pairs
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
@@ -7,4 +8,4 @@ source scripts/environment.sh
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m mypy
-"$PYTHON" -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" # the tests of one file share fixtures
+"$PYTHON" -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not whole" "$@" # the tests of one file share fixtures

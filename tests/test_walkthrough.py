@@ -47,7 +47,7 @@ def clinics(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_page_leads_from_one_clinic_to_the_other(clinics):
     told = ""
     for program, *words in commands():

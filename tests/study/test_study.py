@@ -19,7 +19,7 @@ from tofgan_monai.files import held
 from tofgan_monai.study.plan import arms, draws, training_sets
 from tofgan_monai.study.settings import read_settings
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.whole
 
 TIMES = ("wall_s", "peak_mb")
 SETTINGS = read_settings("smoke")
