@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 
 from tests.helpers.checkpoints import same
 from tofgan_monai import InputError, TrainingDivergedError
-from tofgan_monai.bundle_runs.runs import as_text, run_bundle, verbatim
+from tofgan_monai.bundle_runs.runs import as_text, parse_overrides, run_bundle, verbatim
 from tofgan_monai.files import held
 from tofgan_monai.training.weights import load_weights
 
@@ -173,6 +173,13 @@ def test_mistyped_overrides_are_refused_all_at_once_before_anything_begins(pairs
         train(GAN, pairs, tmp_path / "out", **overrides)
     assert len(caught.value.problems) == len(told) and not (tmp_path / "out").exists()
     assert all(problem.startswith(start) for problem, start in zip(caught.value.problems, told, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("False", False), ("3", 3), ("[1, 2]", [1, 2]), ("a", "a")]
+)
+def test_values_of_the_command_line_are_those_of_python_and_yaml(text, value):
+    assert parse_overrides(["--x", text]) == {"x": value}
 
 
 @pytest.mark.parametrize(

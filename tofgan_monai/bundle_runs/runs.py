@@ -154,7 +154,8 @@ def _files(bundle: Path, configs: Sequence[str]) -> list[str]:
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
     """Returns a dict from id to value, read from the words `--id value` or `--id=value` of a command line.
 
-    A value that is a Python literal, such as `3` or `[1, 2]`, is read as this literal; any other value is text.
+    A value that is a Python literal, such as `3` or `[1, 2]`, is read as this literal. `true` and `false` are read as
+    in YAML. Any other value is text.
 
     Raises:
         InputError: a word is neither an id nor the value of an id.
@@ -167,6 +168,8 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
 
 def _literal(text: str) -> Any:
     """Returns the Python literal in a text, `$None` for the literal None, or the text itself if it is no literal."""
+    if text in ("true", "false"):  # as the configuration itself spells them
+        return text == "true"
     try:
         value = ast.literal_eval(text)
         return "$None" if value is None else value  # an expression, as None means that no value is given
