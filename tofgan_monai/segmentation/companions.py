@@ -107,7 +107,8 @@ class CompanionWriter:
         """Writes the companions of the scans of one iteration."""
         if not self.kinds:
             return
-        for item, output in zip(engine.state.batch, engine.state.output, strict=True):  # type: ignore[arg-type]
+        state: Any = engine.state
+        for item, output in zip(state.batch, state.output, strict=True):
             source = Path(output[CommonKeys.IMAGE].meta[ImageMetaKey.FILENAME_OR_OBJ])
             image = read_scan({"image": source}, ("image",))["image"]  # whole: a bundle may have stripped the skull
             label = output[CommonKeys.PRED][0].cpu().numpy() > 0
