@@ -108,7 +108,7 @@ def test_scans_whose_files_have_one_name(segment, tmp_path):
 
 def test_a_label_alone(scans, segment, tmp_path):
     result = segment(scans(1) / "p0.nii.gz", "--label-only")
-    assert result.exit_code == 0 and "1 segmentations in" in result.output
+    assert result.exit_code == 0 and "1 of 1 scans segmented" in result.output
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"p0_vessels.nii.gz", "scans.json"}
 
 

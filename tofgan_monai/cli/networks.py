@@ -207,9 +207,9 @@ def segment(
     is_whole_cohort = image is None and inputs.is_cohort(scans) and not chosen.n_refused
     listed = scans if is_whole_cohort else write_cohort(output_dir / "scans.json", chosen.splits)
     run_bundle(bundle, ["inference.yaml"], {"dataset_dir": absolute(listed), **given}, context)
-    echo(f"{n_chosen} segmentations in {output_dir}")
+    n_scans = n_chosen + chosen.n_refused
+    echo(f"{output_dir}: {n_chosen} of {n_scans} scans segmented")
     if chosen.n_refused:
-        n_scans = n_chosen + chosen.n_refused
         raise InputError(
             f"{chosen.n_refused} of {n_scans} scans were refused for the reasons above; correct these scans"
         )
