@@ -35,7 +35,9 @@ SITE, START = "A", 300
 SIDES = {"left": -1, "right": 1}
 ERRORS = "head | volume mm^3 | error | length mm | error | error, once | left, right | mean radius mm | error"
 PLANES = "head | angle between the midlines, degrees | mm apart at the circle of Willis | length on the left"
-SEGMENTED = "head | side | calibre | volume mm^3 | of the true label's | length mm | of the true label's"
+SEGMENTED = (
+    "head | side | calibre | volume mm^3 | true | length mm | true | mean radius mm | true | branch points | true"
+)
 
 
 class Drawn(NamedTuple):
@@ -150,9 +152,12 @@ def main(work: Path, n_heads: int, *, segment: bool) -> None:
 
 
 def cells(line: dict, true: Measures) -> list[str]:
-    """Returns cells of the third table: a line of measures.json, beside the same measures of the true label."""
-    sizes = [(line["volume_mm3"], true.volume_mm3), (line["length_mm"], true.length_mm)]
-    return [line["side"], line["calibre"], *(text for own, of in sizes for text in (f"{own:,.0f}", percent(own, of)))]
+    """Returns cells of the third table: a line of measures.json, with the same measures of the true label."""
+    pairs = [
+        (f"{line[key]:,.{digits}f}" if line[key] is not None else "", f"{getattr(true, key) or 0:,.{digits}f}")
+        for key, digits in (("volume_mm3", 0), ("length_mm", 0), ("mean_radius_mm", 2), ("branch_points", 0))
+    ]
+    return [line["side"], line["calibre"], *(text for pair in pairs for text in pair)]
 
 
 if __name__ == "__main__":
