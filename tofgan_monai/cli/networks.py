@@ -33,6 +33,9 @@ PrecisionOption = Annotated[
     Literal["float32", "bfloat16", "int8"] | None,
     Option(help="of the 3D network: bfloat16 needs a processor or GPU that has it, int8 the extra fast"),
 ]
+DeviceOption = Annotated[
+    str | None, Option(help="cpu, cuda, cuda:1 or another device of PyTorch; default: cuda if there is one")
+]
 RestartOption = Annotated[bool, Option("--restart", help="do not continue a stopped run, but start again")]
 ThresholdPairsOption = Annotated[Path | None, Option(help="stack of real pairs that sets a GAN's label threshold")]
 
@@ -162,18 +165,54 @@ def generate(
 @app.command(context_settings=OVERRIDES)
 def segment(
     context: Context,
-    dataset_dir: Annotated[Path, Argument(help="folder with a cohort.json")],
-    output_dir: Annotated[Path, Argument(help="folder for the segmentations")],
+    scans: Annotated[
+        Path,
+        Argument(metavar="INPUT", help="NIfTI file, DICOM series' folder, folder of either, BIDS tree or cohort.json"),
+    ],
+    output_dir: Annotated[Path, Argument(metavar="OUTPUT", help="folder for the segmentations")],
     bundle: SegmentationOption = SEGMENTATION,
     weights: WeightsOption = None,
+    image: Annotated[str | None, Option(help='image pattern below INPUT, such as "{subject}_tof.nii.gz"')] = None,
+    device: DeviceOption = None,
     precision: PrecisionOption = None,
+    label_only: Annotated[bool, Option("--label-only", help="write no picture and no measures")] = False,
     restart: RestartOption = False,
 ) -> None:
-    """Segment the vessels of whole volumes; further options --ID VALUE override the bundle's inference.yaml."""
-    given: dict[str, Any] = {"dataset_dir": absolute(dataset_dir), "output_dir": absolute(output_dir)}
-    given |= {"weights": absolute(weights), "precision": _possible(precision), "restart": restart or None}
-    run_bundle(bundle, ["inference.yaml"], given, context)
-    echo(f"segmentations in {output_dir}")
+    """Segment the vessels of scans and measure them; further options --ID VALUE override the bundle's inference.yaml.
+
+    Each scan is checked first, as `tofgan check` does. A scan with a problem is named and left out, and the exit status
+    is then 1.
+    """
+    from tofgan_monai.bundle_runs import paths, runs
+    from tofgan_monai.segmentation.companions import WRITERS
+    from tofgan_monai.volumes import inputs
+    from tofgan_monai.volumes.cohort import write_cohort
+
+    given: dict[str, Any] = {"output_dir": absolute(output_dir), "weights": absolute(weights)}
+    given |= {"precision": _possible(precision), "device": _usable(device), "restart": restart or None}
+    folder, overrides = paths.bundle_path(bundle), runs.parse_overrides(context.args)
+    if problems := runs.mistyped(overrides, folder, ["inference.yaml"]):
+        raise InputError(problems)  # before the scans are read
+    if not label_only:
+        if "companions" in runs.inference_config(folder):
+            given["companions"] = list(WRITERS)
+        else:
+            logger.warning("%s writes labels alone, without pictures and measures; ask for a newer bundle", folder.name)
+    chosen = inputs.choose_scans(scans, image=image, split=str(overrides.get("split", "all")))
+    for warning in chosen.warnings:
+        echo(f"warning: {warning}", err=True)
+    for problem in chosen.problems:
+        echo(f"refused: {problem}", err=True)
+    n_chosen = sum(map(len, chosen.splits.values()))
+    is_whole_cohort = image is None and inputs.is_cohort(scans) and not chosen.n_refused
+    listed = scans if is_whole_cohort else write_cohort(output_dir / "scans.json", chosen.splits)
+    run_bundle(bundle, ["inference.yaml"], {"dataset_dir": absolute(listed), **given}, context)
+    n_scans = n_chosen + chosen.n_refused
+    echo(f"{output_dir}: {n_chosen} of {n_scans} scans segmented")
+    if chosen.n_refused:
+        raise InputError(
+            f"{chosen.n_refused} of {n_scans} scans were refused for the reasons above; correct these scans"
+        )
 
 
 @app.command(context_settings=OVERRIDES)
@@ -223,3 +262,21 @@ def _possible(precision: str | None) -> str | None:
 
         precisions.require_precision(precision)
     return precision
+
+
+def _usable(device: str | None) -> str | None:
+    """Returns the expression of a device that the user gave, if PyTorch can use it here; None for None.
+
+    Raises:
+        InputError: PyTorch cannot.
+    """
+    if device is None or device.startswith("$"):
+        return device
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {device}: not usable here ({reason}); choose another, such as cpu") from error
+    return f"$torch.device({device!r})"
