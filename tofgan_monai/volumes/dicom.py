@@ -56,14 +56,26 @@ def read_series(folder: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     """
     import itk
 
+    try:
+        return as_ras(itk.imread(series_files(folder), itk.F))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise InputError(f"the series cannot be read ({reason}); copy it again") from error
+
+
+def series_files(folder: str | os.PathLike) -> list[str]:
+    """Returns the paths of the slices in a folder, sorted as the slices along Z of `read_series`, after all checks.
+
+    Raises:
+        InputError: as of `read_series`.
+    """
     slices: list[_Slice] = []
     lost = []
-    for path in sorted(Path(folder).iterdir()):
-        if path.is_file() and not path.name.startswith(".") and is_dicom(path):
-            try:
-                slices.append(_header(path))
-            except RuntimeError:
-                lost.append(path.name)
+    for path in _dicom_files(folder):
+        try:
+            slices.append(_header(path))
+        except RuntimeError:
+            lost.append(path.name)
     problems = []
     if lost:
         problems.append(
@@ -75,24 +87,39 @@ def read_series(folder: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     problems += _problems_of_series(slices)
     if problems:
         raise InputError(problems)
+    return [one.path for one in _in_order(slices)]
+
+
+def image_comments(folder: str | os.PathLike) -> str:
+    """Returns the text of the tag ImageComments of the first DICOM file in a folder; "" if there is none."""
     try:
-        return as_ras(itk.imread([one.path for one in _in_order(slices)], itk.F))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise InputError(f"the series cannot be read ({reason}); copy it again") from error
+        return next((_tags(path)("0020|4000") for path in _dicom_files(folder)), "")
+    except RuntimeError:
+        return ""
 
 
-def _header(path: Path) -> _Slice:
+def _dicom_files(folder: str | os.PathLike) -> list[Path]:
+    paths = sorted(Path(folder).iterdir())
+    return [path for path in paths if path.is_file() and not path.name.startswith(".") and is_dicom(path)]
+
+
+def _tags(path: Path) -> Callable[..., str]:
+    """Returns a function from a tag such as 0020|000e to its text in a file, or to a default, "", if it has none."""
     import itk
 
     reader = itk.GDCMImageIO.New()
     reader.SetFileName(os.fspath(path))
     reader.ReadImageInformation()
-    dictionary = reader.GetMetaDataDictionary()
 
     def tag(name: str, default: str = "") -> str:
+        dictionary = reader.GetMetaDataDictionary()  # the reader owns it, so this function keeps the reader
         return str(dictionary[name]).strip(" \0") if dictionary.HasKey(name) else default
 
+    return tag
+
+
+def _header(path: Path) -> _Slice:
+    tag = _tags(path)
     thickness = _numbers(tag("0018|0050"), 1)
     return _Slice(
         path.name,
