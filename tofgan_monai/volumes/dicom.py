@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.volumes.itk_files import as_ras
@@ -56,11 +57,20 @@ def read_series(folder: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     """
     import itk
 
+    files = series_files(folder)
     try:
-        return as_ras(itk.imread(series_files(folder), itk.F))
+        voxels, affine = as_ras(itk.imread(files, itk.F))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"the series cannot be read ({reason}); copy it again") from error
+    first = _header(Path(files[0]))
+    read, stored = voxel_sizes(affine)[1::-1], first.spacing
+    if np.abs(read - stored).max() > PIXEL_TOLERANCE_MM:
+        problem = f"ITK reads a pixel spacing of {read} mm, but the tag PixelSpacing of {first.file} is {stored} mm"
+        raise InputError(
+            f"{problem} (SOPClassUID {first.sop_class}); convert the series to NIfTI, for example with dcm2niix"
+        )
+    return voxels, affine
 
 
 def series_files(folder: str | os.PathLike) -> list[str]:
