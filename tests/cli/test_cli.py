@@ -18,6 +18,7 @@ from tofgan_monai.bundle_runs.paths import bundle_names, bundle_path
 from tofgan_monai.cli import app
 from tofgan_monai.cli.app import passes_inspection
 from tofgan_monai.segmentation import precision
+from tofgan_monai.volumes.cohort import write_cohort
 
 VERBS = [
     *("phantom", "check", "prepare", "extract"),
@@ -224,5 +225,6 @@ def test_int8_without_the_extra_is_refused_before_any_work(verb, monkeypatch, ra
 
 
 def test_precision_is_passed_on(ran, tmp_path):
+    write_cohort(tmp_path, {"unsplit": []})
     tofgan("segment", tmp_path, tmp_path / "out", "--precision", "float32")
     assert ran[-1][2]["precision"] == "float32"

@@ -73,7 +73,9 @@ def test_the_only_mr_series_is_taken_and_others_are_asked_for(tmp_path, series):
         assert fetch_series(client, STUDY, tmp_path / "a").parent.name == SERIES
         stub.take(other(series, tmp_path / "t1", SeriesInstanceUID="1.2.3.8", SeriesDescription="T1"))
         line = refusal(stub, tmp_path / "b")
-        assert "2 MR series" in line and "--series" in line and "1.2.3.8 (MR, T1)" in line and "1.2.3.4 (MR, TOF)" in line
+        assert (
+            "2 MR series" in line and "--series" in line and "1.2.3.8 (MR, T1)" in line and "1.2.3.4 (MR, TOF)" in line
+        )
         assert fetch_series(client, STUDY, tmp_path / "c", series="1.2.3.8").parent.name == "1.2.3.8"
 
 

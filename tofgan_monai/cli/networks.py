@@ -23,6 +23,7 @@ from tofgan_monai.cli.app import (
     quiet_monai,
     run_bundle,
 )
+from tofgan_monai.cli.archive import DicomSegOption, SeriesOption, StoreOption, StudyOption, cohort_folder
 from tofgan_monai.errors import ChangedTrainingError, InputError
 
 logger = logging.getLogger(__name__)
@@ -162,17 +163,35 @@ def generate(
 @app.command(context_settings=OVERRIDES)
 def segment(
     context: Context,
-    dataset_dir: Annotated[Path, Argument(help="folder with a cohort.json")],
+    scans: Annotated[str, Argument(help="folder with a cohort.json, or dicomweb:URL of an archive")],
     output_dir: Annotated[Path, Argument(help="folder for the segmentations")],
     bundle: SegmentationOption = SEGMENTATION,
     weights: WeightsOption = None,
     precision: PrecisionOption = None,
     restart: RestartOption = False,
+    dicom_seg: DicomSegOption = None,
+    study: StudyOption = None,
+    series: SeriesOption = None,
+    store: StoreOption = False,
 ) -> None:
     """Segment the vessels of whole volumes; further options --ID VALUE override the bundle's inference.yaml."""
-    given: dict[str, Any] = {"dataset_dir": absolute(dataset_dir), "output_dir": absolute(output_dir)}
-    given |= {"weights": absolute(weights), "precision": _possible(precision), "restart": restart or None}
-    run_bundle(bundle, ["inference.yaml"], given, context)
+    from tofgan_monai.bundle_runs import paths, runs
+    from tofgan_monai.segmentation import dicom_output
+    from tofgan_monai.volumes import cohort, dicomweb
+
+    given: dict[str, Any] = {"output_dir": absolute(output_dir), "weights": absolute(weights)}
+    given |= {"precision": _possible(precision), "restart": restart or None}
+    options: dict[str, Any] = {"study": study, "series": series, "store": store, "dicom_seg": dicom_seg}
+    with cohort_folder(scans, output_dir, **options) as (folder, archive):
+        items = cohort.read_cohort(folder, str(runs.parse_overrides(context.args).get("split", "all")))
+        writes_segs = dicom_output.wants_seg(dicom_seg, [item["image"] for item in items])
+        run_bundle(bundle, ["inference.yaml"], {"dataset_dir": absolute(folder), **given}, context)
+        if writes_segs:
+            algorithm = dicom_output.seg_algorithm(paths.bundle_path(bundle), weights)
+            segs = dicom_output.write_segs(items, output_dir, algorithm)
+            if store and archive:
+                for path in segs:
+                    dicomweb.store(archive, path)
     echo(f"segmentations in {output_dir}")
 
 

@@ -55,7 +55,7 @@ def open_archive(url: str) -> DICOMwebClient:
     user, password = os.environ.get(USER), os.environ.get(PASSWORD)
     if (user is None) != (password is None):
         raise InputError(f"only one of {USER} and {PASSWORD} is set; {_credentials()}")
-    if user is not None:
+    if user is not None and password is not None:
         session.auth = (user, password)
     knows_password = user is not None or requests.utils.get_netrc_auth(url) is not None
     if knows_password and parts.scheme == "http" and parts.hostname not in _HERE:
@@ -112,7 +112,8 @@ def _choose(archive: DICOMwebClient, study: str, series: str | None) -> str:
     known = {_value(row, _SERIES_UID): row for row in rows if _UID.fullmatch(_value(row, _SERIES_UID))}
     mr = [uid for uid, row in known.items() if _value(row, _MODALITY) == "MR"]
     listed = "; ".join(
-        f"{uid} ({_value(row, _MODALITY)}, {_value(row, _DESCRIPTION) or 'no description'})" for uid, row in known.items()
+        f"{uid} ({_value(row, _MODALITY)}, {_value(row, _DESCRIPTION) or 'no description'})"
+        for uid, row in known.items()
     )
     if series is not None:
         if series not in known:
@@ -155,13 +156,14 @@ def _plainly(archive: DICOMwebClient, what: str) -> Iterator[None]:
     try:
         yield
     except requests.HTTPError as error:
-        status = error.response.status_code
+        response: Any = error.response
+        status = response.status_code
         reasons = {
             401: f"the archive refuses the user or the password; {_credentials()}",
             403: "the archive does not allow this user to do this; ask its administrator",
             404: "the archive does not have this, or the address is not that of its DICOMweb service; look at both",
         }
-        reason = reasons.get(status, f"{error.response.reason}; ask the archive's administrator")
+        reason = reasons.get(status, f"{response.reason}; ask the archive's administrator")
         raise InputError(f"{archive.base_url}: {what}: status {status}, {reason}") from None
     except requests.exceptions.ChunkedEncodingError:
         raise InputError(f"{archive.base_url}: {what}: the connection ended before all had come; try again") from None
