@@ -127,7 +127,7 @@ def test_it_names_artery_algorithm_and_purpose(tmp_path, series):
     assert (seg.SegmentationType, segment.SegmentNumber) == ("BINARY", 1)
     for text in (seg.SeriesDescription, seg.ContentDescription, segment.SegmentDescription):
         assert "research only, not for diagnosis" in text
-    assert seg.ContentQualification == "RESEARCH"
+    assert seg.ContentQualification == "RESEARCH" and seg.ContentCreatorName == ""
 
 
 def test_it_carries_the_identifiers_of_its_source(tmp_path, series):

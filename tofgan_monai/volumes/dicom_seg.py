@@ -159,7 +159,7 @@ def _segmentation(voxels: np.ndarray, slices: Sequence[Dataset], algorithm: Algo
     segment.SegmentDescription = f"Arteries of a TOF-MRA; {PURPOSE}"
     seed = [source.SeriesInstanceUID, *algorithm, array_digest(voxels)]
     series_uid, instance_uid = (generate_uid(entropy_srcs=[*seed, kind]) for kind in ("series", "instance"))
-    return highdicom.seg.Segmentation(
+    seg = highdicom.seg.Segmentation(
         slices,
         voxels.T,
         highdicom.seg.SegmentationTypeValues.BINARY,
@@ -178,3 +178,5 @@ def _segmentation(voxels: np.ndarray, slices: Sequence[Dataset], algorithm: Algo
         content_qualification=highdicom.ContentQualificationValues.RESEARCH,
         omit_empty_frames=False,  # ITK takes a SEG with a gap for one of spacing 1
     )
+    seg.ContentCreatorName = ""  # no person; the standard wants the attribute, and highdicom leaves it out
+    return seg
