@@ -28,7 +28,6 @@ if [ "${1:-}" != --inside ]; then
 
     echo "== a simulated series and its SEG by dciodvfy"
     tofgan phantom "$work/heads" --small -n 2 --dicom
-    tofgan check "$work/heads" --no-split
     tofgan segment "$work/heads" "$work/out"
     for file in "$work"/heads/sub-A10000/image/*.dcm "$work"/out/*.dcm; do
         dciodvfy "$file"

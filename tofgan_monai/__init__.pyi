@@ -33,6 +33,7 @@ from .gan.step import AdversarialStep as AdversarialStep
 from .gan.step import Player as Player
 from .label_app.working_copy import take_into_use as take_into_use
 from .label_app.working_copy import training_folder as training_folder
+from .metrics.segmentation.measures import vessel_measures as vessel_measures
 from .metrics.segmentation.overlap import OverlapMetric as OverlapMetric
 from .metrics.segmentation.overlap import overlap as overlap
 from .metrics.segmentation.topology import cl_dice as cl_dice
@@ -52,6 +53,7 @@ from .ranks import rank as rank
 from .ranks import rank_device as rank_device
 from .ranks import with_batch_norm as with_batch_norm
 from .report.page import write_report as write_report
+from .segmentation.companions import CompanionWriter as CompanionWriter
 from .segmentation.evaluation import ResultsWriter as ResultsWriter
 from .segmentation.heads import HeadSampler as HeadSampler
 from .segmentation.heads import HeadSource as HeadSource

@@ -11,6 +11,7 @@ from typing import get_type_hints
 import pytest
 from typer.testing import CliRunner
 
+from tests.helpers.heads import write_small_head
 from tests.helpers.patients import write_patient
 from tofgan_monai import ChangedTrainingError, InputError, cli
 from tofgan_monai.bundle_runs import runs as bundle_runs
@@ -18,7 +19,6 @@ from tofgan_monai.bundle_runs.paths import bundle_names, bundle_path
 from tofgan_monai.cli import app
 from tofgan_monai.cli.app import passes_inspection
 from tofgan_monai.segmentation import precision
-from tofgan_monai.volumes.cohort import write_cohort
 
 VERBS = [
     *("phantom", "check", "prepare", "extract"),
@@ -224,7 +224,29 @@ def test_int8_without_the_extra_is_refused_before_any_work(verb, monkeypatch, ra
     assert not (tmp_path / "out").exists()
 
 
-def test_precision_is_passed_on(ran, tmp_path):
-    write_cohort(tmp_path, {"unsplit": []})
-    tofgan("segment", tmp_path, tmp_path / "out", "--precision", "float32")
-    assert ran[-1][2]["precision"] == "float32"
+def test_segment_passes_its_options_on(ran, tmp_path):
+    scan = write_small_head(tmp_path / "sub-1")["image"]
+    done = tofgan("segment", scan, tmp_path / "out", "--precision", "float32", "--device", "cpu", "--threshold", 0.7)
+    assert done.exit_code == 0, done.output
+    given = {"precision": "float32", "device": "$torch.device('cpu')", "companions": ["measures", "picture"]}
+    assert ran[0][1] == ["inference.yaml"] and given.items() <= ran[0][2].items() and ran[0][2]["threshold"] == 0.7
+    tofgan("segment", scan, tmp_path / "out", "--label-only")
+    assert "companions" not in ran[1][2]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [(["--device", "cuda:99"], "--device cuda:99: not usable"), (["--treshold", 0.7], "--threshold")]
+)
+def test_segment_refuses_an_option_before_it_reads_a_scan(words, told, ran, tmp_path):
+    (tmp_path / "scan.nii.gz").write_bytes(b"no scan")
+    assert told in str(tofgan("segment", tmp_path / "scan.nii.gz", tmp_path / "out", *words).exception) and not ran
+
+
+def test_a_bundle_without_companions_writes_labels_alone(ran, caplog, tmp_path):
+    configs = tmp_path / "old" / "configs"
+    configs.mkdir(parents=True)
+    (configs / "metadata.json").write_text("{}")
+    (configs / "inference.yaml").write_text("dataset_dir: .\noutput_dir: .\n")
+    scan = write_small_head(tmp_path / "sub-1")["image"]
+    assert tofgan("segment", scan, tmp_path / "out", "--bundle", configs.parent).exit_code == 0
+    assert "companions" not in ran[0][2] and "old writes labels alone" in caplog.text

@@ -28,7 +28,7 @@ from tofgan_monai.volumes.reading import onto_grid
 from tofgan_monai.volumes.volume import Volume, load_volume
 
 BUNDLE = "tof_mra_vessel_segmentation_3d"
-BRIGHT = ("--network", "$lambda windows: windows - 500")  # in place of the network: what is bright
+BRIGHT = ("--network", "$lambda windows: windows - 500", "--label-only")  # in place of the network: what is bright
 
 
 def tofgan(*words):
@@ -75,6 +75,13 @@ def test_a_series_gets_a_seg_by_default(cohort, tmp_path):
     (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
     digest = weights_file_digest(bundle_path(BUNDLE) / "models" / "model.pt")
     assert (algorithm.AlgorithmName, algorithm.AlgorithmParameters) == (BUNDLE, f"weights_sha256={digest}")
+
+
+def test_a_folder_of_slices_beside_which_the_seg_is_written(cohort, tmp_path):
+    shutil.copytree(cohort / "series" / "sub-1" / "image", tmp_path / "tof")
+    for _ in range(2):  # the SEG of the first run is no slice of the second
+        assert tofgan("segment", tmp_path / "tof", tmp_path / "tof", *BRIGHT).exit_code == 0
+    assert_same(tmp_path / "tof" / "tof_vessels.dcm", tmp_path / "tof" / "tof_vessels.nii.gz")
 
 
 def test_no_seg_where_none_is_wanted_or_possible(cohort, tmp_path, ran):
@@ -158,4 +165,4 @@ def test_a_series_that_no_seg_can_refer_to_keeps_its_label(cohort, tmp_path):
         one.save_as(path)
     result = tofgan("segment", tmp_path / "in", tmp_path / "out", *BRIGHT)
     assert "sub-1: " in str(result.exception) and "no FrameOfReferenceUID" in str(result.exception)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["sub-1_vessels.nii.gz"]
+    assert [path.name for path in (tmp_path / "out").glob("*vessels*")] == ["sub-1_vessels.nii.gz"]

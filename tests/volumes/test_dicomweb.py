@@ -59,7 +59,7 @@ def test_a_series_comes_as_it_is_stored(tmp_path, series):
     with archive() as stub:
         stub.take(series)
         folder = fetch_series(open_archive(stub.url + "/"), STUDY, tmp_path)
-    assert folder == tmp_path / SERIES / "series"
+    assert folder == tmp_path / SERIES
     come = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, folder.iterdir())}
     stored = {one.SOPInstanceUID: one for one in map(pydicom.dcmread, series.iterdir())}
     assert come == stored and len(come) == N
@@ -70,13 +70,13 @@ def test_the_only_mr_series_is_taken_and_others_are_asked_for(tmp_path, series):
         stub.take(series)
         stub.take(other(series, tmp_path / "seg", SeriesInstanceUID="1.2.3.7", Modality="SEG"))
         client = open_archive(stub.url)
-        assert fetch_series(client, STUDY, tmp_path / "a").parent.name == SERIES
+        assert fetch_series(client, STUDY, tmp_path / "a").name == SERIES
         stub.take(other(series, tmp_path / "t1", SeriesInstanceUID="1.2.3.8", SeriesDescription="T1"))
         line = refusal(stub, tmp_path / "b")
         assert (
             "2 MR series" in line and "--series" in line and "1.2.3.8 (MR, T1)" in line and "1.2.3.4 (MR, TOF)" in line
         )
-        assert fetch_series(client, STUDY, tmp_path / "c", series="1.2.3.8").parent.name == "1.2.3.8"
+        assert fetch_series(client, STUDY, tmp_path / "c", series="1.2.3.8").name == "1.2.3.8"
 
 
 def test_a_missing_study_or_series_is_told(tmp_path, series):

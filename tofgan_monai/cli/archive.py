@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option, echo
+from typer import Option
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import require_writable
@@ -29,15 +29,15 @@ StoreOption = Annotated[bool, Option("--store", help="with dicomweb:URL, store t
 
 
 @contextmanager
-def cohort_folder(
+def scans_of(
     scans: str, output_dir: Path, *, study: str | None, series: str | None, store: bool, dicom_seg: bool | None
 ) -> Iterator[tuple[Path, DICOMwebClient | None]]:
-    """Context manager that yields a folder with a cohort.json, and the client of the archive from which it comes.
+    """Context manager that yields the path of the scans, and the client of the archive from which they come.
 
-    A scan of an archive lies in a temporary folder within `output_dir`, which is deleted when the block ends.
+    A series of an archive lies in a temporary folder within `output_dir`, which is deleted when the block ends.
 
     Args:
-        scans: a folder, which is yielded with None; or dicomweb:URL.
+        scans: a path, which is yielded with None; or dicomweb:URL.
         output_dir: the output folder of the run.
         study: value of --study.
         series: value of --series.
@@ -45,14 +45,13 @@ def cohort_folder(
         dicom_seg: value of --dicom-seg.
 
     Raises:
-        InputError: options contradict each other, the extra `dicom` is not installed, or the series cannot be fetched
-            or is faulty.
+        InputError: options contradict each other, the extra `dicom` is not installed, or the series cannot be fetched.
     """
-    from tofgan_monai.volumes import cohort, dicomweb
+    from tofgan_monai.volumes import dicomweb
 
     if not scans.startswith(dicomweb.PREFIX):
         if study or series or store:
-            raise InputError("--study, --series and --store need an archive; give dicomweb:URL in place of the folder")
+            raise InputError("--study, --series and --store need an archive; give dicomweb:URL in place of a path")
         yield Path(scans), None
         return
     if not study:
@@ -62,7 +61,4 @@ def cohort_folder(
     archive = dicomweb.open_archive(scans.removeprefix(dicomweb.PREFIX))
     require_writable(output_dir)
     with TemporaryDirectory(dir=output_dir, prefix=".archive-") as folder:
-        dicomweb.fetch_series(archive, study, Path(folder), series=series)
-        for warning in cohort.check_cohort(folder, folder, no_split=True).warnings:
-            echo(f"warning: {warning}", err=True)
-        yield Path(folder), archive
+        yield dicomweb.fetch_series(archive, study, Path(folder), series=series), archive

@@ -23,7 +23,7 @@ from tofgan_monai.cli.app import (
     quiet_monai,
     run_bundle,
 )
-from tofgan_monai.cli.archive import DicomSegOption, SeriesOption, StoreOption, StudyOption, cohort_folder
+from tofgan_monai.cli.archive import DicomSegOption, SeriesOption, StoreOption, StudyOption, scans_of
 from tofgan_monai.errors import ChangedTrainingError, InputError
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,9 @@ SegmentationOption = Annotated[str, Option(help="name or folder of a segmentatio
 PrecisionOption = Annotated[
     Literal["float32", "bfloat16", "int8"] | None,
     Option(help="of the 3D network: bfloat16 needs a processor or GPU that has it, int8 the extra fast"),
+]
+DeviceOption = Annotated[
+    str | None, Option(help="cpu, cuda, cuda:1 or another device of PyTorch; default: cuda if there is one")
 ]
 RestartOption = Annotated[bool, Option("--restart", help="do not continue a stopped run, but start again")]
 ThresholdPairsOption = Annotated[Path | None, Option(help="stack of real pairs that sets a GAN's label threshold")]
@@ -163,36 +166,70 @@ def generate(
 @app.command(context_settings=OVERRIDES)
 def segment(
     context: Context,
-    scans: Annotated[str, Argument(help="folder with a cohort.json, or dicomweb:URL of an archive")],
-    output_dir: Annotated[Path, Argument(help="folder for the segmentations")],
+    scans: Annotated[
+        str,
+        Argument(
+            metavar="INPUT",
+            help="NIfTI file, DICOM series' folder, folder of either, BIDS tree, cohort.json, or dicomweb:URL",
+        ),
+    ],
+    output_dir: Annotated[Path, Argument(metavar="OUTPUT", help="folder for the segmentations")],
     bundle: SegmentationOption = SEGMENTATION,
     weights: WeightsOption = None,
+    image: Annotated[str | None, Option(help='image pattern below INPUT, such as "{subject}_tof.nii.gz"')] = None,
+    device: DeviceOption = None,
     precision: PrecisionOption = None,
+    label_only: Annotated[bool, Option("--label-only", help="write no picture and no measures")] = False,
     restart: RestartOption = False,
     dicom_seg: DicomSegOption = None,
     study: StudyOption = None,
     series: SeriesOption = None,
     store: StoreOption = False,
 ) -> None:
-    """Segment the vessels of whole volumes; further options --ID VALUE override the bundle's inference.yaml."""
+    """Segment the vessels of scans and measure them; further options --ID VALUE override the bundle's inference.yaml.
+
+    Each scan is checked first, as `tofgan check` does. A scan with a problem is named and left out, and the exit status
+    is then 1.
+    """
     from tofgan_monai.bundle_runs import paths, runs
     from tofgan_monai.segmentation import dicom_output
-    from tofgan_monai.volumes import cohort, dicomweb
+    from tofgan_monai.segmentation.companions import WRITERS
+    from tofgan_monai.volumes import dicomweb, inputs
+    from tofgan_monai.volumes.cohort import write_cohort
 
     given: dict[str, Any] = {"output_dir": absolute(output_dir), "weights": absolute(weights)}
-    given |= {"precision": _possible(precision), "restart": restart or None}
-    options: dict[str, Any] = {"study": study, "series": series, "store": store, "dicom_seg": dicom_seg}
-    with cohort_folder(scans, output_dir, **options) as (folder, archive):
-        items = cohort.read_cohort(folder, str(runs.parse_overrides(context.args).get("split", "all")))
+    given |= {"precision": _possible(precision), "device": _usable(device), "restart": restart or None}
+    folder, overrides = paths.bundle_path(bundle), runs.parse_overrides(context.args)
+    if problems := runs.mistyped(overrides, folder, ["inference.yaml"]):
+        raise InputError(problems)  # before the scans are read
+    if not label_only:
+        if "companions" in runs.inference_config(folder):
+            given["companions"] = list(WRITERS)
+        else:
+            logger.warning("%s writes labels alone, without pictures and measures; ask for a newer bundle", folder.name)
+    with scans_of(scans, output_dir, study=study, series=series, store=store, dicom_seg=dicom_seg) as (path, archive):
+        chosen = inputs.choose_scans(path, image=image, split=str(overrides.get("split", "all")))
+        for warning in chosen.warnings:
+            echo(f"warning: {warning}", err=True)
+        for problem in chosen.problems:
+            echo(f"refused: {problem}", err=True)
+        items = [item for members in chosen.splits.values() for item in members]
         writes_segs = dicom_output.wants_seg(dicom_seg, [item["image"] for item in items])
-        run_bundle(bundle, ["inference.yaml"], {"dataset_dir": absolute(folder), **given}, context)
+        is_whole_cohort = image is None and inputs.is_cohort(path) and not chosen.n_refused
+        lists = path.parent if archive else output_dir  # a list of fetched scans is deleted with them
+        listed = path if is_whole_cohort else write_cohort(lists / "scans.json", chosen.splits)
+        run_bundle(bundle, ["inference.yaml"], {"dataset_dir": absolute(listed), **given}, context)
         if writes_segs:
-            algorithm = dicom_output.seg_algorithm(paths.bundle_path(bundle), weights)
-            segs = dicom_output.write_segs(items, output_dir, algorithm)
+            segs = dicom_output.write_segs(items, output_dir, dicom_output.seg_algorithm(folder, weights))
             if store and archive:
-                for path in segs:
-                    dicomweb.store(archive, path)
-    echo(f"segmentations in {output_dir}")
+                for seg in segs:
+                    dicomweb.store(archive, seg)
+    echo(f"{len(items)} segmentations in {output_dir}")
+    if chosen.n_refused:
+        n_scans = len(items) + chosen.n_refused
+        raise InputError(
+            f"{chosen.n_refused} of {n_scans} scans were refused for the reasons above; correct these scans"
+        )
 
 
 @app.command(context_settings=OVERRIDES)
@@ -242,3 +279,21 @@ def _possible(precision: str | None) -> str | None:
 
         precisions.require_precision(precision)
     return precision
+
+
+def _usable(device: str | None) -> str | None:
+    """Returns the expression of a device that the user gave, if PyTorch can use it here; None for None.
+
+    Raises:
+        InputError: PyTorch cannot.
+    """
+    if device is None or device.startswith("$"):
+        return device
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {device}: not usable here ({reason}); choose another, such as cpu") from error
+    return f"$torch.device({device!r})"

@@ -142,6 +142,44 @@ def _others(
     return position, np.concatenate([radius for *_, radius in parts]), level
 
 
+def _posed(
+    source: str, seed: int, *, small: bool
+) -> tuple[list[int], dict[str, float], np.random.Generator, np.ndarray, Grid]:
+    """Draws the parameters, the stretch (3,) and the grid of a head.
+
+    Returns:
+        The number of the source and the seed, the parameters, the generator of the pose after these draws, the stretch
+        and the grid.
+    """
+    if source not in SOURCES or seed < 0:
+        raise InputError(
+            f"source {source!r}, seed {seed}: there is no such simulated head; choose the source A, B or C, and a seed "
+            "of 0 or more"
+        )
+    parts = ["ABC".index(source), int(seed)]
+    drawn = draw_parameters(source, _fresh(parts, "parameters"))
+    pose = _fresh(parts, "pose")
+    stretch = drawn["head_size"] * (1 + pose.uniform(-1, 1, 3) * drawn["head_shape"])
+    return parts, drawn, pose, stretch, _grid(source, drawn, pose, small=small)
+
+
+def drawn_arteries(source: str, seed: int, *, small: bool = False) -> tuple[list[Branch], Grid]:
+    """Returns the arteries from which `simulate_head` draws a head, in RAS mm, and the grid of the head's image.
+
+    The midline of the head is the plane x = 0. Arteries may leave the image.
+
+    Args:
+        source: the simulated site; see `simulate_head`.
+        seed: 0 or more.
+        small: True for the grid of a cropped head.
+
+    Raises:
+        InputError: the source is unknown or the seed is negative.
+    """
+    parts, drawn, _, stretch, grid = _posed(source, seed, small=small)
+    return _arteries(drawn, stretch, _fresh(parts, "arteries"), _fresh(parts, "illness")), grid
+
+
 def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
     """Simulates a TOF-MRA head; the same source and seed always give the same bytes.
 
@@ -155,16 +193,7 @@ def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
     Raises:
         InputError: the source is unknown or the seed is negative.
     """
-    if source not in SOURCES or seed < 0:
-        raise InputError(
-            f"source {source!r}, seed {seed}: there is no such simulated head; choose the source A, B or C, and a seed "
-            "of 0 or more"
-        )
-    parts = ["ABC".index(source), int(seed)]
-    drawn = draw_parameters(source, _fresh(parts, "parameters"))
-    pose = _fresh(parts, "pose")
-    stretch = drawn["head_size"] * (1 + pose.uniform(-1, 1, 3) * drawn["head_shape"])
-    grid = _grid(source, drawn, pose, small=small)
+    parts, drawn, pose, stretch, grid = _posed(source, seed, small=small)
     slabs = contrast.Slabs(drawn, phase=pose.random(), rng=_fresh(parts, "slabs"))
     tree = _arteries(drawn, stretch, _fresh(parts, "arteries"), _fresh(parts, "illness"))
     blood = _blood(tree, grid, slabs, drawn, _fresh(parts, "flow"))

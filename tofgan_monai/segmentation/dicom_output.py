@@ -12,6 +12,8 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.training.weights import weights_file_digest
 from tofgan_monai.volumes.dicom_extra import INSTALL, missing_packages, require_extra
 from tofgan_monai.volumes.dicom_seg import Algorithm, write_seg_beside
+from tofgan_monai.volumes.scans import SEGMENTED
+from tofgan_monai.volumes.writing import output_name
 
 _logger = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ def write_segs(items: Iterable[Mapping[str, Any]], output_dir: Path, algorithm: 
         if not Path(item["image"]).is_dir():
             continue
         try:
-            label = output_dir / f"{str(item['subject']).replace('/', '_')}_vessels.nii.gz"
+            label = output_dir / f"{output_name(item, item['image'])}_{SEGMENTED}.nii.gz"
             paths.append(write_seg_beside(label, item["image"], algorithm))
         except InputError as error:
             problems += [f"{item['subject']}: {problem}" for problem in error.problems]

@@ -16,6 +16,7 @@ from monai.transforms import generate_spatial_bounding_box
 from monai.utils import convert_to_tensor, ensure_tuple_rep
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm import tqdm
 
 from tofgan_monai.volumes.patch_grid import PATCH_SIZE
 from tofgan_monai.volumes.transforms.air import BLOCK, has_head, head_blocks, tissue_level
@@ -165,7 +166,8 @@ class _Windows:
         self, places: Sequence[tuple[Box, Box]], predict: Callable[[Tensor], Tensor], batch_size: int
     ) -> Iterator[Tensor]:
         """Yields the logits (1, X, Y, Z) of the window of each place."""
-        for first in range(0, len(places), batch_size):
+        firsts = range(0, len(places), batch_size)
+        for first in tqdm(firsts, desc="windows", leave=False, disable=None):  # shown in a terminal alone
             yield from predict(torch.stack([self._cut(*place) for place in places[first : first + batch_size]]))
 
 

@@ -84,7 +84,7 @@ def check_cohort(
     Args:
         folder: the folder that holds the subjects, as plain folders, a BIDS tree or DICOM series.
         output: the path of cohort.json, or the folder for this file.
-        image: pattern of the images, such as `{subject}_tof.nii.gz`; see `tofgan_monai.volumes.scans`.
+        image: pattern of the images, such as `{subject}_tof.nii.gz`; see `tofgan_monai.volumes.patterns`.
         label: pattern of the vessel labels.
         mask: pattern of the brain masks.
         label_values: texts that say which values of the labels are vessels, such as `255=1`; see `parse_label_values`.
@@ -136,7 +136,9 @@ def check_cohort(
     if problems:
         raise InputError(problems)
     splits = split.scans.items()
-    path = write_cohort(output, {name: [_item(scan, mapping, black) for scan in members] for name, members in splits})
+    path = write_cohort(
+        output, {name: [item_of(scan, black[scan.subject], mapping) for scan in members] for name, members in splits}
+    )
     n_patients = {name: len({scan.patient for scan in members}) for name, members in splits}
     n_scans = {name: len(members) for name, members in splits}
     return Report(path, n_scans, n_patients, f"{_census([scan for _, scan in used], folder)}; {source}", warnings)
@@ -190,12 +192,13 @@ def _missing_files(scans: Sequence[Scan], folder: Path, *, needs_labels: bool) -
     return [none_found], warnings
 
 
-def _item(scan: Scan, mapping: Mapping[str, int], black: Mapping[str, float | None]) -> dict[str, Any]:
+def item_of(scan: Scan, black: float | None, mapping: Mapping[str, int]) -> dict[str, Any]:
+    """Returns the item of a scan; `black` is the image's smallest intensity, `mapping` the label's `label_values`."""
     item: dict[str, Any] = {"subject": scan.subject, "patient": scan.patient}
     item |= {name: os.fspath(getattr(scan, name)) for name in FILES if getattr(scan, name)}
     version = simulation_version(scan.image)
     item |= {"kind": "simulated", "simulation": version} if version else {"kind": "real"}
-    item["black"] = black[scan.subject]
+    item["black"] = black
     return item | ({"label_values": dict(mapping)} if scan.label and mapping else {})
 
 

@@ -67,7 +67,7 @@ def open_archive(url: str) -> DICOMwebClient:
 
 
 def fetch_series(archive: DICOMwebClient, study: str, folder: Path, *, series: str | None = None) -> Path:
-    """Fetches a series into FOLDER/SERIES_UID/series/, whole or not at all; returns this folder.
+    """Fetches a series into FOLDER/SERIES_UID/, whole or not at all; returns this folder.
 
     Args:
         archive: client of the archive.
@@ -86,7 +86,7 @@ def fetch_series(archive: DICOMwebClient, study: str, folder: Path, *, series: s
     with _plainly(archive, f"series {chosen} of study {study}"):
         rows = archive.search_for_instances(study, chosen, get_remaining=True)
     wanted = {_value(row, _INSTANCE_UID) for row in rows}
-    target = folder / chosen / "series"
+    target = folder / chosen
     with written_whole(target) as temporary:
         temporary.mkdir()
         came = set()

@@ -1,22 +1,20 @@
 """Functions that find each subject's image, label and brain mask in plain folders, BIDS trees or DICOM exports.
 
-A pattern is a path relative to the folder. `{subject}` stands for the scan's name, `{session}` for the session's name,
-`*` for any text within a name, `**/` for any folders, and `/**` at the end for any folder of a DICOM series. `.nii.gz`
-at the end finds `.nii` too, and the folder of a series counts as one file. The names that the image's pattern finds for
-`{subject}` and `{session}` are inserted into the patterns of the label and the mask.
+`tofgan_monai.volumes.patterns` says what a pattern is. The names that the image's pattern finds for `{subject}` and
+`{session}` are inserted into the patterns of the label and the mask.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.volumes.patterns import filled_in, matches_of, refuse_odd_pattern
 
 _NIFTI = re.compile(r"\.(nii|NII)(\.(gz|GZ))?$")  # for scan.Nii, nibabel 5.4.2 would read scan.nii
 ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -26,7 +24,6 @@ _CONVERT = (
     "convert images to NIfTI (.nii.gz); name a label or a mask in .nrrd, .nhdr, .mha or .mhd by a pattern such as "
     '--label "{subject}/label.seg.nrrd"'
 )
-_TOKEN = re.compile(r"(\{[^}]*\}|/\*\*$|\*\*/|\*)")
 
 
 class Layout(NamedTuple):
@@ -45,6 +42,9 @@ BIDS = Layout(
 )
 DICOM = Layout("{subject}/**", PLAIN.label, PLAIN.mask)
 LAYOUTS = (PLAIN, BIDS, DICOM)
+FLAT = "{subject}.nii.gz"
+SEGMENTED = "vessels"
+"""What `tofgan segment` adds to the name of a scan for the name of its label."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def find_scans(
 
     Args:
         folder: the folder that holds the subjects.
-        image: pattern of the images; see this module's docstring.
+        image: pattern of the images; see `tofgan_monai.volumes.patterns`.
         label: pattern of the vessel labels.
         mask: pattern of the brain masks.
 
@@ -92,19 +92,14 @@ def find_scans(
         raise InputError(f"{folder} is not an existing folder; give the folder that holds the subjects")
     given = {"image": image, "label": label, "mask": mask}
     for kind, pattern in given.items():
-        _refuse_odd_pattern(kind, pattern)
+        refuse_odd_pattern(kind, pattern)
     paths, passed_over, words = _volumes_below(folder)
     layouts = LAYOUTS if image is None else (Layout(image, PLAIN.label, PLAIN.mask),)
-    layout = next((layout for layout in layouts if _matches(layout.image, paths)), None)
+    layout = next((layout for layout in layouts if matches_of(layout.image, paths)), None)
     if layout is None:
-        tried = ", ".join(layout.image for layout in layouts)
-        raise InputError(
-            f"{folder}: no image found by {tried}; name the files by a pattern relative to the folder, such as "
-            '--image "{subject}_tof.nii.gz" (a NIfTI file, or the folder of a DICOM series)'
-            + (f"; passed over: {_some(passed_over)}, {_CONVERT}" if passed_over else "")
-        )
+        raise _nothing_found(folder, [layout.image for layout in layouts], passed_over)
     found = Found([], [], words)
-    matches = _matches(layout.image, paths)
+    matches = matches_of(layout.image, paths)
     paths += [path for path in passed_over if path.lower().endswith(ITK_ENDINGS)]  # labels and masks alone
     labels = _choose((label,) if label else layout.label, matches, paths)
     masks = _choose((mask,) if mask else layout.mask, matches, paths)
@@ -114,14 +109,11 @@ def find_scans(
         files: dict[str, Path] = {}
         for kind, pattern, fitting in (
             ("image", layout.image, images),
-            ("label", labels, _filled_in(labels, parts, paths)),
-            ("mask", masks, _filled_in(masks, parts, paths)),
+            ("label", labels, filled_in(labels, parts, paths)),
+            ("mask", masks, filled_in(masks, parts, paths)),
         ):
             if len(fitting) > 1:
-                found.problems.append(
-                    f"{subject}: {len(fitting)} files or series match as {kind} ({', '.join(fitting)}); "
-                    f'name one by a narrower pattern than --{kind} "{pattern}"'
-                )
+                found.problems.append(_ambiguous(subject, kind, fitting, f'--{kind} "{pattern}"'))
             files |= {kind: folder / fitting[0]} if fitting else {}
         session = parts.get("session") or _first_group(r"_(ses-[^_]+)", subject)
         found.scans.append(Scan(subject, default_patient(parts["subject"]), **files, session=session))
@@ -136,15 +128,54 @@ def find_scans(
     return found
 
 
-def _refuse_odd_pattern(kind: str, pattern: str | None) -> None:
-    if pattern is None:
-        return
-    names = re.findall(r"\{([^}]*)\}", pattern)
-    if "subject" not in names or set(names) - {"subject", "session"}:
-        raise InputError(
-            f"--{kind} {pattern}: write {{subject}} in place of the subject's name; a pattern may have {{session}} and "
-            'nothing else in braces, for example "{subject}_tof.nii.gz"'
-        )
+def find_images(folder: str | os.PathLike, *, image: str | None = None) -> Found:
+    """Finds all images below a folder that is to be segmented; labels and masks are not looked for.
+
+    Without a pattern, the function tries plain folders, then BIDS, then DICOM series together with NIfTI files that lie
+    directly in the folder. A scan with several images is a problem and is left out.
+
+    Args:
+        folder: the folder that holds the scans.
+        image: pattern of the images; see `tofgan_monai.volumes.patterns`.
+
+    Raises:
+        InputError: the folder does not exist, no image is found, or the pattern has no `{subject}`.
+    """
+    folder = Path(os.path.abspath(folder))
+    refuse_odd_pattern("image", image)
+    paths, passed_over, words = _volumes_below(folder)
+    layouts = [(PLAIN.image,), (BIDS.image,), (DICOM.image, FLAT)] if image is None else [(image,)]
+    matches: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for pattern in next((patterns for patterns in layouts if any(matches_of(p, paths) for p in patterns)), ()):
+        for keys, images in matches_of(pattern, paths).items():
+            matches.setdefault(keys, []).extend(images)
+    if not matches:
+        raise _nothing_found(folder, [pattern for patterns in layouts for pattern in patterns], passed_over)
+    found = Found([], [], words)
+    named = {"_".join(dict(keys).values()): images for keys, images in sorted(matches.items())}
+    for subject, images in named.items():
+        if subject.removesuffix(f"_{SEGMENTED}") in named.keys() - {subject}:
+            found.warnings.append(f"{images[0]}: the segmentation of another scan; left out")
+        elif len(images) > 1:
+            found.problems.append(_ambiguous(subject, "image", images, "now, by --image"))
+        else:
+            found.scans.append(Scan(subject, default_patient(subject), folder / images[0]))
+    return found
+
+
+def _nothing_found(folder: Path, tried: Sequence[str], passed_over: list[str]) -> InputError:
+    return InputError(
+        f"{folder}: no image found by {', '.join(tried)}; name the files by a pattern relative to the folder, such as "
+        '--image "{subject}_tof.nii.gz" (a NIfTI file, or the folder of a DICOM series)'
+        + (f"; passed over: {_some(passed_over)}, {_CONVERT}" if passed_over else "")
+    )
+
+
+def _ambiguous(subject: str, kind: str, fitting: Sequence[str], option: str) -> str:
+    return (
+        f"{subject}: {len(fitting)} files or series match as {kind} ({', '.join(fitting)}); name one by a narrower "
+        f"pattern than {option}"
+    )
 
 
 def _volumes_below(folder: Path) -> tuple[list[str], list[str], list[str]]:
@@ -189,9 +220,12 @@ def _leads_up(root: str, name: str) -> bool:
 
 
 def is_dicom(path: str | os.PathLike) -> bool:
-    """Whether a file is a DICOM object by its name or by its 128-byte preamble; a DICOMDIR does not count."""
+    """Whether a file is a DICOM object by its name or by its 128-byte preamble.
+
+    A DICOMDIR and the DICOM SEG that `tofgan segment` writes do not count.
+    """
     name = os.path.basename(path).lower()
-    if name == "dicomdir" or name.endswith((".nii", ".nii.gz", ".json", ".tsv", ".txt")):
+    if name == "dicomdir" or name.endswith((f"_{SEGMENTED}.dcm", ".nii", ".nii.gz", ".json", ".tsv", ".txt")):
         return False
     if name.endswith((".dcm", ".ima")):
         return True
@@ -202,55 +236,15 @@ def is_dicom(path: str | os.PathLike) -> bool:
         return False
 
 
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    expression, names = "", set()
-    pattern = pattern.removeprefix("./").rstrip("/")
-    for token in _TOKEN.split(re.sub(r"\.nii\.gz$", "", pattern)):
-        name = token[1:-1]
-        if token.startswith("{"):
-            expression += f"(?P={name})" if name in names else f"(?P<{name}>[^/]+)"
-            names.add(name)
-        else:
-            expression += {"/**": r"(?:/.*)?(?<!\.nii)(?<!\.nii\.gz)", "**/": "(?:.*/)?", "*": "[^/]*"}.get(
-                token, re.escape(token)
-            )
-    return re.compile(expression + (r"(?i:\.nii(?:\.gz)?)" if pattern.endswith(".nii.gz") else ""))
-
-
-def _matches(pattern: str, paths: list[str]) -> dict[tuple[tuple[str, str], ...], list[str]]:
-    """Returns a dict from the values of a pattern's placeholders to the paths with these values."""
-    matches: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for path in paths:
-        match = _compiled(pattern).fullmatch(path)
-        if match:
-            parts = match.groupdict()
-            keys = tuple((name, parts[name]) for name in ("subject", "session") if name in parts)
-            matches.setdefault(keys, []).append(path)
-    return matches
-
-
-def _filled_in(pattern: str | None, parts: Mapping[str, str], paths: list[str]) -> list[str]:
-    """Returns the paths that fit a pattern after the values in `parts` have replaced the pattern's placeholders."""
-    if pattern is None:
-        return []
-    expression = _compiled(pattern).pattern
-    for name, value in parts.items():
-        expression = expression.replace(f"(?P<{name}>[^/]+)", re.escape(value)).replace(
-            f"(?P={name})", re.escape(value)
-        )
-    return [path for path in paths if re.fullmatch(expression, path)]
-
-
 def _choose(patterns: tuple[str, ...], matches: Mapping, paths: list[str]) -> str | None:
     """Returns the first pattern that finds a file for at least one scan; None if no pattern finds a file."""
-    finds = (pattern for pattern in patterns if any(_filled_in(pattern, dict(keys), paths) for keys in matches))
+    finds = (pattern for pattern in patterns if any(filled_in(pattern, dict(keys), paths) for keys in matches))
     return next(finds, None)
 
 
 def _orphans(labels: str | None, scans: list[Scan], folder: Path, paths: list[str]) -> list[str]:
     used = {scan.label for scan in scans}
-    every = [path for found in _matches(labels, paths).values() for path in found] if labels else []
+    every = [path for found in matches_of(labels, paths).values() for path in found] if labels else []
     return [f"{path}: a label without an image; left out" for path in sorted(every) if folder / path not in used]
 
 

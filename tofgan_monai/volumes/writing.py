@@ -16,6 +16,7 @@ from monai.utils import CommonKeys, ImageMetaKey, MetaKeys
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
+from tofgan_monai.volumes.scans import SEGMENTED
 
 
 def write_label(
@@ -58,6 +59,17 @@ def write_label(
         nibabel.save(image, temporary)
 
 
+def output_name(item: Mapping[Any, Any], source: str | os.PathLike) -> str:
+    """Returns the name of a scan for the files that are written of it: the item's subject, or the name of its file.
+
+    Args:
+        item: dict of the scan, which may have a `subject`.
+        source: path of the scan's file or folder.
+    """
+    name = str(item.get("subject") or re.sub(r"(?i)\.nii(\.gz)?$", "", Path(source).name))
+    return name.replace(os.sep, "_")  # stays in the folder
+
+
 class WriteLabeld(MapTransform):
     """MONAI transform that writes predictions (1, X, Y, Z) as NIfTI labels with the geometry of their scans.
 
@@ -74,7 +86,7 @@ class WriteLabeld(MapTransform):
         keys: KeysCollection,
         output_dir: str | os.PathLike,
         *,
-        output_postfix: str = "vessels",
+        output_postfix: str = SEGMENTED,
         image_key: str = CommonKeys.IMAGE,
     ) -> None:
         super().__init__(keys)
@@ -84,9 +96,7 @@ class WriteLabeld(MapTransform):
         """Writes the files and returns the dictionary unchanged."""
         meta = data[self.image_key].meta
         source = Path(meta[ImageMetaKey.FILENAME_OR_OBJ])
-        name = str(data.get("subject") or re.sub(r"(?i)\.nii(\.gz)?$", "", source.name)).replace(
-            os.sep, "_"
-        )  # stays in the folder
+        name = output_name(data, source)
         like = source if source.name.lower().endswith((".nii", ".nii.gz")) and source.is_file() else None
         for key in self.key_iterator(dict(data)):
             path = self.output_dir / f"{name}_{self.output_postfix}.nii.gz"

@@ -1,0 +1,147 @@
+"""`tofgan segment` as a user runs it on small scans, and what it writes beside each label."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.helpers.heads import write_small_head
+from tofgan_monai import InputError, VesselUNet3D
+from tofgan_monai.cli import app
+from tofgan_monai.metrics.segmentation.measures import calibre_names
+from tofgan_monai.segmentation import companions
+from tofgan_monai.segmentation.projections import MOST_BYTES, save_projections
+from tofgan_monai.training.weights import save_weights
+from tofgan_monai.volumes.volume import Volume
+
+SIZES = ("--width", 2, "--levels", 3, "--window", "[16,16,8]", "--in_plane_fold", 1)
+BRIGHT = ("--network", "$lambda windows: windows - 250")
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Callable (n) -> a folder with n scans, each a NIfTI file in another orientation than the one before."""
+
+    def write(n):
+        (tmp_path / "scans").mkdir()
+        for i in range(n):
+            image = nib.load(write_small_head(tmp_path / "heads" / f"p{i}", i)["image"])
+            turned = image.as_reoriented([[[0, 1], [1, 1], [2, 1]], [[2, 1], [0, -1], [1, -1]]][i % 2])
+            nib.save(turned, tmp_path / "scans" / f"p{i}.nii.gz")
+        return tmp_path / "scans"
+
+    return write
+
+
+@pytest.fixture
+def segment(tmp_path):
+    """Callable (input, *words) -> result of `tofgan segment` with a network that finds bright voxels."""
+    save_weights(VesselUNet3D(2, 3, in_plane_fold=1).state_dict(), tmp_path / "model.pt")
+
+    def run(given, *words):
+        line = ["segment", given, tmp_path / "out", "--weights", tmp_path / "model.pt", *SIZES, *BRIGHT, *words]
+        return CliRunner().invoke(app, list(map(str, line)))
+
+    return run
+
+
+def test_a_folder_with_a_broken_scan(scans, segment, tmp_path):
+    folder = scans(2)
+    shutil.copy(folder / "p0.nii.gz", folder / "broken.nii.gz")
+    with open(folder / "broken.nii.gz", "r+b") as stream:
+        stream.truncate(3000)
+    result = segment(folder)
+    assert isinstance(result.exception, InputError) and "1 of 3 scans were refused" in str(result.exception)
+    assert "refused: broken: broken.nii.gz: unreadable or truncated" in result.output
+    out = tmp_path / "out"
+    written = {f"p{i}_{name}" for i in range(2) for name in ("vessels.nii.gz", "vessels.jpg", "measures.json")}
+    assert {path.name for path in out.iterdir()} == written | {"measures.csv", "scans.json"}
+    for i in range(2):
+        label, scan = nib.load(out / f"p{i}_vessels.nii.gz"), nib.load(folder / f"p{i}.nii.gz")
+        np.testing.assert_array_equal(np.asarray(label.dataobj), np.asarray(scan.dataobj) > 250)
+        np.testing.assert_allclose(label.affine, scan.affine, atol=1e-4)
+        content = json.loads((out / f"p{i}_measures.json").read_text("utf-8"))
+        assert content.keys() == {"scan", "label", "midline", "measures"} and content["scan"] == f"p{i}.nii.gz"
+        assert str(tmp_path) not in json.dumps(content)
+        (total,) = (one for one in content["measures"] if (one["side"], one["calibre"]) == ("total", "all"))
+        assert total["volume_mm3"] == pytest.approx((np.asarray(scan.dataobj) > 250).sum() * 0.175, abs=0.01)
+    with open(out / "measures.csv", newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    groups = [(side, calibre) for side in ("total", "left", "right") for calibre in ("all", *calibre_names())]
+    assert [(row["label"], row["side"], row["calibre"]) for row in rows] == [
+        (f"p{i}_vessels.nii.gz", *group) for i in range(2) for group in groups
+    ]
+
+
+def test_a_stopped_run_goes_on_with_the_scan_whose_companions_are_missing(scans, segment, monkeypatch, tmp_path):
+    folder, calls = scans(3), []
+
+    def stop_at_second(scan):
+        calls.append(scan.name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        companions.write_picture(scan)
+
+    monkeypatch.setitem(companions.WRITERS, "picture", stop_at_second)
+    segment(folder)
+    assert calls == ["p0", "p1"] and not (tmp_path / "out" / "measures.csv").exists()
+    assert segment(folder).exit_code == 0
+    assert calls == ["p0", "p1", "p1", "p2"]
+    assert len((tmp_path / "out" / "measures.csv").read_text("utf-8").splitlines()) == 1 + 3 * 12
+
+
+def test_a_label_alone(scans, segment, tmp_path):
+    result = segment(scans(1) / "p0.nii.gz", "--label-only")
+    assert result.exit_code == 0 and "1 segmentations in" in result.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"p0_vessels.nii.gz", "scans.json"}
+
+
+def test_unknown_companions_are_refused(scans, segment):
+    result = segment(scans(1), "--companions", "['movie']")
+    assert "companions movie: unknown" in str(result.exception)
+
+
+# ---- the picture
+
+
+def picture(path, label, image):
+    save_projections(path, Volume(image.astype(np.float32), np.diag([0.5, 0.5, 0.7, 1])), label)
+    assert path.stat().st_size <= MOST_BYTES
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def noisy(shape):
+    image = np.random.default_rng(0).uniform(0, 1000, shape)
+    label = np.zeros(shape, bool)
+    label[shape[0] // 2, 10:-10, shape[2] // 2] = True
+    return label, image
+
+
+def test_a_picture_shows_nothing_away_from_the_vessels(tmp_path):
+    label, image = noisy((60, 60, 40))
+    far = np.ones_like(label)
+    far[30 - 8 : 30 + 9, 10 - 8 : 50 + 8, 20 - 6 : 20 + 7] = False  # 4 mm and the rest of a voxel
+    changed = np.where(far, 5000.0, image)
+    np.testing.assert_array_equal(
+        picture(tmp_path / "a.jpg", label, image), picture(tmp_path / "b.jpg", label, changed)
+    )
+
+
+def test_a_picture_is_small_and_outlines_the_label(tmp_path):
+    label, image = noisy((300, 300, 120))
+    label[20:280:9, 20:280, ::7] = True
+    rgb = picture(tmp_path / "a.jpg", label, image)
+    assert (rgb[..., 0] - rgb[..., 2] > 60).any()
+    assert not picture(tmp_path / "b.jpg", np.zeros_like(label), image)[:200].any()  # words in the middle alone
+
+
+def test_a_picture_needs_a_label_on_the_grid(tmp_path):
+    with pytest.raises(InputError, match="the shapes differ"):
+        save_projections(tmp_path / "a.jpg", Volume(np.zeros((3, 4, 5)), np.eye(4)), np.zeros((3, 4, 6), bool))
