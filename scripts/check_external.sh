@@ -28,7 +28,7 @@ if [ "${1:-}" != --inside ]; then
 
     echo "== a simulated series and its SEG by dciodvfy"
     tofgan phantom "$work/heads" --small -n 2 --dicom
-    tofgan segment "$work/heads" "$work/out"
+    tofgan segment "$work/heads" "$work/out" --label-only
     for file in "$work"/heads/sub-A10000/image/*.dcm "$work"/out/*.dcm; do
         dciodvfy "$file"
     done 2>&1 | sort | uniq -c
@@ -75,7 +75,7 @@ refused() { # the words after the first are a command that has to fail with the 
 
 $archive store "$work"/heads/sub-*/image
 for study in $($archive studies); do
-    tofgan segment "dicomweb:$url" "$work/fetched" --study "$study" --store
+    tofgan segment "dicomweb:$url" "$work/fetched" --study "$study" --store --label-only
 done
 $archive compare "$work/fetched" "$work/heads"
 $archive large "$work"

@@ -98,7 +98,7 @@ def test_without_the_extra_one_line_or_a_refusal(cohort, tmp_path, monkeypatch, 
     (record,) = [one for one in caplog.records if one.levelno == logging.WARNING]
     assert "no DICOM SEG is written, as the extra dicom is not installed (highdicom 99" in record.getMessage()
     assert len(ran) == 1 and not list(tmp_path.iterdir())
-    result = tofgan("segment", cohort / "series", tmp_path, "--dicom-seg")
+    result = tofgan("segment", tmp_path / "not looked at", tmp_path, "--dicom-seg")
     assert "--dicom-seg needs the extra dicom" in str(result.exception) and len(ran) == 1
 
 

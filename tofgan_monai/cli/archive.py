@@ -47,8 +47,10 @@ def scans_of(
     Raises:
         InputError: options contradict each other, the extra `dicom` is not installed, or the series cannot be fetched.
     """
-    from tofgan_monai.volumes import dicomweb
+    from tofgan_monai.volumes import dicom_extra, dicomweb
 
+    if dicom_seg:
+        dicom_extra.require_extra("--dicom-seg")
     if not scans.startswith(dicomweb.PREFIX):
         if study or series or store:
             raise InputError("--study, --series and --store need an archive; give dicomweb:URL in place of a path")

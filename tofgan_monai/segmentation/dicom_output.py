@@ -10,7 +10,7 @@ from typing import Any
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.training.weights import weights_file_digest
-from tofgan_monai.volumes.dicom_extra import INSTALL, missing_packages, require_extra
+from tofgan_monai.volumes.dicom_extra import INSTALL, missing_packages
 from tofgan_monai.volumes.dicom_seg import Algorithm, write_seg_beside
 from tofgan_monai.volumes.scans import SEGMENTED
 from tofgan_monai.volumes.writing import output_name
@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 
 def wants_seg(choice: bool | None, images: Iterable[str | Path]) -> bool:
-    """Whether a run over these images writes DICOM SEGs; call this before any work.
+    """Whether a run over these images writes DICOM SEGs.
 
     Args:
         choice: what the user chose by --dicom-seg or --no-dicom-seg; None: SEGs of DICOM series if the extra `dicom` is
@@ -27,13 +27,11 @@ def wants_seg(choice: bool | None, images: Iterable[str | Path]) -> bool:
         images: paths of the scans; a folder is a DICOM series.
 
     Raises:
-        InputError: the user wants SEGs, but no scan is a DICOM series or the extra `dicom` is not installed.
+        InputError: the user wants SEGs, but no scan is a DICOM series.
     """
     has_series = any(Path(image).is_dir() for image in images)
-    if choice is True:
-        if not has_series:
-            raise InputError("--dicom-seg: no scan is a DICOM series, to which a DICOM SEG could refer; leave it out")
-        require_extra("--dicom-seg")
+    if choice is True and not has_series:
+        raise InputError("--dicom-seg: no scan is a DICOM series, to which a DICOM SEG could refer; leave it out")
     if choice is not None or not has_series:
         return bool(choice)
     if missing := missing_packages():
