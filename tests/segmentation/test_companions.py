@@ -97,9 +97,18 @@ def test_a_stopped_run_goes_on_with_the_scan_whose_companions_are_missing(scans,
     assert len((tmp_path / "out" / "measures.csv").read_text("utf-8").splitlines()) == 1 + 3 * 12
 
 
+def test_scans_whose_files_have_one_name(segment, tmp_path):
+    for i in range(2):
+        write_small_head(tmp_path / "scans" / f"sub-{i}", i)
+    assert segment(tmp_path / "scans").exit_code == 0
+    assert {path.name for path in (tmp_path / "out").glob("*.json")} >= {f"sub-{i}_measures.json" for i in range(2)}
+    content = json.loads((tmp_path / "out" / "sub-1_measures.json").read_text("utf-8"))
+    assert (content["scan"], content["label"]) == ("image.nii.gz", "sub-1_vessels.nii.gz")
+
+
 def test_a_label_alone(scans, segment, tmp_path):
     result = segment(scans(1) / "p0.nii.gz", "--label-only")
-    assert result.exit_code == 0 and "1 segmentations in" in result.output
+    assert result.exit_code == 0 and "1 of 1 scans segmented" in result.output
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"p0_vessels.nii.gz", "scans.json"}
 
 

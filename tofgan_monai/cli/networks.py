@@ -224,9 +224,9 @@ def segment(
             if store and archive:
                 for seg in segs:
                     dicomweb.store(archive, seg)
-    echo(f"{len(items)} segmentations in {output_dir}")
+    n_scans = len(items) + chosen.n_refused
+    echo(f"{output_dir}: {len(items)} of {n_scans} scans segmented")
     if chosen.n_refused:
-        n_scans = len(items) + chosen.n_refused
         raise InputError(
             f"{chosen.n_refused} of {n_scans} scans were refused for the reasons above; correct these scans"
         )

@@ -78,10 +78,10 @@ WRITERS: dict[str, Callable[[SegmentedScan], None]] = {"measures": write_measure
 class CompanionWriter:
     """Ignite handler that writes companions beside the label of each scan, and measures.csv of all scans at the end.
 
-    The evaluator's output must be a list of dictionaries (decollated). Each dictionary holds `pred`, the binary
-    prediction (1, X, Y, Z) in the voxel order of the scan's file, and `image`, whose metadata have the path of this
-    file. The handler stands before `progress` in the list of handlers, so that a stopped run writes again what is
-    missing.
+    The evaluator's batch and output must be lists of dictionaries (decollated). A dictionary of the batch may have the
+    `subject`. One of the output holds `pred`, the binary prediction (1, X, Y, Z) in the voxel order of the scan's file,
+    and `image`, whose metadata have the path of this file. The handler stands before `progress` in the list of
+    handlers, so that a stopped run writes again what is missing.
 
     Args:
         output_dir: the folder of the labels.
@@ -107,11 +107,12 @@ class CompanionWriter:
         """Writes the companions of the scans of one iteration."""
         if not self.kinds:
             return
-        for output in engine.state.output:  # type: ignore[union-attr]
+        state: Any = engine.state
+        for item, output in zip(state.batch, state.output, strict=True):
             source = Path(output[CommonKeys.IMAGE].meta[ImageMetaKey.FILENAME_OR_OBJ])
             image = read_scan({"image": source}, ("image",))["image"]  # whole: a bundle may have stripped the skull
             label = output[CommonKeys.PRED][0].cpu().numpy() > 0
-            scan = SegmentedScan(output_name(output, source), source, image, label, self.folder)
+            scan = SegmentedScan(output_name(item, source), source, image, label, self.folder)
             for kind in self.kinds:
                 WRITERS[kind](scan)
 

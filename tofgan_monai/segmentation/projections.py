@@ -21,7 +21,12 @@ MARGIN_MM = 4.0
 """How far from the found vessels the picture shows the scan, along each axis. The MIP of a whole head shows a face."""
 MOST_BYTES = 200_000
 _OUTLINE = "#ff5533"
-_VIEWS = (("axial", 2, (0, 1)), ("coronal", 1, (0, 2)), ("sagittal", 0, (1, 2)))
+_WIDTH_INCHES = 9.0
+_VIEWS = (
+    ("axial, left on the right", 2, (0, 1)),
+    ("coronal, left on the right", 1, (0, 2)),
+    ("sagittal, anterior on the left", 0, (1, 2)),
+)
 
 
 def save_projections(path: str | os.PathLike, image: Volume, label: np.ndarray) -> None:
@@ -41,7 +46,7 @@ def save_projections(path: str | os.PathLike, image: Volume, label: np.ndarray) 
     if label.shape != image.voxels.shape:
         shapes = f"image {image.voxels.shape}, label {label.shape}"
         raise InputError(f"the shapes differ ({shapes}); give a label on the grid of the image")
-    figure = Figure(figsize=(9, 4.5), facecolor="black", layout="constrained")
+    figure = Figure(figsize=(_WIDTH_INCHES, 3), facecolor="black", layout="constrained")
     if label.any():
         _draw(figure, image, label)
     else:
@@ -61,7 +66,10 @@ def _draw(figure: Figure, image: Volume, label: np.ndarray) -> None:
     near = ndimage.maximum_filter(vessels, size=tuple(2 * margin + 1))
     low, high = np.percentile(voxels[near], (5, 99.9))
     shown = np.where(near, voxels, -np.inf)
-    panels = figure.subplots(1, 3, width_ratios=[voxels.shape[axes[0]] * spacing_mm[axes[0]] for *_, axes in _VIEWS])
+    size_mm = voxels.shape * spacing_mm
+    widths_mm, heights_mm = ([size_mm[axes[i]] for *_, axes in _VIEWS] for i in range(2))
+    figure.set_figheight(min(_WIDTH_INCHES * max(heights_mm) / sum(widths_mm) + 0.4, 2 * _WIDTH_INCHES))
+    panels = figure.subplots(1, 3, width_ratios=widths_mm)
     for panel, (name, axis, (across, up)) in zip(panels, _VIEWS, strict=True):
         projection = np.nan_to_num(shown.max(axis=axis), neginf=low)
         shape = {"aspect": spacing_mm[up] / spacing_mm[across], "interpolation": "nearest"}
