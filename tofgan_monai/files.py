@@ -1,4 +1,4 @@
-"""Functions that write a file whole or not at all, lock a folder for one process, and compute a file's SHA-256."""
+"""Functions that write a file or folder whole or not at all, lock a folder for one process, and compute a SHA-256."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +24,8 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     """Context manager that yields a temporary path; the file written there replaces `path` when the block ends.
 
     The temporary file lies in the folder of `path` and is deleted if the with-block raises an exception. The temporary
-    file has the ending of `path` (`.nii.gz`, `.npy`), because some writers choose the format by the ending.
+    file has the ending of `path` (`.nii.gz`, `.npy`), because some writers choose the format by the ending. A folder
+    that is made at the temporary path becomes `path` if there is none yet.
 
     Raises:
         InputError: the folder cannot be written to or the disk is full. An OSError about any other file is not changed.
@@ -39,6 +41,8 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
             raise
         raise _unwritable(path, error) from error
     finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 

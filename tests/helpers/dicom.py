@@ -28,6 +28,7 @@ def write_slice(path: Path, voxels: np.ndarray, position: tuple[float, ...], **t
         "0018|0050": tags.get("thickness", "0.7"),
         "0020|000d": "1.2.3",
         "0020|000e": tags.get("series", "1.2.3.4"),
+        "0020|0052": "1.2.3.6",
         "0020|0032": "\\".join(str(place) for place in position),
         "0020|0037": "\\".join(str(cosine) for cosine in tags.get("directions", AXIAL)),
     }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from monai.transforms import LoadImage
 
@@ -65,6 +66,17 @@ def test_an_oblique_series_is_what_monai_loads(tmp_path):
 def test_missing_duplicate_and_uneven_slices(tmp_path, places, words):
     problem = refusal(write_series(tmp_path, places))
     assert all(word in problem for word in words)
+
+
+def test_a_class_whose_spacing_itk_does_not_read_is_refused(tmp_path):
+    for path in write_series(tmp_path).iterdir():
+        one = pydicom.dcmread(path)
+        one.SOPClassUID = "1.2.3.4"  # a private class
+        one.save_as(path)
+    problem = refusal(tmp_path)
+    assert (
+        "ITK reads a pixel spacing of [1. 1.] mm" in problem and "is [0.6 0.5] mm" in problem and "dcm2niix" in problem
+    )
 
 
 def test_rounded_positions_pass(tmp_path):

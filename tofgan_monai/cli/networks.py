@@ -23,6 +23,7 @@ from tofgan_monai.cli.app import (
     quiet_monai,
     run_bundle,
 )
+from tofgan_monai.cli.archive import DicomSegOption, SeriesOption, StoreOption, StudyOption, scans_of
 from tofgan_monai.errors import ChangedTrainingError, InputError
 
 logger = logging.getLogger(__name__)
@@ -166,8 +167,11 @@ def generate(
 def segment(
     context: Context,
     scans: Annotated[
-        Path,
-        Argument(metavar="INPUT", help="NIfTI file, DICOM series' folder, folder of either, BIDS tree or cohort.json"),
+        str,
+        Argument(
+            metavar="INPUT",
+            help="NIfTI file, DICOM series' folder, folder of either, BIDS tree, cohort.json, or dicomweb:URL",
+        ),
     ],
     output_dir: Annotated[Path, Argument(metavar="OUTPUT", help="folder for the segmentations")],
     bundle: SegmentationOption = SEGMENTATION,
@@ -177,6 +181,10 @@ def segment(
     precision: PrecisionOption = None,
     label_only: Annotated[bool, Option("--label-only", help="write no picture and no measures")] = False,
     restart: RestartOption = False,
+    dicom_seg: DicomSegOption = None,
+    study: StudyOption = None,
+    series: SeriesOption = None,
+    store: StoreOption = False,
 ) -> None:
     """Segment the vessels of scans and measure them; further options --ID VALUE override the bundle's inference.yaml.
 
@@ -184,8 +192,9 @@ def segment(
     is then 1.
     """
     from tofgan_monai.bundle_runs import paths, runs
+    from tofgan_monai.segmentation import dicom_output
     from tofgan_monai.segmentation.companions import WRITERS
-    from tofgan_monai.volumes import inputs
+    from tofgan_monai.volumes import dicomweb, inputs
     from tofgan_monai.volumes.cohort import write_cohort
 
     given: dict[str, Any] = {"output_dir": absolute(output_dir), "weights": absolute(weights)}
@@ -198,17 +207,25 @@ def segment(
             given["companions"] = list(WRITERS)
         else:
             logger.warning("%s writes labels alone, without pictures and measures; ask for a newer bundle", folder.name)
-    chosen = inputs.choose_scans(scans, image=image, split=str(overrides.get("split", "all")))
-    for warning in chosen.warnings:
-        echo(f"warning: {warning}", err=True)
-    for problem in chosen.problems:
-        echo(f"refused: {problem}", err=True)
-    n_chosen = sum(map(len, chosen.splits.values()))
-    is_whole_cohort = image is None and inputs.is_cohort(scans) and not chosen.n_refused
-    listed = scans if is_whole_cohort else write_cohort(output_dir / "scans.json", chosen.splits)
-    run_bundle(bundle, ["inference.yaml"], {"dataset_dir": absolute(listed), **given}, context)
-    n_scans = n_chosen + chosen.n_refused
-    echo(f"{output_dir}: {n_chosen} of {n_scans} scans segmented")
+    with scans_of(scans, output_dir, study=study, series=series, store=store, dicom_seg=dicom_seg) as (path, archive):
+        chosen = inputs.choose_scans(path, image=image, split=str(overrides.get("split", "all")))
+        for warning in chosen.warnings:
+            echo(f"warning: {warning}", err=True)
+        for problem in chosen.problems:
+            echo(f"refused: {problem}", err=True)
+        items = [item for members in chosen.splits.values() for item in members]
+        writes_segs = dicom_output.wants_seg(dicom_seg, [item["image"] for item in items])
+        is_whole_cohort = image is None and inputs.is_cohort(path) and not chosen.n_refused
+        lists = path.parent if archive else output_dir  # a list of fetched scans is deleted with them
+        listed = path if is_whole_cohort else write_cohort(lists / "scans.json", chosen.splits)
+        run_bundle(bundle, ["inference.yaml"], {"dataset_dir": absolute(listed), **given}, context)
+        if writes_segs:
+            segs = dicom_output.write_segs(items, output_dir, dicom_output.seg_algorithm(folder, weights))
+            if store and archive:
+                for seg in segs:
+                    dicomweb.store(archive, seg)
+    n_scans = len(items) + chosen.n_refused
+    echo(f"{output_dir}: {len(items)} of {n_scans} scans segmented")
     if chosen.n_refused:
         raise InputError(
             f"{chosen.n_refused} of {n_scans} scans were refused for the reasons above; correct these scans"

@@ -24,6 +24,7 @@ def phantom(
     small: Annotated[bool, Option(help="crop each head to the part around the circle of Willis")] = False,
     seeds: Annotated[Literal["weights", "demo", "study"], Option(help="range of seeds; no two share a head")] = "demo",
     start: Annotated[int, Option(help="position of the first seed within the range")] = 0,
+    dicom: Annotated[bool, Option("--dicom", help="write images as DICOM series (needs the extra dicom)")] = False,
     workers: WorkersOption = 1,
 ) -> None:
     """Simulate TOF-MRA heads with vessel labels and brain masks."""
@@ -35,7 +36,7 @@ def phantom(
             f"--start {start} -n {n}: the range --seeds {seeds} has the positions 0 to {len(reserved) - 1}; choose "
             "--start and -n (1 or more) within it"
         )
-    simulation.write_heads(folder, site, reserved[start : start + n], small=small, workers=workers)
+    simulation.write_heads(folder, site, reserved[start : start + n], small=small, workers=workers, dicom=dicom)
     echo(f"{n} simulated heads of site {site} in {folder}")
 
 

@@ -1,4 +1,4 @@
-"""Writes simulated heads as NIfTI files, one folder for each head.
+"""Writes simulated heads as NIfTI files, one folder for each head; the image may be a DICOM series instead.
 
 A source is a simulated site, "A", "B" or "C", from whose ranges the parameters of a head are drawn.
 """
@@ -17,8 +17,10 @@ import nibabel
 import numpy as np
 
 from tofgan_monai.files import written_whole
+from tofgan_monai.phantom.dicom import write_series
 from tofgan_monai.phantom.head import Head, simulate_head
 from tofgan_monai.phantom.sources import VERSION
+from tofgan_monai.volumes.dicom_extra import require_extra
 from tofgan_monai.volumes.volume import SIMULATED
 
 logger = logging.getLogger(__name__)
@@ -29,37 +31,56 @@ def head_name(source: str, seed: int) -> str:
     return f"sub-{source}{seed:05d}"
 
 
-def write_head(folder: str | os.PathLike, head: Head) -> None:
+def write_head(folder: str | os.PathLike, head: Head, *, dicom: bool = False) -> None:
     """Writes label.nii.gz and mask.nii.gz (uint8) and then image.nii.gz (int16) into a folder.
 
     If writing stops, no incomplete file remains.
 
+    Args:
+        folder: folder of the head.
+        head: the head to write.
+        dicom: True writes the image as a DICOM series in the folder `image`, in place of image.nii.gz.
+
     Raises:
-        InputError: the folder is not writable, or the disk is full.
+        InputError: the folder is not writable, the disk is full, or the extra `dicom` is needed and not installed.
     """
-    for name, volume, dtype in (
-        ("label", head.label, np.uint8), ("mask", head.mask, np.uint8), ("image", head.image, np.int16),
-    ):  # fmt: skip
-        nifti = nibabel.Nifti1Image(volume.astype(dtype), head.affine)
-        nifti.set_qform(head.affine, code=1)
-        nifti.set_sform(nifti.get_qform(), code=1)  # the sform then has the same rounding as the qform's quaternion
-        nifti.header.set_xyzt_units("mm", "sec")
-        nifti.header["descrip"] = SIMULATED + b", version %d" % VERSION
-        with written_whole(Path(folder) / f"{name}.nii.gz") as temporary:
-            nibabel.save(nifti, temporary)
+    folder = Path(folder)
+    _write_nifti(folder / "label.nii.gz", head.label, head.affine, np.uint8)
+    _write_nifti(folder / "mask.nii.gz", head.mask, head.affine, np.uint8)
+    if dicom:
+        write_series(folder / "image", head, folder.name)
+    else:
+        _write_nifti(folder / "image.nii.gz", head.image, head.affine, np.int16)
 
 
-def _write_one(seed: int, *, folder: Path, source: str, small: bool) -> None:
+def _write_nifti(path: Path, volume: np.ndarray, affine: np.ndarray, dtype: type) -> None:
+    """Writes a volume (X, Y, Z) of a head as NIfTI with an affine (4, 4), as voxels of a type."""
+    nifti = nibabel.Nifti1Image(volume.astype(dtype), affine)
+    nifti.set_qform(affine, code=1)
+    nifti.set_sform(nifti.get_qform(), code=1)  # the sform then has the same rounding as the qform's quaternion
+    nifti.header.set_xyzt_units("mm", "sec")
+    nifti.header["descrip"] = SIMULATED + b", version %d" % VERSION
+    with written_whole(path) as temporary:
+        nibabel.save(nifti, temporary)
+
+
+def _write_one(seed: int, *, folder: Path, source: str, small: bool, dicom: bool) -> None:
     """Simulates and writes one head, unless its image exists already."""
     target = folder / head_name(source, seed)
-    if (target / "image.nii.gz").exists():  # written last, so all three files exist
+    if (target / ("image" if dicom else "image.nii.gz")).exists():  # written last, so all files exist
         return
-    write_head(target, simulate_head(source, seed, small=small))
+    write_head(target, simulate_head(source, seed, small=small), dicom=dicom)
     logger.info("%s written", target)
 
 
 def write_heads(
-    folder: str | os.PathLike, source: str, seeds: Iterable[int], *, small: bool = False, workers: int = 1
+    folder: str | os.PathLike,
+    source: str,
+    seeds: Iterable[int],
+    *,
+    small: bool = False,
+    workers: int = 1,
+    dicom: bool = False,
 ) -> None:
     """Simulates a head for each seed and writes FOLDER/sub-A10000/{image,label,mask}.nii.gz.
 
@@ -71,11 +92,15 @@ def write_heads(
         seeds: one seed for each head.
         small: True crops the heads; see `simulate_head`.
         workers: number of processes that simulate heads at the same time.
+        dicom: True writes each image as a DICOM series, FOLDER/sub-A10000/image/.
 
     Raises:
-        InputError: the source is unknown, a seed is negative, or the folder is not writable.
+        InputError: the source is unknown, a seed is negative, the folder is not writable, or the extra `dicom` is
+            needed and not installed.
     """
-    write = partial(_write_one, folder=Path(folder), source=source, small=small)
+    if dicom:
+        require_extra("a DICOM series")
+    write = partial(_write_one, folder=Path(folder), source=source, small=small, dicom=dicom)
     if workers <= 1:
         for seed in seeds:
             write(seed)

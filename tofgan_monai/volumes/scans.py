@@ -220,9 +220,12 @@ def _leads_up(root: str, name: str) -> bool:
 
 
 def is_dicom(path: str | os.PathLike) -> bool:
-    """Whether a file is a DICOM object by its name or by its 128-byte preamble; a DICOMDIR does not count."""
+    """Whether a file is a DICOM object by its name or by its 128-byte preamble.
+
+    A DICOMDIR and the DICOM SEG that `tofgan segment` writes do not count.
+    """
     name = os.path.basename(path).lower()
-    if name == "dicomdir" or name.endswith((".nii", ".nii.gz", ".json", ".tsv", ".txt")):
+    if name == "dicomdir" or name.endswith((f"_{SEGMENTED}.dcm", ".nii", ".nii.gz", ".json", ".tsv", ".txt")):
         return False
     if name.endswith((".dcm", ".ima")):
         return True

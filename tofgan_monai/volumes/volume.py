@@ -13,7 +13,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.volumes.dicom import read_series
+from tofgan_monai.volumes.dicom import image_comments, read_series
 from tofgan_monai.volumes.headers import header_doubts
 from tofgan_monai.volumes.itk_files import read_itk
 from tofgan_monai.volumes.scans import ITK_ENDINGS
@@ -24,7 +24,7 @@ COSINE_TOLERANCE = 0.001
 ORIGIN_TOLERANCE_MM = 0.05
 
 SIMULATED = b"simulated by tofgan phantom"
-"""The description in the NIfTI header of a simulated head; a patient's image does not have it."""
+"""The description in the NIfTI header, and the ImageComments in DICOM, of simulated heads; patients' do not have it."""
 
 _SHOWN = 6
 _MOST_CLASSES = 256
@@ -199,14 +199,16 @@ def load_volume(path: str | os.PathLike) -> Volume:
 
 
 def simulation_version(path: str | os.PathLike) -> int | None:
-    """Returns the version of the simulation that made a NIfTI file, according to its header; None for other files.
+    """Returns the version of the simulation that made a NIfTI file or a DICOM series; None for other volumes.
 
-    Version 1 wrote no number.
+    The header of the file says it, or the tag ImageComments. Version 1 wrote no number.
     """
     if os.path.isdir(path):
-        return None
-    header: Any = nibabel.load(path).header
-    description = re.fullmatch(SIMULATED + rb"(?:, version (\d+))?", bytes(header.get("descrip", b"")).rstrip(b"\0"))
+        text = image_comments(path).encode()
+    else:
+        header: Any = nibabel.load(path).header
+        text = bytes(header.get("descrip", b"")).rstrip(b"\0")
+    description = re.fullmatch(SIMULATED + rb"(?:, version (\d+))?", text)
     return int(description[1] or 1) if description else None
 
 
