@@ -43,7 +43,7 @@ class VesselUNet3D(nn.Module):
 
     def __init__(
         self,
-        width: int = 24,
+        width: int = 16,
         levels: int = 4,
         in_plane_fold: int = 2,
         dropout: float = 0.0,
