@@ -5,8 +5,9 @@
 WORK is a folder for the heads, the evaluations and results.jsonl; a script that was stopped goes on where it was. The
 heads are those of `tofgan phantom --start 9000`. The rows are the 3D network on whole heads without any mask and on
 stripped ones, the half U-Net with the true and with the computed mask, the best single threshold and Frangi's filter.
-The last two get the true mask, and their threshold (Frangi's also its scale) is the best one for these very heads, so
-they look better than they would be. Prints a table of means: DSC, 95HD in mm, clDice, precision and recall.
+Stripped heads are scored inside the mask. The last two get the true mask, and their threshold (Frangi's also its scale)
+is the best one for these very heads, so they look better than they would be. Prints a table of means: DSC, 95HD in mm,
+clDice, precision and recall.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tofgan_monai.metrics.segmentation.threshold_baseline import best_threshold
 from tofgan_monai.volumes.volume import load_volume
 
 NETWORKS = {
-    "3D U-Net, whole head": ("tof_mra_vessel_segmentation_3d", "none"),
+    "3D U-Net, whole head": ("tof_mra_vessel_segmentation_3d", None),
     "3D U-Net, true mask": ("tof_mra_vessel_segmentation_3d", "given"),
     "half U-Net, true mask": ("tof_mra_vessel_segmentation", "given"),
     "half U-Net, computed mask": ("tof_mra_vessel_segmentation", "computed"),
@@ -39,6 +40,14 @@ FRANGI, THRESHOLD = "Frangi's filter, true mask", "best threshold, true mask"
 def tofgan(*arguments: object) -> None:
     """Runs a verb of the command line."""
     subprocess.run([sys.executable, "-m", "tofgan_monai", *map(str, arguments)], check=True)
+
+
+def stripped(heads: Path, method: str) -> Path:
+    """Returns the folder of a cohort's heads that are stripped by the true mask ("given") or a "computed" one."""
+    prepared = heads.with_name(f"{heads.name}_{method}")
+    if not (prepared / "cohort.json").exists():
+        tofgan("prepare", heads, prepared, "--skull-strip", method)
+    return prepared
 
 
 def masked(item: dict, *, sigma: float = 0.0) -> np.ndarray:
@@ -87,8 +96,8 @@ def main(work: Path, sites: list[str], n: int) -> None:
         for model, (bundle, strip) in NETWORKS.items():
             output = work / "evaluations" / f"{site} {model}".replace(" ", "_").replace(",", "")
             if not (output / "results.jsonl").exists():
-                tofgan("evaluate", heads, output, "--bundle", bundle, "--model", model, "--cohort", site,
-                       "--skull_strip", strip)  # fmt: skip
+                volumes = stripped(heads, strip) if strip else heads
+                tofgan("evaluate", volumes, output, "--bundle", bundle, "--model", model, "--cohort", site)
             lines += map(json.loads, (output / "results.jsonl").read_text("utf-8").splitlines())
         classical = work / f"classical_{site}.json"
         if not classical.exists():

@@ -90,6 +90,13 @@ def test_none_leaves_everything():
     assert torch.equal(SkullStripd(method="none")(item)["image"], item["image"])
 
 
+def test_mask_that_was_not_read_is_an_error_with_a_remedy():
+    with pytest.raises(
+        InputError, match="sub-07: the configuration reads no brain mask; strip the volumes with tofgan"
+    ):
+        SkullStripd(method="given")(small_item(subject="sub-07") | {"mask": "sub-07/mask.nii.gz"})
+
+
 def test_missing_mask_is_an_error_unless_allowed():
     item = small_item(subject="sub-07")
     del item["mask"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
@@ -32,7 +33,7 @@ class SkullStripd(MapTransform):
         allow_missing_keys: skip keys that are missing, and change nothing if a mask that should be given is missing.
 
     Raises:
-        InputError: the mask is missing or empty, or its shape differs from a volume's.
+        InputError: the mask is missing, empty or only a path, or its shape differs from a volume's.
     """
 
     def __init__(
@@ -58,6 +59,9 @@ class SkullStripd(MapTransform):
             return out
         if self.mask_key not in out:
             out[self.mask_key] = self._computed_mask(out)
+        if isinstance(out[self.mask_key], str | os.PathLike):
+            remedy = "strip the volumes with tofgan prepare --skull-strip given, or use the method 'computed' or 'none'"
+            raise InputError(f"{_name(out)}: the configuration reads no brain mask; {remedy}")
         inside = torch.as_tensor(out[self.mask_key]) > 0
         if not inside.any():
             raise InputError(f"{_name(out)}: the brain mask is empty; give a mask that holds the brain")
