@@ -14,9 +14,9 @@ from torch import Tensor, nn
 class QuantisedNetwork(nn.Module):
     """Computes the logits of a 3D network with OpenVINO on the CPU; most convolutions are computed in int8.
 
-    The input of a convolution is rounded to 256 levels, which span a range that is the same for all windows. Each output
-    channel of its weights is rounded to 127 levels: with 255, the sums of OpenVINO 2026.4 overflow on processors that
-    have AVX2 but not VNNI. The rest is computed in bfloat16 where the processor has it,
+    The input of a convolution is rounded to 256 levels, which span a range that is the same for all windows. Each
+    output channel of its weights is rounded to 127 levels: with 255, the sums of OpenVINO 2026.4 overflow on processors
+    that have AVX2 but not VNNI. The rest is computed in bfloat16 where the processor has it,
     else in float32. The first and the last convolution are not rounded.
 
     Args:
