@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the environment, then checks lint, format and types and runs the tests, in about 8 minutes on two cores; scripts/test_whole.sh runs
-# a whole study and a whole walk-through as well. Further arguments go to pytest: scripts/test.sh -k pairs
+# Makes the environment, then checks lint, format and types and runs the tests: 17 minutes on two busy cores, less on idle ones.
+# scripts/test_whole.sh runs a whole study and a whole walk-through. Further arguments go to pytest: scripts/test.sh -k pairs
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
