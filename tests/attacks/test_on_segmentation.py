@@ -193,8 +193,10 @@ def test_3d_network_that_knows_its_windows_by_heart_is_caught(windows):
     batch, optimizer = torch.from_numpy(windows[:4].astype(np.float64)), torch.optim.Adam(network.parameters(), 1e-2)
     for _ in range(100):
         optimizer.zero_grad()
-        VesselLoss()(network(batch[:, :1]), (batch[:, 1:] > 0).double()).backward()
+        error = VesselLoss()(network(batch[:, :1]), (batch[:, 1:] > 0).double())
+        error.backward()
         optimizer.step()
+    assert error < 0.1  # else it has not learnt them, and there is nothing to catch
     network.float()
     for attack in ATTACKS:
         assert auc(attack(network, windows)) == 1 and 0.1 < auc(attack(stranger, windows)) < 0.9
