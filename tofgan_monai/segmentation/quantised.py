@@ -15,9 +15,9 @@ class QuantisedNetwork(nn.Module):
     """Computes the logits of a 3D network with OpenVINO on the CPU; most convolutions are computed in int8.
 
     The input of a convolution is rounded to 256 levels, which span a range that is the same for all windows. Each
-    output channel of its weights is rounded to 127 levels: with 255, the sums of OpenVINO 2026.4 overflow on processors
-    that have AVX2 but not VNNI. The rest is computed in bfloat16 where the processor has it,
-    else in float32. The first and the last convolution are not rounded.
+    output channel of its weights is rounded to 129 levels, whole numbers from -64 to 64: with 255 levels, the sums of
+    OpenVINO 2026.4 overflow on processors that have AVX2 but not VNNI. The rest is computed in bfloat16 where the
+    processor has it, else in float32. The first and the last convolution are not rounded.
 
     Args:
         network: network from windows (B, 1, X, Y, Z) to logits of the same shape.
@@ -98,7 +98,7 @@ def _round_inputs(node: Any, low: float, high: float) -> None:
     largest = np.abs(values).max(axis=others, keepdims=True)
     for i, source, (bottom, top), levels in (
         (0, node.input_value(0), limits, 256),
-        (1, weights, (-2 * largest, 2 * largest), 255),  # 7 bits are used; with 8, sums overflow without VNNI
+        (1, weights, (-127 / 64 * largest, 127 / 64 * largest), 255),  # as whole numbers up to 64
     ):
         node.input(i).replace_source_output(_rounded(source, bottom, top, levels))
 
