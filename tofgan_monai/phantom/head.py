@@ -39,7 +39,8 @@ class Head:
     Attributes:
         image: (X, Y, Z), float32, with whole numbers as a scanner exports them.
         label: (X, Y, Z), uint8, 1 where arteries fill at least the fraction `label_fraction` of the voxel. This
-            parameter is 0.5 at sources A and B. Pieces smaller than the parameter `label_piece` are left out.
+            parameter is 0.5 at sources A and B. Voxels beside which nothing is as bright as `label_contrast`, and
+            pieces smaller than the parameter `label_piece`, are left out.
         mask: (X, Y, Z), uint8, 1 in the brain and its vessels.
         affine: (4, 4), from voxel indices to RAS mm; a rotation, voxel sizes and an offset, without shear.
         parameters: dict from the names in `sources.PARAMETERS` to the values that were drawn for this head.
@@ -210,8 +211,8 @@ def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
     image = acquire(signal, grid.axes_mm, drawn, _fresh(parts, "noise"), _fresh(parts, "faults"))
     fraction, blood_total = rasters["artery"]
     label = fraction >= drawn["label_fraction"]
-    if drawn["label_contrast"] > 0:
-        label &= blood_total + (1 - fraction) >= drawn["label_contrast"]
+    if drawn["label_contrast"] > 0:  # a rater who sees a vessel's core outlines its dimmer surface, too
+        label &= ndimage.maximum_filter(blood_total + (1 - fraction), 3) >= drawn["label_contrast"]
     if drawn["label_piece"]:
         pieces, _ = ndimage.label(label, np.ones((3, 3, 3)))
         piece = pieces[label]

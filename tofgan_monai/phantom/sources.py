@@ -122,7 +122,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         "occlusions", "", (0, 0), (0, 0), (-0.06, 0.06), "chance of an occlusion in each artery of the circle of Willis"
     ),
     _p("moyamoya", "", (0, 0), (0, 0), (-0.1, 0.15), "chance of a narrowed carotid end with collaterals on each side"),
-    _p("label_contrast", "grey matter", (0, 0), (0, 0), (0.0, 1.6), "intensity from which a rater labels a voxel"),
+    _p(
+        "label_contrast", "grey matter", (0, 0), (0, 0), (0.0, 1.6), "intensity beside a voxel for which it is labelled"
+    ),
 )
 
 FULL_SHAPE: dict[str, tuple[int, int, int]] = {"A": (312, 384, 127), "B": (384, 268, 127)}
