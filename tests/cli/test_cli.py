@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -55,6 +56,15 @@ def ran(monkeypatch):
     calls = []
     monkeypatch.setattr(bundle_runs, "run_bundle", lambda *call: calls.append(call))
     return calls
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_do_not_spin_unless_the_user_says_so(monkeypatch, given, expected):
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert tofgan("phantom", "folder", "--site", "D").exit_code  # any verb
+    assert os.environ["OMP_WAIT_POLICY"] == expected
 
 
 def test_help_lists_every_verb():

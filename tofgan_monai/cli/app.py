@@ -35,8 +35,10 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 
 @app.callback()
-def silence_missing_decoder() -> None:
+def prepare_process() -> None:
     """Make synthetic image-label pairs of brain angiographies (TOF-MRA) and train a vessel segmentation on them."""
+    # Otherwise PyTorch's threads spin while they wait for one another, and slow each other down beside other programs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.getLogger("monai.data").setLevel(logging.ERROR)  # else MONAI reports a missing GPU decoder at each start
     warnings.filterwarnings("ignore", "NvImgCodecPydicomReader")
 
