@@ -397,6 +397,16 @@ def test_gan_inferences_differ_in_name_width_and_threshold_alone():
     assert [parsed(name, "inference.yaml")["bundle"] for name in GANS] == GANS
 
 
+@pytest.mark.parametrize("name", [UNET, UNET_3D])
+def test_evaluation_prepares_an_image_as_inference_does(name):
+    """The same transforms with the same settings: the evaluation reads the label beside the image."""
+    inference, evaluation = (
+        parsed(name, "inference.yaml", *overlay)["preprocessing"]["transforms"] for overlay in ([], ["evaluate.yaml"])
+    )
+    assert evaluation[0] == inference[0] | {"keys": ["image", "label"]}
+    assert evaluation[1:] == inference[1:]
+
+
 @pytest.mark.parametrize("name", WHOLE)
 def test_shipped_weights_fit_the_configuration(name):
     weights = torch.load(BUNDLES / name / "models" / "model.pt", map_location="cpu", weights_only=True)
