@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from tests.helpers.refusals import refused
-from tofgan_monai import open_stack
-from tofgan_monai.pairs.export import FORMS, export_stack
+from tofgan_monai import export_stack, open_stack
+from tofgan_monai.pairs.export import FORMS
 
 N = 5
 VOLUMES = [

@@ -16,14 +16,13 @@ from typer.testing import CliRunner
 
 from tests.helpers.audits import audit, changed
 from tests.helpers.refusals import refused
-from tofgan_monai import InputError, PairDataset, open_stack
+from tofgan_monai import Citation, InputError, PairDataset, open_stack, release_stack
 from tofgan_monai.audit.record import read_audit
 from tofgan_monai.audit.verdict import MIN_PATIENTS
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.cli import app
 from tofgan_monai.exchange.data_card import as_text, card
-from tofgan_monai.exchange.dataset.citation import Citation
-from tofgan_monai.exchange.dataset.folder import preview, release_stack
+from tofgan_monai.exchange.dataset.folder import preview
 from tofgan_monai.exchange.installing import unpack
 from tofgan_monai.exchange.layout import CARD
 from tofgan_monai.training.weights import weights_file_digest
@@ -123,6 +122,17 @@ def test_mlcroissant_refuses_an_archive_that_has_changed(synthetic, audited, tmp
     with pytest.raises(GenerationError) as caught:
         records(tmp_path / "out")
     assert "Hash of downloaded file" in str(caught.value.__cause__)
+
+
+def test_manifest_keeps_what_is_known_and_the_rest_is_told(tmp_path, write_pairs, caplog):
+    said = {"overridden": True, "reason": REASON, "summary": None}
+    made = {"kind": "synthetic", "weights_sha256": SHA256, "note": "x", "volumes": [], "audit": said}
+    with caplog.at_level("INFO"):
+        release_stack(write_pairs(tmp_path / "a.npy", 2, **made), tmp_path / "out", STATED, despite="another reason")
+    manifest = open_stack(tmp_path / "out" / "pairs.npy")[1]
+    assert manifest.keys() == {"kind", "weights_sha256", "audit", "n", "shape", "dtype"}
+    assert manifest["audit"]["reason"] == "another reason"
+    assert "a.npy: left out of the released manifest: note, volumes" in caplog.text
 
 
 def test_same_pairs_give_the_same_dataset(synthetic, audited, tmp_path):

@@ -26,10 +26,10 @@ from tofgan_monai.pairs.stack import StackWriter, open_stack
 from tofgan_monai.volumes.kinds import kind_of
 
 _logger = logging.getLogger(__name__)
-_KEPT = (
-    *("kind", "bundle", "weights_sha256", "seed", "label_threshold", "threads", "near_copies_dropped", "audit"),
-    *("simulation", "volumes"),
-)
+_KEPT = {  # entries of a manifest, by the kind of the pairs
+    "synthetic": ("kind", "bundle", "weights_sha256", "seed", "label_threshold", "threads", "near_copies_dropped"),
+    "simulated": ("kind", "simulation", "split", "seed", "volumes"),
+}
 _ADDED = ("n", "shape", "dtype")  # by the writer of a stack
 _TITLE = "image-label pairs of brain angiographies (TOF-MRA)"
 _BLOCK = 1024  # pairs that are copied at once
@@ -66,7 +66,10 @@ def release_stack(
     pairs, manifest = open_stack(stack)
     citation = checked(replace(citation, title=citation.title or f"{kind_of(manifest).capitalize()} {_TITLE}"))
     clearance = clear_stack(stack, manifest, audit=audit, despite=despite, bundle=bundle)
-    released = _known(stack, manifest) | ({"audit": clearance.said} if clearance.said else {})
+    released = {key: manifest[key] for key in _KEPT[clearance.kind] if key in manifest}
+    released |= {"audit": clearance.said} if clearance.said else {}
+    if left_out := sorted(manifest.keys() - released.keys() - {*_ADDED}):
+        _logger.info("%s: left out of the released manifest: %s", stack, ", ".join(left_out))
     told = leaks("pairs.json", json.dumps(released).encode())
     if problems := [f"{stack}: its manifest: {problem.what} {problem.could}" for problem in told]:
         raise InputError(problems)
@@ -99,13 +102,6 @@ def preview(pairs: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(montage(grey, fill=255, grid_shape=(2, len(chosen)), padding_width=4)).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _known(stack: str | os.PathLike, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Returns the entries of a manifest that a dataset states; a log line names those that are left out."""
-    if left_out := sorted(manifest.keys() - {*_KEPT, *_ADDED}):
-        _logger.info("%s: left out of the released manifest: %s", stack, ", ".join(left_out))
-    return {key: manifest[key] for key in _KEPT if key in manifest}
 
 
 def _copy(pairs: np.ndarray, manifest: dict[str, Any], path: Path) -> None:
