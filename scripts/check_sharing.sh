@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Checks what leaves with the programs that will read it, with simulated data; about 10 minutes on two cores, most of it
-# nnU-Net's first steps:
+# Checks what leaves with the programs that will read it, with simulated data; 2 minutes of a core, and a download:
 #   nnU-Net on an export; mlcroissant and sha256sum on a dataset; the BIDS validator on the segmentations of a BIDS tree.
 # nnU-Net and the validator are installed into folders that are thrown away (700 MB). scripts/check_external.sh calls
 # this script; docs/results/README.md holds the output.
