@@ -224,6 +224,7 @@ def test_pairs_of_an_unknown_generator_need_an_audit_or_a_reason(synthetic, audi
     release_stack(synthetic, tmp_path / "b", STATED, audit=failed, despite=REASON)
     readme = (tmp_path / "b" / "README.md").read_text()
     assert "although the audit did not pass" in readme and "Outcome: **failed**" in readme
+    assert "\n  - the stack holds 2 near-copies of training pairs, where chance explains 1.5" in readme
 
 
 def test_stack_made_for_an_audit_is_known_by_the_audits_digest(synthetic, audited, tmp_path, write_pairs):

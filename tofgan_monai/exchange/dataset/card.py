@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tofgan_monai.audit.verdict import verdicts
 from tofgan_monai.exchange.data_card import Seen
 from tofgan_monai.exchange.dataset.citation import Citation
 from tofgan_monai.exchange.dataset.clearance import Clearance
@@ -84,7 +85,7 @@ def dataset_card(described: Described, sizes: Mapping[str, int], license_url: st
         sizes: size in bytes of each file of the dataset, by its name.
         license_url: address of the licence, or its expression.
     """
-    said = described.clearance.said or {}
+    said, audit = described.clearance.said or {}, described.clearance.audit
     return _template().render(
         about=described,
         clearance=described.clearance,
@@ -96,6 +97,7 @@ def dataset_card(described: Described, sizes: Mapping[str, int], license_url: st
         sizes=sizes,
         license_url=license_url,
         reason=said.get("reason"),
+        reasons=verdicts(audit.content)["data"]["reasons"] if audit else (),
         summary=said.get("summary") if "overridden" in said else said or None,
         uses=USES,
         no_uses=NO_USES,

@@ -78,7 +78,7 @@ def write_croissant(path: Path, described: Described, archives: Mapping[str, str
     ]
     metadata = mlc.Metadata(
         name=citation.title,
-        description=" ".join([f"{len(described.pairs)} pairs of 96x96 pixels.", described.origin, described.warning]),
+        description=f"{len(described.pairs)} pairs of 96x96 pixels. {described.origin} {described.warning}".strip(),
         cite_as=citation.text,
         creators=[(mlc.Person if "," in name else mlc.Organization)(name=name) for name in citation.creators],
         date_published=datetime.combine(citation.published, time.min),
