@@ -2,6 +2,7 @@
 # Checks what this package writes with programs that are not of Python or not ours, with simulated heads; about 10 minutes on two cores:
 #   dciodvfy (Debian: dicom3tools) and dcmqi (a wheel, in an environment that is thrown away) on a DICOM series and a DICOM SEG;
 #   Orthanc with DICOMweb (Debian: orthanc, orthanc-dicomweb), in a network of its own that has nothing but the loopback.
+#   scripts/check_sharing.sh, which needs no Debian package.
 # It installs no Debian package: it names what is missing. docs/results/README.md holds the output.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -40,6 +41,8 @@ if [ "${1:-}" != --inside ]; then
     mkdir "$work/by_dcmqi"
     "$work/dcmqi/bin/segimage2itkimage" --inputDICOM "$work/out/sub-A10000_vessels.dcm" --outputDirectory "$work/by_dcmqi" -t nii >/dev/null
     "$PYTHON" scripts/check_dicom.py as-dcmqi "$work"/by_dcmqi/*.nii.gz "$work/out/sub-A10000_vessels.nii.gz"
+
+    bash scripts/check_sharing.sh
 
     echo "== an archive"
     unshare -rn bash "${BASH_SOURCE[0]}" --inside

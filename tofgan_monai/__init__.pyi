@@ -5,6 +5,8 @@ from .errors import ChangedTrainingError as ChangedTrainingError
 from .errors import InputError as InputError
 from .errors import TrainingDivergedError as TrainingDivergedError
 from .exchange.adoption import adopt as adopt
+from .exchange.dataset.citation import Citation as Citation
+from .exchange.dataset.folder import release_stack as release_stack
 from .exchange.installing import install as install
 from .exchange.packing import pack as pack
 from .exchange.verifying import verify as verify
@@ -38,6 +40,7 @@ from .metrics.segmentation.overlap import OverlapMetric as OverlapMetric
 from .metrics.segmentation.overlap import overlap as overlap
 from .metrics.segmentation.topology import cl_dice as cl_dice
 from .metrics.stacks.frechet import frechet_distance as frechet_distance
+from .pairs.export import export_stack as export_stack
 from .pairs.extraction import extract as extract
 from .pairs.patches import VesselPatchesd as VesselPatchesd
 from .pairs.sampling import PairSource as PairSource

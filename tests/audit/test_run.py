@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from tests.helpers.clinic import GAN, SEGMENTATION, stacks, trained_gan, trained_unet
-from tofgan_monai import InputError, open_stack, weights_file_digest
+from tofgan_monai import InputError, PairDataset, open_stack, weights_file_digest
 from tofgan_monai.attacks.canary import plant_canary
 from tofgan_monai.attacks.on_pairs import ATTACKS
 from tofgan_monai.audit import audit
@@ -73,6 +73,9 @@ def test_generator_with_its_training_and_a_canary(clinic, run):
     assert found["planted"]["attacks"]["nearest image"]["caught"]
     strict = read_audit(clinic / "audit")  # the gate takes it
     assert strict.summary("generator")["outcome"] == "inconclusive"
+    assert strict.content["target"]["stack"]["digest"] == PairDataset(clinic / "audit" / "synthetic.npy").digest
+    told = [(one["name"], one["value"], one["floor"]) for one in strict.quality["distances"]]  # for a dataset card
+    assert told == [(one["name"], one["value"], one["floor"]) for one in found["quality"]["distances"]]
     text = (clinic / "audit/audit.json").read_text("utf-8")
     assert str(clinic) not in text and "NaN" not in text
 

@@ -26,6 +26,7 @@ VERBS = [
     *("train", "adopt", "generate", "segment", "evaluate"),
     *("canary", "audit"),
     *("pack", "verify", "install"),
+    *("export", "release"),
     *("frechet", "study", "report"),
 ]
 

@@ -154,3 +154,27 @@ def test_a_picture_is_small_and_outlines_the_label(tmp_path):
 def test_a_picture_needs_a_label_on_the_grid(tmp_path):
     with pytest.raises(InputError, match="the shapes differ"):
         save_projections(tmp_path / "a.jpg", Volume(np.zeros((3, 4, 5)), np.eye(4)), np.zeros((3, 4, 6), bool))
+
+
+def test_labels_of_a_bids_tree_are_a_derivative_of_it(segment, tmp_path):
+    names = ("sub-01/anat/sub-01_acq-tof", "sub-02/ses-1/anat/sub-02_ses-1")
+    for i, name in enumerate(names):
+        (tmp_path / "bids" / name).parent.mkdir(parents=True)
+        image = write_small_head(tmp_path / "heads" / str(i), i)["image"]
+        shutil.move(image, tmp_path / "bids" / f"{name}_angio.nii.gz")
+    (tmp_path / "bids" / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.10.0"}')
+    assert segment(tmp_path / "bids").exit_code == 0
+    out = tmp_path / "out"
+    for name in names:
+        scan = nib.load(tmp_path / "bids" / f"{name}_angio.nii.gz")
+        label = nib.load(out / f"{name}_label-vessel_mask.nii.gz")
+        np.testing.assert_array_equal(np.asarray(label.dataobj), np.asarray(scan.dataobj) > 250)
+        assert (out / f"{name}_vessels.jpg").exists()
+        content = json.loads((out / f"{name}_measures.json").read_text("utf-8"))
+        assert content["label"] == f"{name.split('/')[-1]}_label-vessel_mask.nii.gz"
+        sidecar = json.loads((out / f"{name}_label-vessel_mask.json").read_text("utf-8"))
+        assert sidecar["Sources"] == [f"bids:raw:{name}_angio.nii.gz"]
+    described = json.loads((out / "dataset_description.json").read_text("utf-8"))
+    assert described["SourceDatasets"] == [{"URL": "../bids"}]
+    assert "tof_mra_vessel_segmentation_3d" in described["GeneratedBy"][0]["Description"]
+    assert len((out / "measures.csv").read_text("utf-8").splitlines()) == 1 + 2 * 12

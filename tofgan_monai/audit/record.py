@@ -91,7 +91,20 @@ def _audit(target: Schema, copies: Schema) -> Schema:
     )
 
 
-STACK = _closed(n=COUNT, seed=_or_null(COUNT), label_threshold=_or_null(NUMBER), weights_sha256=_or_null(SHA256))
+STACK = _closed(
+    ("digest",),
+    digest={"type": "string", "pattern": r"^[0-9a-f]{16}\Z"},
+    n=COUNT,
+    seed=_or_null(COUNT),
+    label_threshold=_or_null(NUMBER),
+    weights_sha256=_or_null(SHA256),
+)
+MEASURES = {name: NUMBER for name in ("precision", "recall", "density", "coverage")}
+TITLE: Schema = {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9 ,()_-]{0,79}\Z"}
+QUALITY = _closed(  # figures of the quality of pairs; the values of training patients alone are left out
+    distances=_list(_closed(name=TITLE, value=NUMBER, floor=NUMBER, n=COUNT)),
+    manifold=_closed((), **MEASURES, floor=_closed((), **MEASURES), n=COUNT),
+)
 INDICES: Schema = {"type": "array", "items": COUNT}
 AUDIT = _audit({"stack": _or_null(STACK)}, {"near_copies": INDICES})  # the part of audit.json that is read
 FIGURES = _audit({"stack": _or_null(_closed(n=COUNT))}, {})  # the part of audit.json that may leave the clinic
@@ -120,11 +133,13 @@ class Audit(NamedTuple):
         file: path of the file.
         sha256: SHA-256 of the whole file.
         content: the properties that the schema AUDIT names; other properties are left out.
+        quality: the figures of quality that the schema QUALITY names; empty if the audit does not have all of them.
     """
 
     file: Path
     sha256: str
     content: dict[str, Any]
+    quality: dict[str, Any]
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -153,7 +168,8 @@ def read_audit(path: str | os.PathLike) -> Audit:
     file = file / "audit.json" if file.is_dir() else file
     try:
         data = file.read_bytes()
-        content = _known(json.loads(data), AUDIT)
+        whole = json.loads(data)
+        content = _known(whole, AUDIT)
     except OSError as error:
         raise InputError(
             f"{file}: the audit cannot be read ({error.strerror}); give the output folder of `tofgan audit`"
@@ -164,7 +180,8 @@ def read_audit(path: str | os.PathLike) -> Audit:
         raise InputError(
             [*problems[:5], f"{file}: the file is not an audit of this version; make it again (`tofgan audit`)"]
         )
-    return Audit(file, hashlib.sha256(data).hexdigest(), content)
+    quality = _known(whole.get("quality") or {}, QUALITY)
+    return Audit(file, hashlib.sha256(data).hexdigest(), content, {} if any(departures(quality, QUALITY)) else quality)
 
 
 def _known(value: Any, schema: Schema) -> Any:

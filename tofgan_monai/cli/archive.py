@@ -1,4 +1,4 @@
-"""The options of `segment` that fetch a scan from an archive by DICOMweb and store a DICOM SEG there."""
+"""The arguments and options of `segment` on where its scans come from, an archive by DICOMweb included."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option
+from typer import Argument, Option
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import require_writable
@@ -16,6 +16,17 @@ from tofgan_monai.files import require_writable
 if TYPE_CHECKING:
     from dicomweb_client import DICOMwebClient
 
+ScansArgument = Annotated[
+    str,
+    Argument(
+        metavar="INPUT",
+        help="NIfTI file, DICOM series' folder, folder of either, BIDS tree, cohort.json, or dicomweb:URL",
+    ),
+]
+OutputArgument = Annotated[
+    Path | None,
+    Argument(metavar="[OUTPUT]", help="folder for the segmentations; default: derivatives/tofgan in a BIDS tree"),
+]
 DicomSegOption = Annotated[
     bool | None,
     Option(

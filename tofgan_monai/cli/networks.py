@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument, Context, Option, echo
 
+from tofgan_monai.cli import archive as archives
 from tofgan_monai.cli.app import (
     OVERRIDES,
     BundleArgument,
@@ -23,7 +24,6 @@ from tofgan_monai.cli.app import (
     quiet_monai,
     run_bundle,
 )
-from tofgan_monai.cli.archive import DicomSegOption, SeriesOption, StoreOption, StudyOption, scans_of
 from tofgan_monai.errors import ChangedTrainingError, InputError
 
 logger = logging.getLogger(__name__)
@@ -166,14 +166,8 @@ def generate(
 @app.command(context_settings=OVERRIDES)
 def segment(
     context: Context,
-    scans: Annotated[
-        str,
-        Argument(
-            metavar="INPUT",
-            help="NIfTI file, DICOM series' folder, folder of either, BIDS tree, cohort.json, or dicomweb:URL",
-        ),
-    ],
-    output_dir: Annotated[Path, Argument(metavar="OUTPUT", help="folder for the segmentations")],
+    scans: archives.ScansArgument,
+    output_dir: archives.OutputArgument = None,
     bundle: SegmentationOption = SEGMENTATION,
     weights: WeightsOption = None,
     image: Annotated[str | None, Option(help='image pattern below INPUT, such as "{subject}_tof.nii.gz"')] = None,
@@ -181,10 +175,10 @@ def segment(
     precision: PrecisionOption = None,
     label_only: Annotated[bool, Option("--label-only", help="write no picture and no measures")] = False,
     restart: RestartOption = False,
-    dicom_seg: DicomSegOption = None,
-    study: StudyOption = None,
-    series: SeriesOption = None,
-    store: StoreOption = False,
+    dicom_seg: archives.DicomSegOption = None,
+    study: archives.StudyOption = None,
+    series: archives.SeriesOption = None,
+    store: archives.StoreOption = False,
 ) -> None:
     """Segment the vessels of scans and measure them; further options --ID VALUE override the bundle's inference.yaml.
 
@@ -194,9 +188,10 @@ def segment(
     from tofgan_monai.bundle_runs import paths, runs
     from tofgan_monai.segmentation import dicom_output
     from tofgan_monai.segmentation.companions import WRITERS
-    from tofgan_monai.volumes import dicomweb, inputs
+    from tofgan_monai.volumes import bids, dicomweb, inputs
     from tofgan_monai.volumes.cohort import write_cohort
 
+    output_dir = output_dir or bids.default_output(scans)
     given: dict[str, Any] = {"output_dir": absolute(output_dir), "weights": absolute(weights)}
     given |= {"precision": _possible(precision), "device": _usable(device), "restart": restart or None}
     folder, overrides = paths.bundle_path(bundle), runs.parse_overrides(context.args)
@@ -207,18 +202,22 @@ def segment(
             given["companions"] = list(WRITERS)
         else:
             logger.warning("%s writes labels alone, without pictures and measures; ask for a newer bundle", folder.name)
-    with scans_of(scans, output_dir, study=study, series=series, store=store, dicom_seg=dicom_seg) as (path, archive):
+    fetch: dict[str, Any] = {"study": study, "series": series, "store": store, "dicom_seg": dicom_seg}
+    with archives.scans_of(scans, output_dir, **fetch) as (path, archive):
         chosen = inputs.choose_scans(path, image=image, split=str(overrides.get("split", "all")))
         for warning in chosen.warnings:
             echo(f"warning: {warning}", err=True)
         for problem in chosen.problems:
             echo(f"refused: {problem}", err=True)
-        items = [item for members in chosen.splits.values() for item in members]
+        splits, tree = bids.as_derivative(path, chosen.splits)
+        items = [item for members in splits.values() for item in members]
         writes_segs = dicom_output.wants_seg(dicom_seg, [item["image"] for item in items])
-        is_whole_cohort = image is None and inputs.is_cohort(path) and not chosen.n_refused
+        is_whole_cohort = image is None and inputs.is_cohort(path) and not chosen.n_refused and not tree
         lists = path.parent if archive else output_dir  # a list of fetched scans is deleted with them
-        listed = path if is_whole_cohort else write_cohort(lists / "scans.json", chosen.splits)
+        listed = path if is_whole_cohort else write_cohort(lists / "scans.json", splits)
         run_bundle(bundle, ["inference.yaml"], {"dataset_dir": absolute(listed), **given}, context)
+        if tree:
+            bids.describe_derivative(output_dir, tree, items, dicom_output.seg_algorithm(folder, weights))
         if writes_segs:
             segs = dicom_output.write_segs(items, output_dir, dicom_output.seg_algorithm(folder, weights))
             if store and archive:
@@ -227,9 +226,7 @@ def segment(
     n_scans = len(items) + chosen.n_refused
     echo(f"{output_dir}: {len(items)} of {n_scans} scans segmented")
     if chosen.n_refused:
-        raise InputError(
-            f"{chosen.n_refused} of {n_scans} scans were refused for the reasons above; correct these scans"
-        )
+        raise InputError(f"{chosen.n_refused} of {n_scans} scans were refused for the reasons above; correct them")
 
 
 @app.command(context_settings=OVERRIDES)

@@ -73,8 +73,8 @@ def check(
         patient_pattern=patient_pattern,
         n_vessel=n_vessel,
         seed=seed,
-        fractions=_numbers("--fractions", fractions, float),
-        counts=_numbers("--counts", counts, int),
+        fractions=numbers("--fractions", fractions, float),
+        counts=numbers("--counts", counts, int),
         training=training,
         validation=validation,
         test=test,
@@ -128,7 +128,7 @@ def extract(
     echo(f"{output}: {manifest['n']} pairs")
 
 
-def _numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
+def numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
     """Converts the text of an option, such as 41,11,14, to a list of numbers; returns None for None.
 
     Args:

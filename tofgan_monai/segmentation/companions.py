@@ -27,7 +27,7 @@ from tofgan_monai.segmentation.projections import save_projections
 from tofgan_monai.volumes.reading import read_scan
 from tofgan_monai.volumes.scans import SEGMENTED
 from tofgan_monai.volumes.volume import Volume
-from tofgan_monai.volumes.writing import output_name
+from tofgan_monai.volumes.writing import label_file, output_name
 
 _DIGITS = {"volume_mm3": 2, "length_mm": 2, "mean_radius_mm": 4, "max_radius_mm": 4, "tortuosity": 4}
 _TABLE = "measures.csv"
@@ -41,13 +41,15 @@ class SegmentedScan(NamedTuple):
         source: path of the scan's NIfTI file, or of the folder of its DICOM series.
         image: the scan.
         label: the found vessels (X, Y, Z), bool, on the scan's grid.
-        folder: the folder for what is written of the scan.
+        label_file: path of the label's file.
+        folder: the folder for what is written of the scan, beside its label.
     """
 
     name: str
     source: Path
     image: Volume
     label: np.ndarray
+    label_file: Path
     folder: Path
 
 
@@ -62,7 +64,7 @@ def write_measures(scan: SegmentedScan) -> None:
     found = vessel_measures(scan.label, scan.image.affine, midline=midline.plane)
     content = {
         "scan": scan.source.name,
-        "label": f"{scan.name}_{SEGMENTED}.nii.gz",
+        "label": scan.label_file.name,
         "midline": {"plane": [round(value, 5) for value in midline.plane], "symmetry": round(midline.symmetry, 3)},
         "measures": [
             {"side": side, "calibre": calibre} | _rounded(measures) for (side, calibre), measures in found.items()
@@ -112,7 +114,8 @@ class CompanionWriter:
             source = Path(output[CommonKeys.IMAGE].meta[ImageMetaKey.FILENAME_OR_OBJ])
             image = read_scan({"image": source}, ("image",))["image"]  # whole: a bundle may have stripped the skull
             label = output[CommonKeys.PRED][0].cpu().numpy() > 0
-            scan = SegmentedScan(output_name(item, source), source, image, label, self.folder)
+            file = self.folder / label_file(item, source)
+            scan = SegmentedScan(output_name(item, source), source, image, label, file, file.parent)
             for kind in self.kinds:
                 WRITERS[kind](scan)
 
@@ -120,7 +123,8 @@ class CompanionWriter:
         """Writes measures.csv, with a row for each scan, side and class of calibre."""
         rows: list[Mapping[str, Any]] = []
         for item in self.progress.items:
-            content = json.loads(_measures_path(self.folder, output_name(item, item["image"])).read_text("utf-8"))
+            folder = (self.folder / label_file(item, item["image"])).parent
+            content = json.loads(_measures_path(folder, output_name(item, item["image"])).read_text("utf-8"))
             rows += [{"label": content["label"], **measures} for measures in content["measures"]]
         with (
             written_whole(self.folder / _TABLE) as temporary,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.volumes.bids import own_derivatives
 from tofgan_monai.volumes.patterns import filled_in, matches_of, refuse_odd_pattern
 
 _NIFTI = re.compile(r"\.(nii|NII)(\.(gz|GZ))?$")  # for scan.Nii, nibabel 5.4.2 would read scan.nii
@@ -101,6 +102,8 @@ def find_scans(
     found = Found([], [], words)
     matches = matches_of(layout.image, paths)
     paths += [path for path in passed_over if path.lower().endswith(ITK_ENDINGS)]  # labels and masks alone
+    if label is None:
+        paths = _without_own(folder, paths, found.warnings)
     labels = _choose((label,) if label else layout.label, matches, paths)
     masks = _choose((mask,) if mask else layout.mask, matches, paths)
     for keys, images in sorted(matches.items()):
@@ -234,6 +237,20 @@ def is_dicom(path: str | os.PathLike) -> bool:
             return stream.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+def _without_own(folder: Path, paths: list[str], warnings: list[str]) -> list[str]:
+    """Returns the paths in a BIDS tree that do not lie in a folder of segmentations by this program; warns of others.
+
+    Whoever trained on such segmentations would only train the network on itself.
+    """
+    for own in own_derivatives(folder):
+        n_before = len(paths)
+        paths = [path for path in paths if not path.startswith(f"{own}/")]
+        if len(paths) < n_before:
+            remedy = f"if a person has corrected them, give --label '{own}/**/{{subject}}_label-vessel_mask.nii.gz'"
+            warnings.append(f"{own}: segmentations by this program, not taken as labels; {remedy}")
+    return paths
 
 
 def _choose(patterns: tuple[str, ...], matches: Mapping, paths: list[str]) -> str | None:

@@ -70,13 +70,30 @@ def output_name(item: Mapping[Any, Any], source: str | os.PathLike) -> str:
     return name.replace(os.sep, "_")  # stays in the folder
 
 
+def label_file(item: Mapping[Any, Any], source: str | os.PathLike, postfix: str = SEGMENTED) -> str:
+    """Returns the path of a scan's label below the output folder, `NAME_POSTFIX.nii.gz` unless the item names another.
+
+    Args:
+        item: dict of the scan, which may have a `subject`, and a path `segmentation` below the output folder.
+        source: path of the scan's file or folder.
+        postfix: POSTFIX.
+
+    Raises:
+        InputError: the item's path leads out of the output folder.
+    """
+    path = item.get("segmentation") or f"{output_name(item, source)}_{postfix}.nii.gz"
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise InputError(f"{source}: the path {path} of its label leads out of the output folder; correct cohort.json")
+    return path
+
+
 class WriteLabeld(MapTransform):
     """MONAI transform that writes predictions (1, X, Y, Z) as NIfTI labels with the geometry of their scans.
 
     Args:
         keys: keys of the predictions, which must be in the voxel order of the scan's file.
         output_dir: the folder for `SUBJECT_POSTFIX.nii.gz`; SUBJECT is the subject's name, or without a subject the
-            name of the scan's file.
+            name of the scan's file. An item with a path `segmentation` below this folder is written there.
         output_postfix: POSTFIX in the name of the file.
         image_key: key of the image that ReadScand has read; the image's metadata contain the path of the scan's file.
     """
@@ -96,10 +113,9 @@ class WriteLabeld(MapTransform):
         """Writes the files and returns the dictionary unchanged."""
         meta = data[self.image_key].meta
         source = Path(meta[ImageMetaKey.FILENAME_OR_OBJ])
-        name = output_name(data, source)
         like = source if source.name.lower().endswith((".nii", ".nii.gz")) and source.is_file() else None
         for key in self.key_iterator(dict(data)):
-            path = self.output_dir / f"{name}_{self.output_postfix}.nii.gz"
+            path = self.output_dir / label_file(data, source, self.output_postfix)
             affine = np.asarray(meta[MetaKeys.ORIGINAL_AFFINE], float)
             write_label(data[key][0].cpu().numpy(), path, affine=affine, like=like)
         return dict(data)

@@ -1,0 +1,118 @@
+"""Writes the dataset card, README.md: how the pairs were made, what they are good for, and what the audit found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tofgan_monai.audit.verdict import verdicts
+from tofgan_monai.exchange.data_card import Seen
+from tofgan_monai.exchange.dataset.citation import Citation
+from tofgan_monai.exchange.dataset.clearance import Clearance
+from tofgan_monai.metrics.stacks.vessels import STATISTICS, vessel_statistics
+
+USES = (
+    "Research on the segmentation of brain vessels: training and pre-training of networks, comparison of methods, "
+    "teaching."
+)
+NO_USES = (
+    "Diagnosis, or any decision about a patient.",
+    "Statements about anatomy or about how often something occurs.",
+    "Attempts to recognise a patient.",
+)
+LIMITS = (
+    "Patches of 96x96 pixels of axial slices, not volumes: neighbouring slices of a patch are missing.",
+    "Each image is scaled by itself to [-1, 1]; the scanner's intensities are lost.",
+    "No person has drawn or checked the labels.",
+)
+_N_MEASURED = 500  # pairs of which the vessels are measured
+
+
+@dataclass(frozen=True)
+class Described:
+    """A stack and everything that is said about it.
+
+    Attributes:
+        pairs: the pairs (n, 2, 96, 96).
+        manifest: the manifest that is released with them.
+        clearance: what is known about their origin.
+        citation: what the user states.
+    """
+
+    pairs: np.ndarray
+    manifest: Mapping[str, Any]
+    clearance: Clearance
+    citation: Citation
+
+    @property
+    def origin(self) -> str:
+        """One sentence on how the pairs were made."""
+        if self.clearance.kind == "simulated":
+            return "The pairs were cut from simulated heads. No patient's data went into them."
+        made = "A generative adversarial network made the pairs from random numbers."
+        return f"{made} It was trained on {_words(self.clearance.seen)}."
+
+    @property
+    def warning(self) -> str:
+        """One sentence for pairs behind which there is no patient; empty for others."""
+        if self.clearance.behind:
+            return ""
+        return "These pairs imitate a simulation, not patients: a network needs data of patients before it is of use."
+
+
+def _words(seen: Seen) -> str:
+    """Returns the entries of a data card as words of a sentence, such as `41 patients and 96 simulated heads`."""
+    groups = {"real": "patients", "simulated": "simulated heads", "synthetic": "pairs of another generator"}
+
+    def one(kind: str, patients: int | None = None, **_: Any) -> str:
+        group = groups[kind]
+        unknown = group if kind == "synthetic" else f"an unknown number of {group}"
+        return unknown if patients is None else f"{patients} {group[:-1] if patients == 1 else group}"
+
+    return " and ".join(one(**entry) for entry in seen)
+
+
+def dataset_card(described: Described, sizes: Mapping[str, int], license_url: str) -> str:
+    """Returns the text of README.md, in Markdown.
+
+    Args:
+        described: the pairs and what is said about them.
+        sizes: size in bytes of each file of the dataset, by its name.
+        license_url: address of the licence, or its expression.
+    """
+    said, audit = described.clearance.said or {}, described.clearance.audit
+    return _template().render(
+        about=described,
+        clearance=described.clearance,
+        citation=described.citation,
+        manifest=described.manifest,
+        n=len(described.pairs),
+        vessel_share=float((described.pairs[:, 1] > 0).mean()),
+        vessels=_vessels(described.pairs),
+        sizes=sizes,
+        license_url=license_url,
+        reason=said.get("reason"),
+        reasons=verdicts(audit.content)["data"]["reasons"] if audit else (),
+        summary=said.get("summary") if "overridden" in said else said or None,
+        uses=USES,
+        no_uses=NO_USES,
+        limits=LIMITS,
+    )
+
+
+def _vessels(pairs: np.ndarray) -> dict[str, tuple[float, str]]:
+    """Returns mean and unit of each statistic of the vessels in at most 500 pairs, spread evenly over the stack."""
+    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(_N_MEASURED, len(pairs))).astype(int))
+    found = vessel_statistics(np.asarray(pairs[chosen]), name="the dataset")
+    return {one.name: (float(np.mean(found[one.name])), one.unit) for one in STATISTICS if len(found[one.name])}
+
+
+def _template() -> Any:
+    templates = FileSystemLoader(Path(__file__).parent / "templates")
+    environment = Environment(loader=templates, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template("README.md")
