@@ -1,6 +1,6 @@
 """Compares `thin` of this package with scikit-image's `skeletonize` on 500 random tubes and trees and on a head.
 
-    python scripts/measure_thinning.py [--n 500]
+    python scripts/measure_thinning.py [--n 500] [--first 0]
 
 The axis of each tube or tree is known. The head is simulated; only `thin` runs on it. The script prints two tables as
 Markdown; docs/results/README.md holds them. In the first table, "length" is the length of the centreline divided by the
@@ -41,7 +41,9 @@ def main() -> None:
     """Computes and prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=500, help="number of tubes and trees")
-    trees = [random_tree(seed) for seed in range(parser.parse_args().n)]
+    parser.add_argument("--first", type=int, default=0, help="seed of the first")
+    options = parser.parse_args()
+    trees = [random_tree(options.first + index) for index in range(options.n)]
     for line in table(trees):
         print(line, flush=True)
     print()
