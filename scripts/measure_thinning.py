@@ -1,6 +1,6 @@
 """Compares `thin` of this package with scikit-image's `skeletonize` on 500 random tubes and trees and on a head.
 
-    python scripts/measure_thinning.py [--n 500]
+    python scripts/measure_thinning.py [--n 500] [--first 0]
 
 The axis of each tube or tree is known. The head is simulated; only `thin` runs on it. The script prints two tables as
 Markdown; docs/results/README.md holds them. In the first table, "length" is the length of the centreline divided by the
@@ -24,6 +24,7 @@ from skimage.morphology import skeletonize
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 from tests.helpers.tubes import TOUCHING, Tree, length_mm, n_ends, random_tree  # noqa: E402
+from tofgan_monai.metrics.segmentation.calibre import radii_mm  # noqa: E402
 from tofgan_monai.metrics.segmentation.thinning import thin  # noqa: E402
 from tofgan_monai.phantom import simulate_head  # noqa: E402
 
@@ -40,7 +41,9 @@ def main() -> None:
     """Computes and prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=500, help="number of tubes and trees")
-    trees = [random_tree(seed) for seed in range(parser.parse_args().n)]
+    parser.add_argument("--first", type=int, default=0, help="seed of the first")
+    options = parser.parse_args()
+    trees = [random_tree(options.first + index) for index in range(options.n)]
     for line in table(trees):
         print(line, flush=True)
     print()
@@ -79,13 +82,12 @@ def measured(tree: Tree, thinning: Thinning) -> tuple[float, ...]:
 def calibre_error(tree: Tree, line: np.ndarray) -> float:
     """Error of a round tube's measured radius, in longest voxel edges; NaN for trees, square tubes and empty lines.
 
-    The measured radius is the median over the centreline of half the diameter that `calibre_mm` gives.
+    The measured radius is the median over the centreline of the radius from which `calibre_mm` takes its diameter.
     """
     if not tree.is_round or tree.n_ends != 2 or not line.any():
         return np.nan
-    depth = ndimage.distance_transform_edt(tree.label, sampling=tree.spacing_mm)
-    deepest = ndimage.maximum_filter(depth, size=3, mode="constant")
-    return abs(np.median(deepest[line]) - tree.radius_mm) / max(tree.spacing_mm)
+    radius_mm = np.median(radii_mm(tree.label, line, tree.spacing_mm))
+    return abs(radius_mm - tree.radius_mm) / max(tree.spacing_mm)
 
 
 def head_table() -> Iterator[str]:

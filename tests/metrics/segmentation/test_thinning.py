@@ -38,6 +38,28 @@ def test_random_tubes_and_trees_keep_their_ends_and_their_length(seed: int) -> N
     assert length_mm(line, tree.spacing_mm) == pytest.approx(tree.length_mm, rel=0.1)
 
 
+@pytest.mark.parametrize("seed", [8, 26, 32, 38, 482, 659])
+def test_a_vessel_that_is_wider_than_thick_has_no_spurs(seed: int) -> None:
+    tree = random_tree(seed)  # in voxels of 0.4 x 0.4 x 1 mm, here thinned in cubic ones
+    assert n_ends(checked(tree.label)) == tree.n_ends
+
+
+def test_a_thin_oblique_vessel_reaches_its_ends() -> None:
+    for seed in (141, 408, 588):
+        tree = random_tree(seed)
+        axis = tree.axis[tree.label[tuple(tree.axis.T)]]
+        assert checked(tree.label).sum() >= 0.92 * len(axis)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_of_two_rows_the_upper_one_is_kept_wherever_the_vessel_lies(axis: int) -> None:
+    for offset, thickness in product(range(2), (1, 2)):
+        first, last = 5 + offset, 6 + offset
+        label = rod((5, first, first), (45, last + 1, first + thickness))
+        upper = rod((5, last, first + thickness - 1), (45, last + 1, first + thickness))
+        assert np.array_equal(thin(np.moveaxis(label, 0, axis)), np.moveaxis(upper, 0, axis))
+
+
 @pytest.mark.parametrize("spacing_mm", SPACINGS_MM)
 @pytest.mark.parametrize("width", range(1, 9))
 def test_straight_rods_of_every_width_keep_their_length(width: int, spacing_mm: tuple[float, ...]) -> None:

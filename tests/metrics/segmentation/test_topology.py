@@ -96,7 +96,11 @@ def check_half_and_twin(truth: np.ndarray, half: np.ndarray) -> None:
     assert (recall, precision) == pytest.approx((0.5, 0.5), abs=0.05)
 
 
-@pytest.mark.parametrize("seed", range(12))
+SHORT = (141, 189, 309, 330, 357, 408, 489)  # trees whose axis has 25 to 49 voxels: 0.05 are one or two of them
+FLAT = (482, 497, 570)  # tubes and trees that are wider than thick in voxels, or a diagonal of two voxels
+
+
+@pytest.mark.parametrize("seed", [*range(12), *SHORT, *FLAT])
 def test_half_of_a_random_tree_has_a_recall_of_a_half_and_a_twin_that_precision(seed: int) -> None:
     tree = random_tree(seed)
     check_half_and_twin(tree.label, tree.half())

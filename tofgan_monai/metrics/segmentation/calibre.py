@@ -9,24 +9,22 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.segmentation.overlap import Volume, binary_pair, bounding_box, diagonal_mm, dice
+from tofgan_monai.metrics.segmentation.simple_voxels import OFFSETS
 from tofgan_monai.metrics.segmentation.thinning import thin
 
 EDGES_MM = (1.5,)
+BEYOND = 0.5  # how far the middle of the nearest background voxel lies beyond the surface, in edges of a voxel
 
 
 def calibre_mm(truth: Volume, spacing_mm: Sequence[float]) -> np.ndarray:
     """Volume (X, Y, Z), float32, that holds at each voxel the diameter in mm of the nearest true vessel.
 
-    The nearest vessel is the one with the nearest voxel of the centreline. The centre of the vessel is the deepest of
-    the 3 x 3 x 3 voxels round this centreline voxel. The diameter is twice the distance from the centre to the middle
-    of the nearest background voxel. Two errors of about half a voxel cancel: the middle of the background voxel lies
-    beyond the surface, by up to half of the voxel's edge on average, and the deepest voxel lies beside the axis. So
-    nothing is subtracted. (The centreline voxel itself lies farther from the axis. Measured there, with voxels of 0.5 x
-    0.7 x 0.7 mm, the diameter would be 0.2 to 0.3 mm too small. If half a voxel were also subtracted on either side,
-    the diameter would be 0.8 to 1 mm too small.)
+    The nearest vessel is the one with the nearest voxel of the centreline. The diameter is twice the radius that
+    `radii_mm` measures there.
 
     The remaining error was measured with digital cylinders of 1 to 4 mm diameter in every direction and voxels of 0.5 x
     0.7 x 0.7 mm. The mean error is below 0.25 mm for each diameter. The error of a single cylinder is up to 0.6 mm (a
@@ -51,13 +49,44 @@ def calibre_mm(truth: Volume, spacing_mm: Sequence[float]) -> np.ndarray:
         return np.zeros(vessels.shape, np.float32)
     if vessels.all():
         return np.full(vessels.shape, diagonal_mm(vessels.shape, spacing_mm), np.float32)
-    depth_mm = ndimage.distance_transform_edt(vessels, sampling=spacing_mm).astype(np.float32)
-    deepest_mm = ndimage.maximum_filter(depth_mm, size=3, mode="constant")  # of the 3 x 3 x 3 voxels
-    centreline = thin(vessels, spacing_mm)
-    nearest = ndimage.distance_transform_edt(
-        ~centreline, sampling=spacing_mm, return_distances=False, return_indices=True
-    )
-    return 2 * deepest_mm[tuple(nearest)]
+    line = thin(vessels, spacing_mm)
+    calibre = np.zeros(vessels.shape, np.float32)
+    calibre[line] = 2 * radii_mm(vessels, line, spacing_mm)
+    nearest = ndimage.distance_transform_edt(~line, sampling=spacing_mm, return_distances=False, return_indices=True)
+    return calibre[tuple(nearest)]
+
+
+def radii_mm(vessels: np.ndarray, line: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Radius of the vessel in mm at each voxel of its centreline, (n,), in the order of `np.argwhere(line)`.
+
+    The radius is the larger of two. The first is the distance from the deepest of the 3 x 3 x 3 voxels round the
+    centreline voxel to the middle of the nearest background voxel. Two errors of about half a voxel cancel: the middle
+    of the background voxel lies beyond the surface, and the deepest voxel lies beside the axis. So nothing is
+    subtracted. But where the axis passes between voxels, this radius can be too small by 0.7 voxels. The second is the
+    distance from the deepest point on a grid of half voxels round that voxel, less half of the mean edge of a voxel.
+
+    Args:
+        vessels: the label (X, Y, Z), bool. If it has no background, the radius is the length of the volume's diagonal.
+        line: its centreline, bool.
+        spacing_mm: the edges of a voxel along X, Y and Z.
+    """
+    if not line.any():
+        return np.zeros(0)
+    # A depth depends only on the box and one voxel of background round it, or on the volume's border.
+    box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in bounding_box(vessels))
+    vessels, line = vessels[box], line[box]
+    walls = np.argwhere(ndimage.binary_dilation(vessels) & ~vessels)  # a tenth of the time of a distance transform
+    if not len(walls):
+        return np.full(line.sum(), diagonal_mm(vessels.shape, spacing_mm))
+    nearest_wall = KDTree(walls * spacing_mm)
+    depth_mm = np.zeros(vessels.shape)
+    depth_mm[vessels] = nearest_wall.query(np.argwhere(vessels) * spacing_mm)[0]
+    last = np.array(vessels.shape) - 1
+    around = (np.argwhere(line)[:, None] + OFFSETS).clip(0, last)  # (n, 27, 3)
+    depths_mm = depth_mm[tuple(np.moveaxis(around, -1, 0))]
+    deepest = np.take_along_axis(around, depths_mm.argmax(axis=1)[:, None, None], axis=1)
+    between_mm = nearest_wall.query((deepest + OFFSETS / 2).clip(0, last) * spacing_mm)[0]
+    return np.maximum(depths_mm.max(axis=1), between_mm.max(axis=1) - BEYOND * np.mean(spacing_mm))
 
 
 def dsc_by_calibre(

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
-from scipy import ndimage, sparse
+from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from tofgan_monai.metrics.segmentation.overlap import bounding_box, diagonal_mm
+from tofgan_monai.metrics.segmentation.calibre import radii_mm
 from tofgan_monai.metrics.segmentation.thinning import thin
 
 _NEIGHBOUR = 1.8  # in voxels: neighbours touch by faces, edges or corners, up to sqrt(3) apart
@@ -65,27 +65,8 @@ def trace_centreline(vessels: np.ndarray, affine: np.ndarray) -> Centreline:
     lone = np.flatnonzero(degree == 0)
     edges = np.concatenate([pairs, np.stack([lone, lone], axis=1)])
     length_mm = np.concatenate([length_mm, np.full(len(lone), spacing_mm.mean())])
-    radius_mm = _largest_balls(points_mm, _depths_mm(vessels, line, spacing_mm))
+    radius_mm = _largest_balls(points_mm, radii_mm(vessels, line, spacing_mm.tolist()))
     return Centreline(points_mm, radius_mm, edges, length_mm, _branches(edges, degree), _junctions(pairs, degree))
-
-
-def _depths_mm(vessels: np.ndarray, line: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
-    """Returns the depth of the vessel in mm at each voxel of its centreline, (n,), in the order of `np.argwhere`.
-
-    The depth is that of the deepest of the 3 x 3 x 3 voxels about the voxel: the distance from its middle to the middle
-    of the nearest background voxel. `calibre_mm` explains why nothing is subtracted.
-    """
-    if not line.any():
-        return np.zeros(0)
-    # A depth depends only on the box and one voxel of background round it, or on the volume's border.
-    box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in bounding_box(vessels))
-    vessels, line = vessels[box], line[box]
-    walls = np.argwhere(ndimage.binary_dilation(vessels) & ~vessels)  # a tenth of the time of a distance transform
-    if not len(walls):
-        return np.full(line.sum(), diagonal_mm(vessels.shape, spacing_mm.tolist()))
-    depth_mm = np.zeros(vessels.shape)
-    depth_mm[vessels] = KDTree(walls * spacing_mm).query(np.argwhere(vessels) * spacing_mm)[0]
-    return ndimage.maximum_filter(depth_mm, size=3, mode="constant")[line]
 
 
 def _largest_balls(points_mm: np.ndarray, depth_mm: np.ndarray) -> np.ndarray:

@@ -26,7 +26,10 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.segmentation.simple_voxels import ALL, OFFSETS, is_simple
 
 LEVELS_PER_VOXEL = 4  # voxels are deleted in steps of depth of a quarter of the shortest edge
+N_SHARES = 32  # and within such a step in 32 steps of how much of the vessel lies about a voxel
+ABOUT = np.array([1.1, 2, 0.9]) / 4  # weights of three voxels in a row; of two that are equal, the second one is kept
 SPUR = 2.0  # a side branch is a spur if it ends within two radii of its vessel's axis
+ASIDE = 0.75  # the largest gap between a straight end and its voxels, in shortest edges
 N_SHAFTS = 32  # number of shafts to a cavity that are tried
 
 
@@ -101,6 +104,9 @@ class _Voxels:
         self.there = np.append(np.ones(self.n, bool), False)  # what thinning has left; the last is background
         self.inside = padded.ravel()[places]
         self.depth = _depths_mm(padded, self.indices, spacing)
+        about = np.append(self.inside, False)[self.near] @ np.einsum("i,j,k", ABOUT, ABOUT, ABOUT).ravel()
+        level = np.ceil(self.depth * (LEVELS_PER_VOXEL / spacing.min())).astype(int)
+        self.turn = level * (N_SHARES + 1) + (about * N_SHARES).astype(int)
         self.deepest = np.append(self.depth, 0)[self.near].max(axis=1)
         self.subfield = (self.indices + corner) % 2 @ (4, 2, 1)  # voxels of one of the 8 subfields never touch
         self._open_cavities(holes)
@@ -159,17 +165,20 @@ class _Voxels:
                 self.there[some[is_simple(self._code(some))]] = False
 
     def _thin(self) -> None:
-        """Deletes the simple voxels that are not the end of a line, from the surface of the vessels inwards."""
-        level = np.ceil(self.depth * (LEVELS_PER_VOXEL / self.spacing.min())).astype(int)
+        """Deletes the simple voxels that are not the end of a line, from the surface of the vessels inwards.
+
+        Of voxels equally deep, those go first that have least of the vessel about them, as they lie aside.
+        """
         changed = self.there.copy()
-        for deepest in np.unique(level[self.there[:-1]]):
-            reached = level <= deepest
-            while (reached & changed[:-1] & self.there[:-1]).any():
-                for subfield in range(8):
-                    rows = np.flatnonzero(reached & changed[:-1] & self.there[:-1] & (self.subfield == subfield))
-                    changed[rows] = False
-                    code = self._code(rows)
-                    gone = rows[is_simple(code) & (code & (code - 1) != 0)]  # the end of a line has one neighbour
+        for turn in np.unique(self.turn[self.there[:-1]]):
+            reached = self.turn <= turn
+            while len(rows := np.flatnonzero(reached & changed[:-1] & self.there[:-1])):
+                changed[rows] = False
+                subfields = self.subfield[rows]
+                for subfield in np.unique(subfields):
+                    some = rows[subfields == subfield]
+                    code = self._code(some)
+                    gone = some[is_simple(code) & (code & (code - 1) != 0)]  # the end of a line has one neighbour
                     self.there[gone] = False
                     changed[self.near[gone]] = True
 
@@ -183,39 +192,55 @@ class _Voxels:
     def _lengthen(self) -> None:
         """Replaces the last part of the line at each free end by a straight line to the surface of the vessel.
 
-        Without this step, the last part of a line may turn into a corner of the vessel.
+        Without this step, the last part of a line may turn into a corner of the vessel. If the straight line ends more
+        than half a radius before the old one, the old one stays and is carried on.
         """
         for end in self._ends():
             branch, _ = self._branch(end)
             n_cut = max(n for n in range(1 + len(branch) // 3) if n == 0 or self._is_within(end, branch[n]))
-            tip = branch[n_cut]
-            n_steps = int(np.ceil(SPUR * self.deepest[tip] / self.spacing.min()))
-            back = branch[min(n_cut + n_steps, len(branch) - 1)]
-            if back == tip:
-                continue
-            self.there[branch[:n_cut]] = False
-            start = self.indices[tip]
-            direction = (start - self.indices[back]) / np.linalg.norm(start - self.indices[back])
-            for _ in range(n_steps):
-                ahead = self._ahead(tip, start, direction)
-                if ahead is None:
+            for n in (n_cut, 0):
+                tip = branch[n]
+                radius = self.deepest[tip] / self.spacing.min()
+                n_steps = int(np.ceil(SPUR * radius))
+                back = branch[min(n + n_steps, len(branch) - 1)]
+                if back == tip:
+                    continue
+                direction = self.indices[tip] - self.indices[back]
+                direction = direction / np.linalg.norm(direction)
+                self.there[branch[:n]] = False
+                straight = self._straight(tip, direction, n + 2 * n_steps)
+                missing = (self.indices[end] - self.indices[[tip, *straight][-1]]) @ direction
+                if missing <= radius / 2:
+                    self.there[straight] = True
                     break
-                tip = ahead
-                self.there[tip] = True
+                self.there[branch[:n]] = True
+
+    def _straight(self, tip: int, direction: np.ndarray, n_steps: int) -> list[int]:
+        """Rows of the voxels on a straight way from `tip` to the surface of the vessel, at most `n_steps`."""
+        start = self.indices[tip]
+        straight: list[int] = []
+        while len(straight) < n_steps and (ahead := self._ahead(tip, start, direction)) is not None:
+            straight.append(tip := ahead)
+            self.there[tip] = True
+        self.there[straight] = False
+        return straight
 
     def _ahead(self, tip: int, start: np.ndarray, direction: np.ndarray) -> int | None:
         """Row of the voxel next to `tip` that is nearest to the ray from `start`; None if no voxel is suitable.
 
-        A suitable voxel lies in the label, ahead of the tip and less than one voxel beside the ray, and touches the
-        line at the tip only.
+        A suitable voxel lies in the label, ahead of the tip and beside the ray with a gap of less than three quarters
+        of the shortest edge, and touches the line at the tip only.
         """
         near = self.near[tip]
         near = near[~self.there[near] & (near < self.n)]
         near = near[self.inside[near] & ((self.indices[near] - self.indices[tip]) @ direction > 0)]
         near = near[self.there[self.near[near]].sum(axis=1) == 1]
         from_start = self.indices[near] - start
-        aside = np.linalg.norm(from_start - np.outer(from_start @ direction, direction), axis=1)
-        return near[aside.argmin()] if (aside < 1).any() else None
+        aside = np.abs(from_start - np.outer(from_start @ direction, direction))
+        gap_mm = np.linalg.norm((aside - 0.5).clip(0) * self.spacing, axis=1)
+        fits = gap_mm < ASIDE * self.spacing.min()
+        near, aside = near[fits], aside[fits]
+        return near[np.linalg.norm(aside, axis=1).argmin()] if len(near) else None
 
     def _ends(self) -> np.ndarray:
         rows = np.flatnonzero(self.there)
@@ -234,10 +259,10 @@ class _Voxels:
     def _is_within(self, end: int, root: int) -> bool:
         """Whether the tip of a branch lies within two radii of the vessel's axis at the voxel `root`.
 
-        Half a voxel's diagonal is added for rounding.
+        Three quarters of a voxel's diagonal are added for rounding.
         """
         reach = np.linalg.norm((self.indices[end] - self.indices[root]) * self.spacing) + self.depth[end]
-        return reach <= SPUR * self.deepest[root] + np.linalg.norm(self.spacing) / 2
+        return reach <= SPUR * self.deepest[root] + 0.75 * np.linalg.norm(self.spacing)
 
     def _code(self, rows: np.ndarray) -> np.ndarray:
         """Array (n,) that encodes for each row, in the bits of a number, which of its 26 neighbours are left."""
