@@ -90,7 +90,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _p("flow_spread", "", (0.2, 0.3), (0.3, 0.4), (0.1, 0.6), "standard deviation of the log of a branch's velocity"),
     _p("veins", "", (1.1, 1.4), (1.15, 1.45), (0.7, 2.4), "signal of veins and sinuses over grey matter"),
     # what a rater labels as vessel: voxels that are half filled or more, or all that can be seen and followed
-    _p("label_fraction", "", (0.5, 0.5), (0.5, 0.5), (0.2, 0.6), "vessel fraction from which a voxel is labelled"),
+    _p("label_fraction", "", (0.5, 0.5), (0.5, 0.5), (0.1, 0.5), "vessel fraction from which a voxel is labelled"),
     _p("label_piece", "mm^3", (0, 0), (0, 0), (0, 20), "smallest connected piece that is labelled"),
     # added in version 2, at the end, so that the parameters above keep their draws; a value that means none means none
     # at all: k-space shares of 1 and more, amplitudes and chances of 0 and less
