@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Checks what this package writes with programs that are not of Python or not ours, with simulated heads; about 10 minutes on two cores:
 #   dciodvfy (Debian: dicom3tools) and dcmqi (a wheel, in an environment that is thrown away) on a DICOM series and a DICOM SEG;
-#   Orthanc with DICOMweb (Debian: orthanc, orthanc-dicomweb), in a network of its own that has nothing but the loopback.
+#   Orthanc with DICOMweb (Debian: orthanc, orthanc-dicomweb), in a network of its own that has nothing but the loopback;
+#   Chromium (Debian: chromium), by playwright (a wheel, thrown away), on pages with vessels that turn: $PICTURES keeps screenshots;
 #   scripts/check_sharing.sh, which needs no Debian package.
 # It installs no Debian package: it names what is missing. docs/results/README.md holds the output.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
 
-needed=(dciodvfy:dicom3tools Orthanc:orthanc unshare:util-linux ip:iproute2)
+needed=(dciodvfy:dicom3tools Orthanc:orthanc unshare:util-linux ip:iproute2 chromium:chromium)
 missing=()
 for pair in "${needed[@]}"; do
     PATH=$PATH:/usr/sbin command -v "${pair%:*}" >/dev/null || missing+=("${pair#*:}")
@@ -41,6 +42,16 @@ if [ "${1:-}" != --inside ]; then
     mkdir "$work/by_dcmqi"
     "$work/dcmqi/bin/segimage2itkimage" --inputDICOM "$work/out/sub-A10000_vessels.dcm" --outputDirectory "$work/by_dcmqi" -t nii >/dev/null
     "$PYTHON" scripts/check_dicom.py as-dcmqi "$work"/by_dcmqi/*.nii.gz "$work/out/sub-A10000_vessels.nii.gz"
+
+    echo "== pages with vessels that turn, in Chromium"
+    tofgan segment "$work/heads" "$work/pages" --page --no-dicom-seg
+    tofgan check "$work/heads" "$work/list" --counts 0,0,2 --n-vessel 1
+    tofgan evaluate "$work/list" "$work/report"
+    tofgan report "$work/report"
+    "$PYTHON" -m pip --disable-pip-version-check install --quiet --target "$work/playwright" playwright
+    pictures=${PICTURES:-$work/pictures}
+    PYTHONPATH="$PYTHONPATH:$work/playwright" unshare -rn \
+        "$PYTHON" scripts/check_page.py "$(command -v chromium)" "$pictures" "$work/pages/sub-A10000_vessels.html" "$work/report/report.html"
 
     bash scripts/check_sharing.sh
 

@@ -28,6 +28,7 @@ VERBS = [
     *("pack", "verify", "install"),
     *("export", "release"),
     *("frechet", "study", "report"),
+    "doctor",
 ]
 
 
@@ -246,7 +247,12 @@ def test_segment_passes_its_options_on(ran, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"), [(["--device", "cuda:99"], "--device cuda:99: not usable"), (["--treshold", 0.7], "--threshold")]
+    ("words", "told"),
+    [
+        (["--device", "cuda:99"], "--device cuda:99: not usable"),
+        (["--treshold", 0.7], "--threshold"),
+        (["--page", "--label-only"], "leave one of the two options out"),
+    ],
 )
 def test_segment_refuses_an_option_before_it_reads_a_scan(words, told, ran, tmp_path):
     (tmp_path / "scan.nii.gz").write_bytes(b"no scan")
@@ -261,3 +267,5 @@ def test_a_bundle_without_companions_writes_labels_alone(ran, caplog, tmp_path):
     scan = write_small_head(tmp_path / "sub-1")["image"]
     assert tofgan("segment", scan, tmp_path / "out", "--bundle", configs.parent).exit_code == 0
     assert "companions" not in ran[0][2] and "old writes labels alone" in caplog.text
+    refused = tofgan("segment", scan, tmp_path / "out", "--bundle", configs.parent, "--page")
+    assert "ask for a newer bundle, or leave --page out" in str(refused.exception) and len(ran) == 1

@@ -18,10 +18,10 @@ from tofgan_monai import check_cohort
 from tofgan_monai.bundle_runs import runs
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.cli import app
+from tofgan_monai.installation import EXTRAS
 from tofgan_monai.phantom import simulate_head
 from tofgan_monai.phantom.cohorts import write_head
 from tofgan_monai.training.weights import weights_file_digest
-from tofgan_monai.volumes import dicom_extra
 from tofgan_monai.volumes.dicomweb import PASSWORD, USER
 from tofgan_monai.volumes.itk_files import read_itk
 from tofgan_monai.volumes.reading import onto_grid
@@ -93,7 +93,7 @@ def test_no_seg_where_none_is_wanted_or_possible(cohort, tmp_path, ran):
 
 
 def test_without_the_extra_one_line_or_a_refusal(cohort, tmp_path, monkeypatch, caplog, ran):
-    monkeypatch.setitem(dicom_extra._PACKAGES, "highdicom", 99)
+    monkeypatch.setitem(EXTRAS["dicom"].packages, "highdicom", (99,))
     assert tofgan("segment", cohort / "series", tmp_path).exit_code == 0
     (record,) = [one for one in caplog.records if one.levelno == logging.WARNING]
     assert "no DICOM SEG is written, as the extra dicom is not installed (highdicom 99" in record.getMessage()

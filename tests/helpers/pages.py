@@ -6,14 +6,18 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-VOID = ("meta", "img", "br")
+VOID = ("meta", "img", "br", "input")
 
 
 class Page(HTMLParser):
     """What an HTML page shows and loads. Every tag must be closed, and every picture needs an alternative text.
 
+    A page with a vessel tree has two scripts, any other has none.
+
     Attributes:
-        source: the whole file.
+        source: the whole file without its scripts.
+        scripts: the text of each script.
+        policy: the Content-Security-Policy, which tells a browser what the page may load and run.
         text: all text outside the style sheet.
         rows: the cells of every table row; a `|` stands before the text of a span in a cell.
         loaded: every address that the page would load.
@@ -21,9 +25,13 @@ class Page(HTMLParser):
         ids: the elements that a link can reach.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, n_scripts: int = 0) -> None:
         super().__init__()
-        self.source = path.read_text(encoding="utf-8")
+        whole = path.read_text(encoding="utf-8")
+        self.scripts = re.findall(r"<script>(.*?)</script>", whole, flags=re.DOTALL)
+        self.source = re.sub(r"<script>.*?</script>", "", whole, flags=re.DOTALL)
+        self.policy = ""
+        assert len(self.scripts) == n_scripts
         self.text = ""
         self.rows: list[list[str]] = []
         self.loaded: list[str] = []
@@ -45,6 +53,8 @@ class Page(HTMLParser):
         assert tag not in ("script", "iframe", "object", "link", "base")
         assert tag != "img" or dict(attrs)["alt"]
         self.loaded += [value or "" for key, value in attrs if key in ("src", "srcset", "data", "xlink:href")]
+        if dict(attrs).get("http-equiv") == "Content-Security-Policy":
+            self.policy = dict(attrs)["content"] or ""
         self.links += [value or "" for key, value in attrs if key == "href"]
         self.ids |= {value or "" for key, value in attrs if key == "id"}
         if tag == "tr":
@@ -67,7 +77,8 @@ class Page(HTMLParser):
 
     def assert_self_contained(self, n_pictures: int) -> None:
         """The page loads nothing: its pictures, so many of them, are in the file, and its links stay on the page."""
-        assert len(self.loaded) == n_pictures
+        assert len(self.loaded) == n_pictures and self.policy.startswith("default-src 'none'; ")
+        assert ("script-src" in self.policy) == bool(self.scripts)
         assert all(source.startswith("data:image/") for source in self.loaded)
         assert not re.search(r"url\(|@import|https?:", self.source.replace('"http://www.w3.org/2000/svg"', ""))
         assert all(link.startswith("#") and link[1:] in self.ids for link in self.links)

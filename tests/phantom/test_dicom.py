@@ -8,11 +8,11 @@ import pydicom
 import pytest
 
 from tofgan_monai import InputError, check_cohort, read_cohort
+from tofgan_monai.installation import EXTRAS
 from tofgan_monai.phantom import Head, simulate_head, write_heads
 from tofgan_monai.phantom.cohorts import write_head
 from tofgan_monai.phantom.dicom import write_series
 from tofgan_monai.phantom.sources import VERSION
-from tofgan_monai.volumes import dicom_extra
 from tofgan_monai.volumes.reading import read_scan
 from tofgan_monai.volumes.volume import load_volume, simulation_version, to_ras
 
@@ -85,10 +85,10 @@ def test_a_full_disk_leaves_no_folder(tmp_path, head: Head, full_disk) -> None:
 
 
 def test_without_the_extra_one_line_names_it_before_any_work(tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(dicom_extra._PACKAGES, "a-package-that-is-not-here", 0)
-    monkeypatch.setitem(dicom_extra._PACKAGES, "pydicom", 99)
+    monkeypatch.setitem(EXTRAS["dicom"].packages, "a-package-that-is-not-here", (1,))
+    monkeypatch.setitem(EXTRAS["dicom"].packages, "pydicom", (99,))
     with pytest.raises(InputError) as caught:
         write_heads(tmp_path / "heads", "A", [10_000], dicom=True)
     (line,) = caught.value.problems
-    assert "extra dicom (pydicom 99 or newer, a-package-that-is-not-here not found)" in line
-    assert "pip install 'tofgan-monai[dicom]'" in line and not (tmp_path / "heads").exists()
+    assert "extra dicom (pydicom 99 or newer, a-package-that-is-not-here 1 or newer not found)" in line
+    assert 'pip install "tofgan-monai[dicom]"' in line and not (tmp_path / "heads").exists()

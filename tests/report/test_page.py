@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from tests.helpers.pages import Page
-from tofgan_monai import InputError, StackWriter
+from tofgan_monai import InputError, StackWriter, installation
 from tofgan_monai.metrics.segmentation.overlap import Overlap
 from tofgan_monai.report import write_report
-from tofgan_monai.segmentation.error_maps import save_error_map
+from tofgan_monai.segmentation.error_maps import error_classes, save_error_map
 from tofgan_monai.segmentation.results import BASELINE_MODEL, result_lines, write_results
+from tofgan_monai.volumes.writing import write_label
 
 
 def write_stack(path: Path, **manifest: object) -> None:
@@ -125,3 +126,45 @@ def test_scores_that_dice_does_not_contain_stand_in_a_table_of_their_own(tmp_pat
     page = Page(write_report(tmp_path))
     assert page.row("U-Net", 7)[1:] == ["0.800", "3.5", "1.5", "0.0", "0.60", "0.30"]
     assert [len(row) for row in page.rows if row[0] == "older"] == [6]
+
+
+# ---- the vessels that turn
+
+
+def add_errors(folder: Path) -> np.ndarray:
+    """Writes the error map x of the folder as a label; returns its values."""
+    volume = np.random.default_rng(0).random((8, 8, 4))
+    classes = error_classes(volume > 0.7, np.roll(volume, 1, axis=0) > 0.8)
+    write_label(classes, folder / "figures" / "x.nii.gz", affine=np.diag([0.5, 0.5, 0.7, 1]))
+    return classes
+
+
+def test_the_first_error_map_turns(folder: Path) -> None:
+    classes = add_errors(folder)
+    page = Page(write_report(folder), n_scripts=2)
+    page.assert_self_contained(2 * 8 + 1 + 2 + 1)
+    plotly, drawn = page.scripts
+    assert "plotly.js" in plotly[:200] and drawn.startswith("const vesselTree = {")
+    assert "In three dimensions: U-Net, test-00" in page.text and "needs JavaScript" not in page.text
+    for value, name in enumerate(("true positive", "false positive", "false negative"), start=1):
+        assert f"{name}, {(classes == value).sum() * 0.175:.0f} mm³" in page.text
+    assert (folder / "report.html").stat().st_size < 8e6
+
+
+def test_without_the_extra_the_error_maps_remain_and_a_line_says_so(folder: Path, monkeypatch, caplog) -> None:
+    add_errors(folder)
+    monkeypatch.setitem(installation.EXTRAS["page"].packages, "plotly", (99,))
+    page = Page(write_report(folder))
+    page.assert_self_contained(2 * 8 + 1 + 2 + 1)
+    assert 'pip install "tofgan-monai[page]"' in page.text
+    assert [record.getMessage().count("The vessels on the page do not turn") for record in caplog.records] == [1]
+
+
+def test_a_page_without_an_error_label_says_so(folder: Path) -> None:
+    assert "No vessels to turn" in Page(write_report(folder)).text
+
+
+def test_a_label_of_something_else_is_named(folder: Path) -> None:
+    write_label(np.full((3, 4, 5), 7), folder / "figures" / "x.nii.gz", affine=np.eye(4))
+    with pytest.raises(InputError, match=r"x\.nii\.gz: the value 7 is of no error map; remove the file"):
+        write_report(folder)

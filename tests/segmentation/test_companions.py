@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.helpers.heads import write_small_head
+from tests.helpers.pages import Page
 from tofgan_monai import InputError, VesselUNet3D
 from tofgan_monai.cli import app
 from tofgan_monai.metrics.segmentation.measures import calibre_names
@@ -110,6 +111,14 @@ def test_a_label_alone(scans, segment, tmp_path):
     result = segment(scans(1) / "p0.nii.gz", "--label-only")
     assert result.exit_code == 0 and "1 of 1 scans segmented" in result.output
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"p0_vessels.nii.gz", "scans.json"}
+
+
+def test_a_page_beside_each_label_if_it_is_asked_for(scans, segment, tmp_path):
+    assert segment(scans(2), "--page").exit_code == 0
+    for i in range(2):
+        page = Page(tmp_path / "out" / f"p{i}_vessels.html", n_scripts=2)
+        page.assert_self_contained(1)
+        assert f"Vessels of p{i}" in page.text and str(tmp_path) not in page.source
 
 
 def test_unknown_companions_are_refused(scans, segment):

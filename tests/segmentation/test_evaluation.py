@@ -26,6 +26,7 @@ from tofgan_monai.segmentation.error_maps import (
     FALSE_NEGATIVE,
     FALSE_POSITIVE,
     TRUE_POSITIVE,
+    error_classes,
     error_map,
     projected_error_map,
     radiological,
@@ -222,6 +223,14 @@ def test_error_map_colours_each_class() -> None:
         error_map(image, prediction[1:], truth)
 
 
+def test_error_label_numbers_each_class() -> None:
+    prediction, truth = np.zeros((2, 2, 2), bool), np.zeros((2, 2, 2), np.float32)
+    prediction[0, 0] = truth[0, :, 0] = 1
+    classes = error_classes(prediction, truth)
+    assert classes.dtype == np.uint8
+    assert classes.tolist() == [[[1, 2], [3, 0]], [[0, 0], [0, 0]]]
+
+
 def test_pictures_show_anterior_up_and_the_left_on_the_right() -> None:
     ras = np.zeros((3, 5))
     ras[0, 4] = 1  # most left, most anterior
@@ -236,6 +245,7 @@ def test_error_map_becomes_a_picture_even_of_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["map.png"]
 
 
+ENDS = ("png", "nii.gz")
 CONFIG = """
 key_metric:
   dsc:
@@ -284,7 +294,11 @@ def test_an_evaluator_from_yaml_writes_the_same_scores(volumes: DataLoader, tmp_
     assert [line["hd95_mm"] for line in lines] == pytest.approx([score.hd95_mm for score in scores], abs=1e-4)
     assert evaluator.state.metrics["dsc"] == pytest.approx(np.mean([score.dsc for score in scores]), abs=1e-5)
     assert evaluator.state.metrics["hd95_mm"] == pytest.approx(np.mean([score.hd95_mm for score in scores]), abs=1e-4)
-    assert len(list((tmp_path / "maps").glob("*.png"))) == 2
+    maps = [f"threshold-130_A_test-{index:02d}" for index in range(2)]
+    assert {path.name for path in (tmp_path / "maps").iterdir()} == {f"{name}.{end}" for name in maps for end in ENDS}
+    errors, (image, label) = nibabel.load(tmp_path / "maps" / f"{maps[1]}.nii.gz"), head(1)
+    np.testing.assert_array_equal(np.asarray(errors.dataobj), error_classes(image >= 130, label))
+    np.testing.assert_allclose(errors.affine, AFFINE, atol=1e-5)
     assert "secret" not in (tmp_path / "results.jsonl").read_text()
     with open(tmp_path / "results.csv", newline="") as stream:
         (row,) = csv.DictReader(stream)

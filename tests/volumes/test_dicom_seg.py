@@ -15,7 +15,7 @@ import pytest
 
 from tests.helpers.dicom import write_slice
 from tofgan_monai import InputError
-from tofgan_monai.volumes import dicom_extra
+from tofgan_monai.installation import EXTRAS
 from tofgan_monai.volumes.dicom import read_series
 from tofgan_monai.volumes.dicom_seg import Algorithm, write_seg, write_seg_beside
 from tofgan_monai.volumes.itk_files import as_ras
@@ -201,7 +201,7 @@ def test_no_identifier_is_logged(tmp_path, series, caplog):
 
 
 def test_without_the_extra_one_line_names_it(tmp_path, series, monkeypatch):
-    monkeypatch.setitem(dicom_extra._PACKAGES, "highdicom", 99)
+    monkeypatch.setitem(EXTRAS["dicom"].packages, "highdicom", (99,))
     with pytest.raises(InputError, match=r"needs the extra dicom \(highdicom 99 or newer not found\); run pip install"):
         written(tmp_path / "seg.dcm", series)
 

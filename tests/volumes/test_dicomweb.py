@@ -12,7 +12,7 @@ import pytest
 from tests.helpers.dicom import write_slice
 from tests.helpers.dicomweb import archive
 from tofgan_monai import InputError
-from tofgan_monai.volumes import dicom_extra
+from tofgan_monai.installation import EXTRAS
 from tofgan_monai.volumes.dicomweb import PASSWORD, USER, fetch_series, open_archive, store
 
 STUDY, SERIES = "1.2.3", "1.2.3.4"  # of the helper's slices
@@ -195,6 +195,6 @@ def test_what_is_not_stored_is_told_with_the_file_that_stays(series, how, words)
 
 
 def test_without_the_extra_one_line_names_it(monkeypatch):
-    monkeypatch.setitem(dicom_extra._PACKAGES, "dicomweb-client", 99)
+    monkeypatch.setitem(EXTRAS["dicom"].packages, "dicomweb-client", (99,))
     with pytest.raises(InputError, match=r"an archive needs the extra dicom \(dicomweb-client 99 or newer not found"):
         open_archive("https://pacs.example/dicom-web")

@@ -12,7 +12,7 @@ from tofgan_monai.cli.app import app
 from tofgan_monai.errors import InputError, TrainingDivergedError
 
 # isort: off
-from tofgan_monai.cli import volumes, networks, privacy, exchange, sharing, studies  # noqa: F401 - `tofgan --help` keeps this order
+from tofgan_monai.cli import volumes, networks, privacy, exchange, sharing, studies, doctor  # noqa: F401 - `tofgan --help` keeps this order
 # isort: on
 
 __all__ = ["app", "main"]

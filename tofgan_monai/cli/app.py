@@ -11,10 +11,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument, Context, Option
+
+from tofgan_monai.errors import InputError
 
 OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -22,6 +24,13 @@ BundleArgument = Annotated[str, Argument(help="name or folder of a bundle")]
 WeightsOption = Annotated[Path | None, Option(help="weights to use instead of the bundle's own")]
 SeedOption = Annotated[int, Option(min=0, help="seed of all random draws")]
 WorkersOption = Annotated[int, Option(min=1, help="number of processes that work at the same time")]
+PrecisionOption = Annotated[
+    Literal["float32", "bfloat16", "int8"] | None,
+    Option(help="of the 3D network: bfloat16 needs a processor or GPU that has it, int8 the extra fast"),
+]
+DeviceOption = Annotated[
+    str | None, Option(help="cpu, cuda, cuda:1 or another device of PyTorch; default: cuda if there is one")
+]
 InceptionOption = Annotated[
     Path | None, Option(help="file with the Inception weights of the original FID; default: EfficientNet-Lite0")
 ]
@@ -92,3 +101,34 @@ def absolute(path: Path | None) -> str | None:
     A bundle runs in its own folder, where a relative path would mean another file.
     """
     return None if path is None else os.path.abspath(path)
+
+
+def possible_precision(precision: str | None) -> str | None:
+    """Returns a precision that the user gave, if this machine can compute in it; None for None.
+
+    Raises:
+        InputError: it cannot, for example because the extra `fast` is not installed.
+    """
+    if precision:
+        from tofgan_monai.segmentation import precision as precisions
+
+        precisions.require_precision(precision)
+    return precision
+
+
+def usable_device(device: str | None) -> str | None:
+    """Returns the expression of a device that the user gave, if PyTorch can use it here; None for None.
+
+    Raises:
+        InputError: PyTorch cannot.
+    """
+    if device is None or device.startswith("$"):
+        return device
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {device}: not usable here ({reason}); choose another, such as cpu") from error
+    return f"$torch.device({device!r})"

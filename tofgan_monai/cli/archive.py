@@ -12,6 +12,7 @@ from typer import Argument, Option
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import require_writable
+from tofgan_monai.installation import require_extra
 
 if TYPE_CHECKING:
     from dicomweb_client import DICOMwebClient
@@ -58,10 +59,10 @@ def scans_of(
     Raises:
         InputError: options contradict each other, the extra `dicom` is not installed, or the series cannot be fetched.
     """
-    from tofgan_monai.volumes import dicom_extra, dicomweb
+    from tofgan_monai.volumes import dicomweb
 
     if dicom_seg:
-        dicom_extra.require_extra("--dicom-seg")
+        require_extra("dicom", "--dicom-seg")
     if not scans.startswith(dicomweb.PREFIX):
         if study or series or store:
             raise InputError("--study, --series and --store need an archive; give dicomweb:URL in place of a path")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from typer import Argument, Context, Option, echo
 
@@ -17,12 +17,16 @@ from tofgan_monai.cli import archive as archives
 from tofgan_monai.cli.app import (
     OVERRIDES,
     BundleArgument,
+    DeviceOption,
+    PrecisionOption,
     SeedOption,
     WeightsOption,
     absolute,
     app,
+    possible_precision,
     quiet_monai,
     run_bundle,
+    usable_device,
 )
 from tofgan_monai.errors import ChangedTrainingError, InputError
 
@@ -30,13 +34,6 @@ logger = logging.getLogger(__name__)
 SEGMENTATION = "tof_mra_vessel_segmentation_3d"
 
 SegmentationOption = Annotated[str, Option(help="name or folder of a segmentation bundle")]
-PrecisionOption = Annotated[
-    Literal["float32", "bfloat16", "int8"] | None,
-    Option(help="of the 3D network: bfloat16 needs a processor or GPU that has it, int8 the extra fast"),
-]
-DeviceOption = Annotated[
-    str | None, Option(help="cpu, cuda, cuda:1 or another device of PyTorch; default: cuda if there is one")
-]
 RestartOption = Annotated[bool, Option("--restart", help="do not continue a stopped run, but start again")]
 ThresholdPairsOption = Annotated[Path | None, Option(help="stack of real pairs that sets a GAN's label threshold")]
 
@@ -174,6 +171,9 @@ def segment(
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     label_only: Annotated[bool, Option("--label-only", help="write no picture and no measures")] = False,
+    page: Annotated[
+        bool, Option("--page", help="write a page for each scan; vessels turn with the extra page")
+    ] = False,
     restart: RestartOption = False,
     dicom_seg: archives.DicomSegOption = None,
     study: archives.StudyOption = None,
@@ -193,15 +193,20 @@ def segment(
 
     output_dir = output_dir or bids.default_output(scans)
     given: dict[str, Any] = {"output_dir": absolute(output_dir), "weights": absolute(weights)}
-    given |= {"precision": _possible(precision), "device": _usable(device), "restart": restart or None}
+    given |= {"precision": possible_precision(precision), "device": usable_device(device), "restart": restart or None}
     folder, overrides = paths.bundle_path(bundle), runs.parse_overrides(context.args)
     if problems := runs.mistyped(overrides, folder, ["inference.yaml"]):
         raise InputError(problems)  # before the scans are read
+    if page and label_only:
+        raise InputError("--page shows the measures that --label-only leaves out; leave one of the two options out")
     if not label_only:
         if "companions" in runs.inference_config(folder):
             given["companions"] = list(WRITERS)
         else:
-            logger.warning("%s writes labels alone, without pictures and measures; ask for a newer bundle", folder.name)
+            told = f"{folder.name} writes labels alone, without pictures and measures; ask for a newer bundle"
+            if page:
+                raise InputError(f"{told}, or leave --page out")
+            logger.warning(told)
     fetch: dict[str, Any] = {"study": study, "series": series, "store": store, "dicom_seg": dicom_seg}
     with archives.scans_of(scans, output_dir, **fetch) as (path, archive):
         chosen = inputs.choose_scans(path, image=image, split=str(overrides.get("split", "all")))
@@ -223,6 +228,10 @@ def segment(
             if store and archive:
                 for seg in segs:
                     dicomweb.store(archive, seg)
+        if page:
+            from tofgan_monai.report import write_scan_pages
+
+            write_scan_pages(items, output_dir)
     n_scans = len(items) + chosen.n_refused
     echo(f"{output_dir}: {len(items)} of {n_scans} scans segmented")
     if chosen.n_refused:
@@ -251,7 +260,7 @@ def evaluate(
         "weights": absolute(weights),
         "model": runs.as_text(model) if model else None,
         "cohort": runs.as_text(cohort),
-        "precision": _possible(precision),
+        "precision": possible_precision(precision),
         "restart": restart or None,
     }
     overrides = run_bundle(bundle, ["inference.yaml", "evaluate.yaml"], given, context)
@@ -263,34 +272,3 @@ def evaluate(
             split = str(overrides.get("split", "test"))
             evaluation.score_threshold(dataset_dir, output=results, cohort=cohort, split=split)
     echo(f"results in {results}")
-
-
-def _possible(precision: str | None) -> str | None:
-    """Returns a precision that the user gave, if this machine can compute in it; None for None.
-
-    Raises:
-        InputError: it cannot, for example because the extra `fast` is not installed.
-    """
-    if precision:
-        from tofgan_monai.segmentation import precision as precisions
-
-        precisions.require_precision(precision)
-    return precision
-
-
-def _usable(device: str | None) -> str | None:
-    """Returns the expression of a device that the user gave, if PyTorch can use it here; None for None.
-
-    Raises:
-        InputError: PyTorch cannot.
-    """
-    if device is None or device.startswith("$"):
-        return device
-    import torch
-
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--device {device}: not usable here ({reason}); choose another, such as cpu") from error
-    return f"$torch.device({device!r})"

@@ -17,10 +17,10 @@ import nibabel
 import numpy as np
 
 from tofgan_monai.files import written_whole
+from tofgan_monai.installation import require_extra
 from tofgan_monai.phantom.dicom import write_series
 from tofgan_monai.phantom.head import Head, simulate_head
 from tofgan_monai.phantom.sources import VERSION
-from tofgan_monai.volumes.dicom_extra import require_extra
 from tofgan_monai.volumes.volume import SIMULATED
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def write_heads(
             needed and not installed.
     """
     if dicom:
-        require_extra("a DICOM series")
+        require_extra("dicom", "a DICOM series")
     write = partial(_write_one, folder=Path(folder), source=source, small=small, dicom=dicom)
     if workers <= 1:
         for seed in seeds:

@@ -11,6 +11,9 @@ a .json file beside it.
     FOLDER/train/NAME/losses.jsonl  one line per epoch, {"epoch": 1, "critic_loss": 0.2, ...}; every number is drawn
     FOLDER/results.jsonl          see `tofgan_monai.segmentation.results`
     FOLDER/figures/NAME.png       error maps and other pictures; the PNG's Title, if it has one, is the caption
+    FOLDER/error_maps/NAME.png    as figures/NAME.png, where `tofgan evaluate` writes it
+    FOLDER/error_maps/NAME.nii.gz  the same error map as a label (see `error_classes`), also in figures/; the page shows
+                                  the first of them as surfaces that turn, with the extra `page`
 
 The page shows the files that about.json names first, in the order of about.json, with the captions given there. Real
 stacks come before synthetic stacks.
@@ -19,11 +22,13 @@ The folder of a study has a config.yaml and a results.jsonl that begins with the
 has the tables and figures of the paper (Kossen et al. 2021); the paper's own numbers stand in grey beside them. The
 same content is written as Markdown to FOLDER/report.md, and the figures are written to FOLDER/figures.
 `write_comparison(FOLDERS, FILE)` shows several runs side by side. `write_audit_report(FOLDER)` shows the files of
-`tofgan audit`; see `tofgan_monai.report.audit.page`.
+`tofgan audit`; see `tofgan_monai.report.audit.page`. `write_scan_pages(ITEMS, FOLDER)` shows the labels of `tofgan
+segment`, each on a page of its own.
 """
 
 from tofgan_monai.report.audit.page import write_audit_report
 from tofgan_monai.report.comparison import write_comparison
 from tofgan_monai.report.page import write_report
+from tofgan_monai.report.scan_page import write_scan_pages
 
-__all__ = ["write_audit_report", "write_comparison", "write_report"]
+__all__ = ["write_audit_report", "write_comparison", "write_report", "write_scan_pages"]

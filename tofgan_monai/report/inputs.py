@@ -27,6 +27,7 @@ class ReportInputs:
         stacks: (caption, path) of each stack of pairs, in the order of the page.
         losses: (name, path of losses.jsonl) of each training run.
         figures: (caption, path) of each PNG.
+        errors: (caption, path) of the first error map that is there as a label, too: NAME.nii.gz beside NAME.png.
     """
 
     title: str
@@ -35,6 +36,7 @@ class ReportInputs:
     stacks: Captioned
     losses: Captioned
     figures: Captioned
+    errors: Captioned
 
 
 @contextmanager
@@ -72,18 +74,22 @@ def inputs_from_folder(folder: str | os.PathLike) -> ReportInputs:
         return [(about.get("captions", {}).get(name(path)) or own(path), path) for path in paths]
 
     stacks = captioned("pairs/*.npy", _stem)
+    folders = ("figures", "error_maps")
+    figures = [one for name in folders for one in captioned(f"{name}/*.png", _stem, _figure_caption)]
+    errors = [(caption, path.with_suffix(".nii.gz")) for caption, path in figures]
     inputs = ReportInputs(
         title=about.get("title", "Synthetic angiography pairs: a report"),
         paragraphs=about.get("paragraphs", []),
         results=[("", path) for path in folder.glob("results.jsonl")],
         stacks=sorted(stacks, key=lambda stack: not _is_real(stack[1])),
         losses=captioned("train/*/losses.jsonl", lambda path: path.parent.name),
-        figures=captioned("figures/*.png", _stem, _figure_caption),
+        figures=figures,
+        errors=[(caption, path) for caption, path in errors if path.exists()][:1],
     )
     if not (inputs.results or inputs.stacks or inputs.losses or inputs.figures):
         raise InputError(
             f"{folder}: the folder holds nothing to report; it needs at least one of results.jsonl, pairs/*.npy, "
-            "train/*/losses.jsonl and figures/*.png"
+            "train/*/losses.jsonl, figures/*.png and error_maps/*.png"
         )
     return inputs
 

@@ -18,8 +18,11 @@ from tofgan_monai.report.pictures import png_uri, read_curves
 from tofgan_monai.report.rendering import write_page
 from tofgan_monai.report.study.page import write_study_report
 from tofgan_monai.report.tables import Cell, Row, Table, fixed, place_words
+from tofgan_monai.report.vessel_tree import View, view_of, why_nothing_turns
+from tofgan_monai.segmentation.error_maps import ERROR_COLOURS
 from tofgan_monai.segmentation.results import BASELINE_MODEL, Line, read_results, summaries
 from tofgan_monai.study.data import is_study
+from tofgan_monai.volumes.reading import IMAGE, read_scan
 
 FURTHER: dict[str, tuple[Callable[[Line], float], int]] = {  # further score -> (its value in a line, digits)
     "clDice": (lambda line: line["cl_dice"], 3),
@@ -93,10 +96,22 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "galleries": each(inputs.stacks, read_gallery),
         "trainings": each(inputs.losses, lambda name, path: (name, read_curves(path))),
         "figures": each(inputs.figures, lambda caption, path: (caption, png_uri(path))),
+        "views": each(inputs.errors, _error_view),
     }
     if problems:
         raise InputError(problems)
     return content
+
+
+def _error_view(caption: str, path: Path) -> View:
+    """Reads an error map that is a label, and returns its view; raises InputError if the file is another volume."""
+    volume = read_scan({IMAGE: path}, (IMAGE,))[IMAGE]
+    if other := {*np.unique(volume.voxels).tolist()} - {*range(len(ERROR_COLOURS) + 1)}:
+        raise InputError(f"{path}: the value {min(other):g} is of no error map; remove the file, or run evaluate again")
+    title = f"In three dimensions: {caption}"
+    if why := why_nothing_turns():
+        return View(title, None, why)
+    return view_of(title, volume.voxels, volume.affine, ERROR_COLOURS)
 
 
 def _cohorts(lines: list[Line]) -> dict[Place, list[Scored]]:
@@ -120,7 +135,7 @@ def _further(cohorts: dict[Place, list[Scored]]) -> Table | None:
         ]
         if rows:
             blocks[place_words(*place)] = rows
-    return Table("Model", list(FURTHER), blocks) if blocks else None
+    return Table("Model", list(FURTHER), blocks, is_wide=True) if blocks else None
 
 
 def _further_cells(lines: list[Line]) -> list[Cell]:

@@ -61,6 +61,11 @@ def png_uri(path: Path) -> str:
     return _uri("image/png", path.read_bytes())
 
 
+def jpeg_uri(path: Path) -> str:
+    """Reads a JPEG file and returns its data URI."""
+    return _uri("image/jpeg", path.read_bytes())
+
+
 def svg_uri(svg: bytes) -> str:
     """Returns the data URI of an SVG, which is given as bytes."""
     return _uri("image/svg+xml", svg)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.installation import install_command, missing_packages
 from tofgan_monai.training.weights import weights_file_digest
-from tofgan_monai.volumes.dicom_extra import INSTALL, missing_packages
 from tofgan_monai.volumes.dicom_seg import Algorithm, write_seg_beside
 from tofgan_monai.volumes.scans import SEGMENTED
 from tofgan_monai.volumes.writing import output_name
@@ -34,9 +34,9 @@ def wants_seg(choice: bool | None, images: Iterable[str | Path]) -> bool:
         raise InputError("--dicom-seg: no scan is a DICOM series, to which a DICOM SEG could refer; leave it out")
     if choice is not None or not has_series:
         return bool(choice)
-    if missing := missing_packages():
+    if missing := missing_packages("dicom"):
         told = "no DICOM SEG is written, as the extra dicom is not installed (%s): run %s, or give --no-dicom-seg"
-        _logger.warning(told, ", ".join(missing), INSTALL)
+        _logger.warning(told, ", ".join(missing), install_command("dicom"))
     return not missing
 
 

@@ -20,7 +20,12 @@ from tofgan_monai.files import written_whole
 TRUE_POSITIVE = (214, 48, 39)  # red
 FALSE_POSITIVE = (46, 204, 64)  # green
 FALSE_NEGATIVE = (255, 221, 0)  # yellow
-COLOURS = np.array([TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE], dtype=np.uint8)
+ERROR_COLOURS = {
+    "true positive": TRUE_POSITIVE,
+    "false positive": FALSE_POSITIVE,
+    "false negative": FALSE_NEGATIVE,
+}
+COLOURS = np.array(list(ERROR_COLOURS.values()), dtype=np.uint8)
 
 
 def error_map(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -104,11 +109,18 @@ def save_error_map(
         axis.imshow(radiological(rgb), aspect=y_mm / x_mm, interpolation="nearest")
         axis.set_title(name, fontsize=9)
         axis.set_axis_off()
-    names = ("true positive", "false positive", "false negative")
-    key = [Patch(color=colour / 255, label=name) for colour, name in zip(COLOURS, names, strict=True)]
+    key = [Patch(color=colour / 255, label=name) for colour, name in zip(COLOURS, ERROR_COLOURS, strict=True)]
     figure.legend(handles=key, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     with written_whole(path) as temporary:
         FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None, "Title": title or None})
+
+
+def error_classes(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Returns an array of the same shape, uint8: 1 true positive, 2 false positive, 3 false negative, 0 elsewhere."""
+    return sum(
+        (value * voxels.astype(np.uint8) for value, voxels in enumerate(_classes(prediction, truth), start=1)),
+        np.zeros(np.shape(truth), np.uint8),
+    )
 
 
 def radiological(slice_rgb: np.ndarray) -> np.ndarray:

@@ -26,11 +26,12 @@ from tofgan_monai.metrics.segmentation.distances import average_hausdorff_mm, av
 from tofgan_monai.metrics.segmentation.overlap import Overlap, Volume, overlap, precision_and_recall, spacing_of
 from tofgan_monai.metrics.segmentation.threshold_baseline import ThresholdBaseline, best_threshold, dice_at
 from tofgan_monai.metrics.segmentation.topology import betti_errors, cl_dice
-from tofgan_monai.segmentation.error_maps import save_error_map
+from tofgan_monai.segmentation.error_maps import error_classes, save_error_map
 from tofgan_monai.segmentation.progress import Progress
 from tofgan_monai.segmentation.results import BASELINE_MODEL, result_lines, summaries, write_results
 from tofgan_monai.volumes.cohort import read_cohort
 from tofgan_monai.volumes.reading import IMAGE, LABEL, read_scan
+from tofgan_monai.volumes.writing import write_label
 
 logger = logging.getLogger(__name__)
 TOLERANCE_MM = 1e-2
@@ -99,8 +100,8 @@ class ResultsWriter:
         model: the name of the model in tables.
         cohort: the name of the cohort, such as "A"; it must not be a path.
         split: the name of the split.
-        error_maps: the folder for error maps (PNG) of the first `n_error_maps` scans. For error maps, each dictionary
-            must also hold `image` on the label's grid.
+        error_maps: the folder for error maps of the first `n_error_maps` scans, each as a PNG and as a label (.nii.gz,
+            see `error_classes`). For error maps, each dictionary must also hold `image` on the label's grid.
         n_error_maps: the number of error maps.
         progress: the `Progress` that the evaluator reads its items from, if a stopped evaluation shall be continued.
 
@@ -198,6 +199,7 @@ class ResultsWriter:
         affine = np.asarray(output["label"].affine.cpu())
         path, title = folder / f"{name}.png", ", ".join(words)
         save_error_map(path, image, prediction=prediction, truth=truth, affine=affine, title=title)
+        write_label(error_classes(prediction, truth), path.with_suffix(".nii.gz"), affine=affine)
 
 
 def _further_scores(prediction: Volume, truth: Volume, spacing_mm: Sequence[float]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ _DESCRIPTION = "dataset_description.json"
 _PROGRAM = "tofgan_monai"
 _BIDS_VERSION = "1.10.0"
 _SCAN = re.compile(r"sub-[^/]+/(?:ses-[^/]+/)?anat/(sub-[^/]+)_angio\.nii(?:\.gz)?")
-_NOT_BIDS = ("*_vessels.jpg", "*_measures.json", "measures.csv", "scans.json", "unfinished.jsonl")
+_NOT_BIDS = ("*_vessels.jpg", "*_vessels.html", "*_measures.json", "measures.csv", "scans.json", "unfinished.jsonl")
 _README = """Vessels of the brain, found in angiographies (TOF-MRA) by tofgan_monai.
 For research only, not for diagnosis.
 

@@ -16,8 +16,9 @@ from nibabel.affines import from_matvec
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
+from tofgan_monai.installation import require_extra
 from tofgan_monai.volumes.dicom import series_files
-from tofgan_monai.volumes.dicom_extra import as_bytes, require_extra
+from tofgan_monai.volumes.dicom_extra import as_bytes
 from tofgan_monai.volumes.digests import array_digest
 from tofgan_monai.volumes.reading import onto_grid
 from tofgan_monai.volumes.volume import Volume, load_volume
@@ -90,7 +91,7 @@ def write_seg(
         InputError: the extra `dicom` is not installed, the series is faulty or lacks a UID, the label is on another
             grid, or the file cannot be written.
     """
-    require_extra("a DICOM SEG")
+    require_extra("dicom", "a DICOM SEG")
     import pydicom
 
     slices = [pydicom.dcmread(file, stop_before_pixels=True) for file in series_files(series)]

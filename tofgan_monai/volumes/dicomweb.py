@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
-from tofgan_monai.volumes.dicom_extra import as_bytes, require_extra
+from tofgan_monai.installation import require_extra
+from tofgan_monai.volumes.dicom_extra import as_bytes
 
 if TYPE_CHECKING:
     from dicomweb_client import DICOMwebClient
@@ -42,7 +43,7 @@ def open_archive(url: str) -> DICOMwebClient:
     Raises:
         InputError: the extra `dicom` is not installed, the address is none, or it contains a user or a password.
     """
-    require_extra("an archive")
+    require_extra("dicom", "an archive")
     import requests
     from dicomweb_client import DICOMwebClient
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.helpers import audits
 from tests.helpers.audits import SHA256, interval, risk
@@ -20,6 +21,7 @@ from tofgan_monai import InputError
 from tofgan_monai.audit.questions import MAPPING
 from tofgan_monai.audit.verdict import WORST_AUC
 from tofgan_monai.report import write_audit_report
+from tofgan_monai.volumes.writing import write_label
 
 ON_DATA = ("nearest image", "nearest label", "GAN-Leaks image", "GAN-Leaks label", "Monte Carlo", "density ratio")
 ON_NETWORK = ("loss", "confidence", "LiRA")
@@ -289,6 +291,22 @@ def test_without_patches_nothing_of_a_patient_is_on_the_page(page: Page, tmp_pat
         assert kept in page.source and kept not in shared.source
     assert "1703" not in shared.text and "has no ROC curves: they stay" in shared.text
     assert SHA256 in shared.text and "label threshold \u22120.50" in shared.text
+
+
+def test_no_page_of_an_audit_shows_the_vessels_of_a_head(tmp_path: Path) -> None:
+    """A mesh of a patient is the patient's data, whatever lies in the folder; and a browser would run no script."""
+    folder = write_audit(tmp_path, generator_audit())
+    label = np.zeros((9, 9, 9), np.uint8)
+    label[4, 4] = 1
+    for place in ("figures", "error_maps", "."):
+        write_label(label, folder / place / "x.nii.gz", affine=np.eye(4))
+        Image.new("RGB", (4, 4)).save(folder / place / "x.png")
+    for patches in (True, False):
+        path = write_audit_report(folder, patches=patches)
+        page = Page(path)  # without a script
+        text = path.read_text("utf-8").lower()
+        assert "plotly" not in text and "vessel-tree" not in text and "<canvas" not in text
+        assert page.policy == "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'"
 
 
 def test_without_pictures_the_closest_pairs_are_told_in_words(tmp_path: Path) -> None:
