@@ -51,7 +51,8 @@ def quality_rows(lines: list[Line]) -> Iterator[list[str]]:
 
 
 def _mean(statistic: dict[str, Any], whose: str) -> str:
-    return f"{statistic['means'][whose]:.2f}"
+    mean = statistic["means"][whose]
+    return "none" if mean is None else f"{mean:.2f}"  # pairs without any vessel have none
 
 
 def dsc_rows(lines: list[Line]) -> Iterator[list[str]]:

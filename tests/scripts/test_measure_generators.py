@@ -74,7 +74,7 @@ def by_name(bench):
 
 
 def test_quality_stands_beside_its_floor_and_is_measured_once(bench, scripts, tmp_path, monkeypatch):
-    measure, columns, _ = scripts
+    measure, columns, drawing = scripts
     measure.measure(bench, [tmp_path / GAN], ["quality"])
     found = by_name(bench)
     assert list(found) == [f"{GAN} shipped", "real", "procedural"]
@@ -85,9 +85,12 @@ def test_quality_stands_beside_its_floor_and_is_measured_once(bench, scripts, tm
             assert network["fd_times_floor"] == pytest.approx(network["fd"] / network["fd_floor"], rel=1e-4)
     same, own = found["real"]["quality"], found[f"{GAN} shipped"]["quality"]
     assert same[LITE0]["fd_times_floor"] == 1, "other patients are the floor"
-    assert same["ms_ssim"]["own"] == same["ms_ssim"]["others"] and same["vessels"]["length density"]["distance"] > 0
+    assert same["ms_ssim"]["own"] == same["ms_ssim"]["others"]
+    assert same["vessels"]["contrast to noise"]["distance"] == same["vessels"]["contrast to noise"]["floor"] > 0
     assert own[LITE0]["fd_times_floor"] > 2, "an untrained generator is far off"
     assert found[f"{GAN} shipped"]["core_hours"] is None
+    header, row, *_ = drawing.quality_rows(lines_of(bench))
+    assert row[header.index("contrast to noise")] == "none", "it draws no vessel"
 
     monkeypatch.setitem(columns.COLUMNS, "quality", lambda bench, candidate: {"is new": candidate.snapshot})
     save_weights(torch.load(tmp_path / GAN / "models/model.pt"), bench.work / "snapshots" / GAN / "0.25.pt")
@@ -98,27 +101,28 @@ def test_quality_stands_beside_its_floor_and_is_measured_once(bench, scripts, tm
     assert again == found, "what was measured stays as it was"
 
 
-def test_attacks_see_copies_of_the_training_pairs(bench, scripts, tmp_path):
+def test_attacks_see_copies_of_the_training_pairs(bench, scripts):
+    columns = scripts[1]
     for ending in ("npy", "json"):
         shutil.copy(bench.work / f"pairs/training.{ending}", bench.work / f"pairs/real.{ending}")
-    scripts[0].measure(bench, [tmp_path / GAN], ["attacks"])
-    found = by_name(bench)
-    copies, own = found["real"]["attacks"], found[f"{GAN} shipped"]["attacks"]
-    assert copies["n_copies"] == N and copies["auc"]["nearest image"]["value"] == 1
-    assert own["n_copies"] == 0 and 0 <= own["auc"]["density ratio"]["value"] <= 1
-    assert (own["n_members"], own["n_non_members"]) == (4, 4)
+    found = {
+        name: columns.attacks(bench, columns.Candidate(name, "", None, None, ())) for name in ("real", "procedural")
+    }
+    assert found["real"]["auc"]["nearest image"]["value"] == 1 > found["procedural"]["auc"]["nearest image"]["value"]
+    assert found["real"]["n_near_copies"] > found["procedural"]["n_near_copies"]
+    assert (found["real"]["n_members"], found["real"]["n_non_members"]) == (4, 4)
 
 
 @pytest.fixture
 def commands(bench, scripts, monkeypatch):
-    """List of the commands that the U-Nets' columns run; an evaluation writes made-up scores of two patients."""
-    ran, really = [], scripts[1].run
+    """List of the commands that ran; a generator copies procedural pairs, U-Nets have made-up scores of two patients."""
+    ran = []
 
     def run(*words):
         words = list(map(str, words))
-        if words[0] == "generate":
-            return really(*words)
         ran.append(words)
+        for ending in (".npy", ".json") if words[0] == "generate" else ():
+            shutil.copy(bench.stack("procedural").with_suffix(ending), Path(words[2]).with_suffix(ending))
         if words[0] == "evaluate":
             scores = words[words.index("--results") + 1]
             common = {"model": "m", "cohort": "c", "split": "test", "hd95_mm": 1.0, "empty": ""}
@@ -196,7 +200,7 @@ def test_tables_and_curves_of_what_is_there(bench, commands, scripts, tmp_path, 
     save_weights(torch.load(tmp_path / GAN / "models/model.pt"), bench.work / "snapshots" / GAN / "0.25.pt")
     measure.measure(bench, [tmp_path / GAN], ["transfer", "alone"])
     measure.measure(bench, [tmp_path / GAN], ["quality"])
-    told = [row.rsplit(": ", 1)[1] for row in capsys.readouterr().out.splitlines() if row.count(": ") == 1]
+    told = [row.rsplit(": ", 1)[1] for row in capsys.readouterr().out.splitlines() if not row.endswith("pairs")]
     assert told == [*["alone"] * 4, *["transfer"] * 4, *["quality"] * 4], "a column for all before the next"
     drawing.main(bench.work / "results.jsonl", tmp_path / "curves.svg")
     tables = [
@@ -204,7 +208,9 @@ def test_tables_and_curves_of_what_is_there(bench, commands, scripts, tmp_path, 
         for table in capsys.readouterr().out.split("\n\n")
     ]
     distances, scores, attacks = tables[:3]
-    assert distances["real pairs"][0].endswith("(1.0)") and distances["other patients (floor)"][0].endswith("(1)")
+    assert distances[f"{GAN}, shipped"] == distances["procedural pairs"] and distances["other patients (floor)"][
+        0
+    ].endswith("(1)")
     assert scores[f"{GAN}, 0.25 core-hours"][:2] == ["0.625 (0.500 to 0.750)", "+0.000 (+0.000 to +0.000)"]
     assert scores[f"{GAN}, shipped"][-2:] == ["0.625", "+0.000 (+0.000 to +0.000)"]
     assert scores["no pairs"][-2:] == ["0.625", ""] and list(attacks) == ["pairs", "---"]
