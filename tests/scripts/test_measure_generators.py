@@ -115,7 +115,7 @@ def test_attacks_see_copies_of_the_training_pairs(bench, scripts):
 
 @pytest.fixture
 def commands(bench, scripts, monkeypatch):
-    """List of the commands that ran; a generator copies procedural pairs, U-Nets have made-up scores of two patients."""
+    """List of the commands that ran; a generator copies procedural pairs, U-Nets have made-up scores of two heads."""
     ran = []
 
     def run(*words):
