@@ -118,6 +118,7 @@ def test_losses_have_a_line_an_epoch_with_the_means(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["iteration"]) for line in lines] == [(1, 3), (2, 6)]
     assert lines[0]["size"] == pytest.approx(10 / 3)  # batches of 4, 4 and 2
+    assert all(0 < line["processor_seconds"] < 60 for line in lines) and all(line["seconds"] > 0 for line in lines)
     assert "pred" not in lines[0] and training.history.values("loss") == [line["loss"] for line in lines]
 
 

@@ -23,6 +23,10 @@ def frechet(
     n: Annotated[int | None, Option("--n", "-n", help="pairs of each stack; default: all of the smallest")] = None,
     seed: SeedOption = 0,
     inception_weights: InceptionOption = None,
+    network: Annotated[
+        Literal["EfficientNet-Lite0", "EfficientNet-Lite2"] | None,
+        Option(help="network that computes the features, without --inception-weights; default: EfficientNet-Lite0"),
+    ] = None,
     cache: Annotated[Path | None, Option(help="folder where feature statistics are kept for reuse")] = None,
     over_patients: Annotated[
         bool, Option("--over-patients", help="add a 95% jackknife interval over the patients of REAL")
@@ -34,10 +38,12 @@ def frechet(
     """Measure the Frechet distance of stacks to a reference stack, with equal numbers of pairs."""
     from tofgan_monai.metrics.stacks import features, frechet
 
+    if network and inception_weights:
+        raise InputError(f"--network {network} and --inception-weights name two networks; leave one of them out")
     lines = frechet.compare_stacks(
         real,
         stacks,
-        features.load_extractor(inception_weights),
+        features.load_extractor(inception_weights, network or features.EFFICIENTNETS[0]),
         n=n,
         seed=seed,
         cache=cache,

@@ -97,14 +97,16 @@ def read_curves(path: Path) -> list[Curves]:
 def training_curves(rows: Sequence[dict]) -> list[Curves]:
     """Draws the curves of a training run: all losses in one picture, and every other quantity in a picture of its own.
 
-    The list is empty if no row holds a number. At most `MAX_POINTS` rows are drawn.
+    Of the two times of an epoch only the wall time is drawn. The list is empty if no row holds a number. At most
+    `MAX_POINTS` rows are drawn.
 
     Args:
         rows: the lines of a losses.jsonl, such as {"epoch": 1, "critic_loss": 0.2}.
     """
     rows = rows[:: -(-len(rows) // MAX_POINTS)] if rows else rows
     axis = next((key for key in ("epoch", "iteration") if all(key in row for row in rows)), "line")
-    keys = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in ("epoch", "iteration")]
+    left_out = ("epoch", "iteration", "processor_seconds")  # the wall time, "seconds", is drawn
+    keys = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in left_out]
     numeric = [key for key in keys if any(_is_number(row.get(key)) for row in rows)]
     losses = [key for key in numeric if "loss" in key]
     panels = ([losses] if losses else []) + [[key] for key in numeric if key not in losses]

@@ -164,7 +164,8 @@ def _losses(settings: Settings) -> Iterator[dict[str, Any]]:
     seed = settings["seeds"][0]
     folders |= {f"U-Net on {name}": Path("unets", name, str(seed)) for name in plan.training_sets(settings)}
     for name, folder in folders.items():
-        rows = [{k: v for k, v in row.items() if k != "seconds"} for row in _json_lines(folder / "losses.jsonl")]
+        rows = _json_lines(folder / "losses.jsonl")
+        rows = [{k: v for k, v in row.items() if k not in ("seconds", "processor_seconds")} for row in rows]
         yield {"experiment": "losses", "measure": "losses", "model": name, "seed": seed, "epochs": rows}
 
 

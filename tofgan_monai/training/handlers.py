@@ -27,8 +27,10 @@ _logger = logging.getLogger(__name__)
 class History:
     """Ignite handler that collects, for each epoch, the means of the figures that the iterations return.
 
-    The means are over all iterations of the epoch and over all processes (ranks). Attach this handler before all
-    handlers that call `add`. The state of this handler belongs in the checkpoint.
+    The means are over all iterations of the epoch and over all processes (ranks). Each epoch also has its wall time,
+    `seconds`, and the processor time of all threads of this process, `processor_seconds`, in which the other programs
+    of the machine have no part. Attach this handler before all handlers that call `add`. The state of this handler
+    belongs in the checkpoint.
 
     Raises:
         TrainingDivergedError: a figure of an iteration became NaN or infinite.
@@ -45,7 +47,7 @@ class History:
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
 
     def _begin(self, trainer: Engine) -> None:
-        self._began = time.monotonic()
+        self._began = _clocks()
         self._sums = {}
 
     def _collect(self, trainer: Engine) -> None:
@@ -61,7 +63,8 @@ class History:
     def _finish(self, trainer: Engine) -> None:
         means = averaged_figures({name: float(np.mean(values)) for name, values in self._sums.items()})
         done = {"epoch": trainer.state.epoch, "iteration": trainer.state.iteration}
-        self.epochs.append({**done, **means, "seconds": time.monotonic() - self._began})
+        seconds, processor_seconds = (now - then for now, then in zip(_clocks(), self._began, strict=True))
+        self.epochs.append({**done, **means, "seconds": seconds, "processor_seconds": processor_seconds})
 
     def add(self, name: str, value: float) -> None:
         """Adds a figure to the last epoch in the history."""
@@ -127,3 +130,8 @@ class KeepBest:
             _logger.warning("%s is NaN after epoch %d; no weights are kept for it", self.figure, trainer.state.epoch)
         elif not before or self.sign * value > max(before):
             save_weights(self.network.state_dict(), self.path)
+
+
+def _clocks() -> tuple[float, float]:
+    """Returns the wall time and the processor time of this process, in seconds from any beginning."""
+    return time.monotonic(), time.process_time()

