@@ -87,7 +87,9 @@ def test_weights_start_as_he_says(network):
         n_in = convolution.weight[0].numel()
         assert convolution.weight.std().item() == pytest.approx((2 / (1 + 0.2**2) / n_in) ** 0.5, rel=0.1)
         assert not convolution.bias.any()
-    assert convolutions[-1].weight.std().item() == pytest.approx((1 / convolutions[-1].weight[0].numel()) ** 0.5, rel=0.1)
+    assert convolutions[-1].weight.std().item() == pytest.approx(
+        (1 / convolutions[-1].weight[0].numel()) ** 0.5, rel=0.1
+    )
 
 
 def test_critic_gives_a_logit_a_pair_whatever_its_batch():

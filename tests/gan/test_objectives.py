@@ -211,7 +211,7 @@ def test_rhythm_of_r1_and_r2_goes_on_where_it_was_saved():
 
 @pytest.mark.parametrize(
     "objective",
-    [WassersteinGP(), NonSaturating(real_targets=(1, 1), fake_targets=(0, 0)), RelativisticPairing()],
+    [WassersteinGP(), NonSaturating(real_targets=(1, 1), fake_targets=(0, 0)), RelativisticPairing(1, 1, 1)],
     ids=["wasserstein", "bce", "relativistic"],
 )
 def test_losses_do_not_depend_on_the_batch_size(objective):

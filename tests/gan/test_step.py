@@ -147,9 +147,9 @@ def test_bfloat16_is_for_the_losses_alone(step, bfloat16, monkeypatch):
     assert torch.isfinite(torch.tensor(list(figures.values()))).all()
     assert not any(on for _, on in updates), "neither a backward pass nor an update runs under autocast"
     assert seen.count(torch.bfloat16) >= 3, "reals and fakes of the critic's loss, fakes of the generator's"
-    has_penalty = isinstance(step.objective, WassersteinGP)
-    assert seen.count(torch.float32) == has_penalty
-    assert [dtype for is_penalty, dtype in dtypes if is_penalty] == [torch.float32] * has_penalty
+    n_penalties = {WassersteinGP: 1, RelativisticPairing: 2}.get(type(step.objective), 0)
+    assert seen.count(torch.float32) == n_penalties
+    assert [dtype for is_penalty, dtype in dtypes if is_penalty] == [torch.float32] * n_penalties
     assert all(parameter.dtype == torch.float32 for parameter in step.critic.parameters)
 
 

@@ -18,8 +18,8 @@ from torch.nn import functional as F  # noqa: N812
 from tqdm import tqdm
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.gan.kinds import CRITICS, PairCritic, PairGenerator
+from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.training.weights import fit_weights
 
 N_CANDIDATES = 4096  # number of random latents; the best of them are optimised

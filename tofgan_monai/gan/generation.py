@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.gan.kinds import PairGenerator
+from tofgan_monai.gan.latents import GaussianLatents
 from tofgan_monai.pairs.stack import StackWriter, binarise_labels
 from tofgan_monai.training.weights import weights_file_digest
 
