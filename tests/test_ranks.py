@@ -26,8 +26,8 @@ from tofgan_monai import (
     HalfUNet,
     InputError,
     NonSaturating,
+    PlainCritic,
     Player,
-    PooledCritic,
     RelativisticPairing,
     WassersteinGP,
     ranks,
@@ -88,7 +88,7 @@ def take_steps(name):
     generator_norm, critic_norm, objective, options = STEPS[name]
     torch.manual_seed(0)
     networks = (
-        (GrainGenerator(width=2), PooledCritic(2))
+        (GrainGenerator(width=2), PlainCritic(2))
         if critic_norm is None
         else (Generator(5, 2, norm=generator_norm), Critic(2, norm=critic_norm))
     )

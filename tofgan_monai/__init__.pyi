@@ -15,7 +15,7 @@ from .gan.generation import LatentDataset as LatentDataset
 from .gan.generation import StackSaver as StackSaver
 from .gan.generation import raw_labels as raw_labels
 from .gan.grain_networks import GrainGenerator as GrainGenerator
-from .gan.grain_networks import PooledCritic as PooledCritic
+from .gan.grain_networks import PlainCritic as PlainCritic
 from .gan.label_threshold import choose_label_threshold as choose_label_threshold
 from .gan.latents import GaussianLatents as GaussianLatents
 from .gan.monitor import PairMonitor as PairMonitor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tofgan_monai import Critic, Generator, GrainGenerator, PooledCritic
+from tofgan_monai import Critic, Generator, GrainGenerator, PlainCritic
 from tofgan_monai.gan.grain_networks import NOISE_DIM
 from tofgan_monai.gan.kinds import CRITICS, PairCritic, PairGenerator, generator_of_size
 
@@ -19,6 +19,6 @@ def test_generator_comes_back_from_the_shapes_of_its_weights(network):
 
 def test_kinds_are_told_apart():
     assert isinstance(GrainGenerator(width=1), PairGenerator) and isinstance(Generator(width=1), PairGenerator)
-    assert not isinstance(PooledCritic(1), PairGenerator)
+    assert not isinstance(PlainCritic(1), PairGenerator)
     assert all(isinstance(kind(1), PairCritic) for kind in CRITICS.values())
-    assert list(CRITICS.values()) == [Critic, PooledCritic]
+    assert list(CRITICS.values()) == [Critic, PlainCritic]

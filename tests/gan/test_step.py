@@ -15,8 +15,8 @@ from tofgan_monai import (
     Generator,
     GrainGenerator,
     NonSaturating,
+    PlainCritic,
     Player,
-    PooledCritic,
     RelativisticPairing,
     WassersteinGP,
 )
@@ -40,7 +40,7 @@ def step(request):
 
 def make_step(norm, objective, **options):
     """A step of tiny networks; without a norm, of those with grain."""
-    networks = (Generator(LATENT_DIM, 2), Critic(2, norm=norm)) if norm else (GrainGenerator(width=2), PooledCritic(2))
+    networks = (Generator(LATENT_DIM, 2), Critic(2, norm=norm)) if norm else (GrainGenerator(width=2), PlainCritic(2))
     players = [Player(network, torch.optim.Adam(network.parameters(), 1e-3)) for network in networks]
     return AdversarialStep(*players, objective, GaussianLatents(networks[0].latent_dim), **options)
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from tofgan_monai.gan.grain_networks import NOISE_DIM, GrainGenerator, PooledCritic
+from tofgan_monai.gan.grain_networks import NOISE_DIM, GrainGenerator, PlainCritic
 from tofgan_monai.gan.networks import Critic, Generator
 
 PairGenerator = Generator | GrainGenerator
-PairCritic = Critic | PooledCritic
-CRITICS = {"tofgan_monai.Critic": Critic, "tofgan_monai.PooledCritic": PooledCritic}  # by `_target_`
+PairCritic = Critic | PlainCritic
+CRITICS = {"tofgan_monai.Critic": Critic, "tofgan_monai.PlainCritic": PlainCritic}  # by `_target_`
 
 
 def generator_of_size(weights: Mapping[str, Tensor]) -> PairGenerator:

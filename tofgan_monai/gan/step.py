@@ -37,7 +37,7 @@ class Player(Generic[Network]):
         self.network = network
         self.optimizer = optimizer
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self._name = re.findall("[A-Z][a-z]*", type(network).__name__)[-1].lower()  # critic, of a PooledCritic too
+        self._name = re.findall("[A-Z][a-z]*", type(network).__name__)[-1].lower()  # critic, of a PlainCritic too
 
     def descend(self, loss: Tensor) -> Tensor:
         """Takes one optimiser step down the loss (a scalar); returns the norm of the gradient.
