@@ -132,6 +132,18 @@ def test_trains_by_command_from_its_own_folder(stack, tmp_path):
     assert "Traceback" not in log
 
 
+@pytest.mark.slow
+def test_r3gan_goes_on_with_the_same_rhythm_of_penalties(stack, tmp_path):
+    """An epoch has 3 steps and the penalties come at every 4th, so the second epoch begins between two of them."""
+    for folder, n_epochs in (("whole", 2), ("cut", 1), ("cut", 2)):
+        given = {**TINY, "max_epochs": n_epochs, "pairs": str(stack), "output_dir": str(tmp_path / folder)}
+        run_bundle(R3GAN, "train.yaml", **given)
+    whole, cut = (load_weights(tmp_path / folder / "checkpoint.pt")["state"] for folder in ("whole", "cut"))
+    assert whole["objective"] == {"steps": 6}
+    for part in ("generator", "average", "critic", "generator_optimizer", "critic_optimizer", "objective"):
+        assert same(whole[part], cut[part]), part
+
+
 # ---- inference
 
 

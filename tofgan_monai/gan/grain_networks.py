@@ -1,7 +1,7 @@
 """A generator and a critic without norms for 96x96 image-label pairs; the generator adds noise to each pixel.
 
-The noise is the second part of a latent, so the same latent always gives the same pair. Upsampling by repetition, and
-kernels that are a multiple of their stride, treat all pixels alike. Other kernels leave a checkerboard in the pairs.
+The noise is the second part of a latent, so the same latent always gives the same pair. Bilinear upsampling before a
+convolution, and kernels that are a multiple of their stride, leave no grid of pixels in the pairs.
 
 Sources: Odena et al. 2016, doi:10.23915/distill.00003 (the checkerboard); Karras et al. 2019, arXiv:1812.04948,
 section 3.2 (noise for each pixel); He et al. 2015, arXiv:1502.01852 (initial weights).
@@ -50,7 +50,7 @@ class NoisyBlock(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         """Returns the features for features x; the noise (B, 1, 2h, 2w) has an effect only if the layer is noisy."""
-        x = self.convolution(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        x = self.convolution(F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False))
         strength = self.strength
         if strength is not None:
             x = x + strength * noise
@@ -62,7 +62,7 @@ class GrainGenerator(nn.Module):
 
     Channel 0 of a pair is the image and channel 1 the label. A latent is a code and then the noise: one map for each of
     the layers of 24 and 48 pixels and one for the output, 12,096 values. A linear layer makes 3x3 pixels of the
-    code. Five layers double the edge by repetition and convolve with kernel 3: 3 -> 6 -> 12 -> 24 -> 48 -> 96 pixels;
+    code. Five layers double the edge bilinearly and convolve with kernel 3: 3 -> 6 -> 12 -> 24 -> 48 -> 96 pixels;
     the channels decrease from 16w to w / 2. The last convolution gives the image, the label, and for each pixel of the
     image the strength of its noise. There is no norm, so pairs do not depend on the others of their batch.
 
