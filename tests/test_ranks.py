@@ -51,12 +51,13 @@ STEPS = {  # norms of generator and critic; batch norms with frozen statistics
     "non-saturating, batch in both": ("batch", "batch", NonSaturating, {"instance_noise": 0.3}),
     "relativistic": (None, None, lambda: RelativisticPairing(penalty_interval=2), {}),  # no norms, and grain
 }
-# Norms without batch statistics, else the shipped configuration.
+# Norms without batch statistics, else the shipped configuration. R3GAN's first layers have gradients so near zero that
+# with Adam's own eps (see `take_steps`) their rounding would decide whole steps.
 TRAININGS = {
     "tof_mra_dcgan": {"generator_norm": "spectral", "critic_norm": "instance"},
     "tof_mra_wgan_gp": {"generator_norm": "spectral"},
     "tof_mra_wgan_gp_sn": {"generator_norm": "spectral"},
-    "tof_mra_r3gan": {},
+    "tof_mra_r3gan": {f"{player}_optimizer#eps": 1e-3 for player in ("generator", "critic")},
     UNET: {},
 }
 
