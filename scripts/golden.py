@@ -39,7 +39,7 @@ SENTENCE = 60  # characters; the words of a longer text may change
 TOLERANCE = 1e-4  # relative or absolute, of figures on another machine
 
 PRIVATE, UNET = "tof_mra_dp_wgan_gp", "tof_mra_vessel_segmentation"
-GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", "tof_mra_r3gan", PRIVATE]
+GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", PRIVATE]
 STACKS = {"members": ("training", 20), "non_members": ("validation", 8), "references": ("test", 8)}
 # Without a fixed noise seed, the noise is random.
 OWN = {PRIVATE: ["--critic_width", 4, "--accountant", "rdp", "--n_fakes", 8, "--noise_seed", 0]}
