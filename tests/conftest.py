@@ -68,6 +68,7 @@ def bundle_files():
     from pathlib import Path
 
     from tofgan_monai.exchange.data_card import as_text, card
+    from tofgan_monai.gan.grain_networks import GrainGenerator
     from tofgan_monai.gan.networks import Generator
     from tofgan_monai.segmentation.networks import HalfUNet
     from tofgan_monai.segmentation.networks_3d import VesselUNet3D
@@ -77,7 +78,8 @@ def bundle_files():
     def read(name):
         folder = Path(__file__).parents[1] / "bundles" / name
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        kind = VesselUNet3D if "3d" in name else HalfUNet if "segmentation" in name else Generator
+        kinds = {"3d": VesselUNet3D, "segmentation": HalfUNet, "r3gan": GrainGenerator, "": Generator}
+        kind = next(kind for part, kind in kinds.items() if part in name)
         weights = kind(width=2).state_dict()
         config = "configs/inference.yaml"
         files[config] = re.sub(rb"(?m)^width: \d+", b"width: 2", files[config])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -22,12 +23,14 @@ from packaging.requirements import Requirement
 from tests.helpers.bundles import BUNDLES, ROOT, command, configs, inference_files, metadata, parsed, run_bundle
 from tests.helpers.checkpoints import same
 from tests.helpers.patients import write_patient
-from tofgan_monai import Generator, HalfUNet, open_stack
+from tofgan_monai import Generator, GrainGenerator, HalfUNet, open_stack
 from tofgan_monai.training.weights import load_weights
 from tofgan_monai.volumes.cohort import write_cohort
 
 SCHEMA = ROOT / "tofgan_monai" / "exchange" / "inspection" / "meta_schema_20240725.json"
-OPEN_GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn"]
+PAPERS_GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn"]
+R3GAN = "tof_mra_r3gan"
+OPEN_GANS = [*PAPERS_GANS, R3GAN]
 PRIVATE = "tof_mra_dp_wgan_gp"
 GANS = [*OPEN_GANS, PRIVATE]
 UNET = "tof_mra_vessel_segmentation"
@@ -75,8 +78,10 @@ def weights(tmp_path_factory):
     torch.manual_seed(0)
     unet = HalfUNet(2)
     torch.save(Generator(width=2).state_dict(), folder / "generator.pt")
+    torch.save(GrainGenerator(width=2).state_dict(), folder / "grain.pt")
     torch.save(unet.state_dict(), folder / "unet.pt")
-    return {**{name: str(folder / "generator.pt") for name in GANS}, UNET: str(folder / "unet.pt")}
+    others = {R3GAN: str(folder / "grain.pt"), UNET: str(folder / "unet.pt")}
+    return {**{name: str(folder / "generator.pt") for name in GANS}, **others}
 
 
 # ---- training
@@ -84,7 +89,7 @@ def weights(tmp_path_factory):
 
 def check_training(output_dir, name):
     weights = torch.load(output_dir / "best.pt", weights_only=True)
-    fresh = HalfUNet(2) if name == UNET else Generator(width=2)
+    fresh = {UNET: HalfUNet, R3GAN: GrainGenerator}.get(name, Generator)(width=2)
     fresh.load_state_dict(weights)
     assert (output_dir / "checkpoint.pt").exists()
     (epoch,) = [json.loads(line) for line in (output_dir / "losses.jsonl").read_text("utf-8").splitlines()]
@@ -125,6 +130,18 @@ def test_trains_by_command_from_its_own_folder(stack, tmp_path):
     check_training(tmp_path / "out", "tof_mra_wgan_gp_sn")
     assert "logging.conf" in log
     assert "Traceback" not in log
+
+
+@pytest.mark.slow
+def test_r3gan_goes_on_with_the_same_rhythm_of_penalties(stack, tmp_path):
+    """An epoch has 3 steps and the penalties come at every 4th, so the second epoch begins between two of them."""
+    for folder, n_epochs in (("whole", 2), ("cut", 1), ("cut", 2)):
+        given = {**TINY, "max_epochs": n_epochs, "pairs": str(stack), "output_dir": str(tmp_path / folder)}
+        run_bundle(R3GAN, "train.yaml", **given)
+    whole, cut = (load_weights(tmp_path / folder / "checkpoint.pt")["state"] for folder in ("whole", "cut"))
+    assert whole["objective"] == {"steps": 6}
+    for part in ("generator", "average", "critic", "generator_optimizer", "critic_optimizer", "objective"):
+        assert same(whole[part], cut[part]), part
 
 
 # ---- inference
@@ -278,6 +295,7 @@ def test_network_does_what_the_metadata_says(name):
 
 
 SHAPES = {UNET: (1, 96, 96), UNET_3D: (1, 96, 96, 24)}
+LATENT_DIM = {**dict.fromkeys(GANS, 100), R3GAN: 12_196}
 
 
 def shipped(name, net_id="network_def"):
@@ -292,7 +310,7 @@ def test_network_is_exported_as_the_zoo_does_it(name, tmp_path):
     weights = {"ckpt_file": str(BUNDLES / name / "models" / "model.pt"), "bundle_root": str(BUNDLES / name)}
     path = str(tmp_path / "verify_model.ts")
     ckpt_export(net_id="network_def", filepath=path, **inference_files(name), **weights)
-    given = torch.randn(2, *SHAPES.get(name, (100,)))
+    given = torch.randn(2, *SHAPES.get(name, (LATENT_DIM.get(name),)))
     with torch.no_grad():
         torch.testing.assert_close(torch.jit.load(tmp_path / "verify_model.ts")(given), shipped(name)(given))
 
@@ -359,9 +377,9 @@ def test_onnx_gives_what_pytorch_gives(name, tmp_path):
     net_id, given, answer = DEPLOYED[name]
     assert ([port.name for port in session.get_inputs()], session.get_outputs()[0].name) == ([given], answer)
     torch.manual_seed(0)
-    network, latents = shipped(name, net_id), torch.randn(5, 100)
+    network, latents = shipped(name, net_id), torch.randn(5, LATENT_DIM.get(name, 100))
     with torch.no_grad():
-        windows = (shipped(GANS[2])(latents)[:, :1] + 1) * 300  # they look like real ones
+        windows = (shipped(GANS[2])(torch.randn(5, 100))[:, :1] + 1) * 300  # they look like real ones
         constant = torch.zeros(2, 1, 96, 96) + torch.tensor([0.0, 7.0]).reshape(2, 1, 1, 1)
         batches = [latents, latents[:1]]
         if name == UNET:
@@ -378,7 +396,7 @@ def test_onnx_gives_what_pytorch_gives(name, tmp_path):
 
 
 def block_and_rest(name):
-    block, rest = (BUNDLES / name / "configs/train.yaml").read_text("utf-8").split("# ---- The same in all three")
+    block, rest = (BUNDLES / name / "configs/train.yaml").read_text("utf-8").split("# ---- The same in all four")
     head, block = block.split("# ---- What this GAN is")
     return head, block, rest
 
@@ -387,13 +405,18 @@ def test_gan_trainings_differ_in_one_block_alone():
     heads, blocks, rests = zip(*map(block_and_rest, OPEN_GANS), strict=True)
     assert len(set(rests)) == 1
     assert len({tuple(head.splitlines()[1:]) for head in heads}) == 1, "the first line names the GAN"
-    assert len(set(blocks)) == 3
+    assert len(set(blocks)) == len(OPEN_GANS)
 
 
-def test_gan_inferences_differ_in_name_width_and_threshold_alone():
-    own = ("bundle:", "width:", "label_threshold:")
-    texts = [(BUNDLES / name / "configs/inference.yaml").read_text("utf-8").splitlines() for name in GANS]
-    assert len({tuple(line for line in lines if not line.startswith(own)) for lines in texts}) == 1
+NETWORK = r"(?m)^network_def:\n(  .*\n)+"
+
+
+def test_gan_inferences_differ_in_name_network_and_threshold_alone():
+    own = ("bundle:", "width:", "label_threshold:", "latent_dim:")
+    texts = [(BUNDLES / name / "configs/inference.yaml").read_text("utf-8") for name in GANS]
+    assert len({re.search(NETWORK, text).group() for text in texts}) == 2, "that of the paper's GANs, and R3GAN's"
+    rests = [re.sub(NETWORK, "", text).splitlines() for text in texts]
+    assert len({tuple(line for line in lines if not line.startswith(own)) for lines in rests}) == 1
     assert [parsed(name, "inference.yaml")["bundle"] for name in GANS] == GANS
 
 
@@ -435,7 +458,7 @@ def n_parameters(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("name", OPEN_GANS)
+@pytest.mark.parametrize("name", PAPERS_GANS)
 def test_paper_overlay_of_a_gan_has_the_papers_numbers(name):
     norm, n_critic, batch_size, max_epochs, critic_steps, rate, betas = PAPER[name]
     parser = parsed(name, "train.yaml", "paper.yaml")
@@ -448,6 +471,14 @@ def test_paper_overlay_of_a_gan_has_the_papers_numbers(name):
     objective = parser.get_parsed_content("objective")
     assert getattr(objective, "every", 1) == 1
     assert getattr(objective, "weight", 10.0) == 10.0
+
+
+def test_paper_overlay_of_the_r3gan_is_as_wide_as_the_papers_and_penalises_at_each_step():
+    parser = parsed(R3GAN, "train.yaml", "paper.yaml")
+    with torch.device("meta"):
+        networks = [parser.get_parsed_content(name) for name in ("network_def", "critic_def")]
+    assert [network.width for network in networks] == [96, 96]
+    assert parser.get_parsed_content("objective").penalty_interval == 1
 
 
 def test_paper_overlay_of_the_unet_has_the_papers_numbers(stack, tmp_path):

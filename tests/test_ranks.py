@@ -23,10 +23,13 @@ from tofgan_monai import (
     Critic,
     GaussianLatents,
     Generator,
+    GrainGenerator,
     HalfUNet,
     InputError,
     NonSaturating,
+    PlainCritic,
     Player,
+    RelativisticPairing,
     WassersteinGP,
     ranks,
 )
@@ -35,7 +38,7 @@ from tofgan_monai.volumes.cohort import write_cohort
 
 ROOT = Path(__file__).parents[1]
 BUNDLES = ROOT / "bundles"
-GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn"]
+GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn", "tof_mra_r3gan"]
 UNET = "tof_mra_vessel_segmentation"
 TOLERANCE = 1e-5
 BATCH_SIZE, N_STEPS, WIDTH = 6, 3, 6
@@ -47,12 +50,15 @@ STEPS = {  # norms of generator and critic; batch norms with frozen statistics
     "non-saturating, spectral": ("spectral", "spectral", NonSaturating, {}),
     "wasserstein, batch in the generator": ("batch", "instance", WassersteinGP, {}),
     "non-saturating, batch in both": ("batch", "batch", NonSaturating, {"instance_noise": 0.3}),
+    "relativistic": (None, None, lambda: RelativisticPairing(penalty_interval=2), {}),  # no norms, and grain
 }
-# Norms without batch statistics, else the shipped configuration.
+# Norms without batch statistics, else the shipped configuration. R3GAN's first layers have gradients so near zero that
+# with Adam's own eps (see `take_steps`) their rounding would decide whole steps.
 TRAININGS = {
     "tof_mra_dcgan": {"generator_norm": "spectral", "critic_norm": "instance"},
     "tof_mra_wgan_gp": {"generator_norm": "spectral"},
     "tof_mra_wgan_gp_sn": {"generator_norm": "spectral"},
+    "tof_mra_r3gan": {f"{player}_optimizer#eps": 1e-3 for player in ("generator", "critic")},
     UNET: {},
 }
 
@@ -83,12 +89,16 @@ def take_steps(name):
     """The weights of generator and critic after a few steps; each rank gets its rows of the batches."""
     generator_norm, critic_norm, objective, options = STEPS[name]
     torch.manual_seed(0)
-    networks = Generator(5, 2, norm=generator_norm), Critic(2, norm=critic_norm)
+    networks = (
+        (GrainGenerator(width=2), PlainCritic(2))
+        if critic_norm is None
+        else (Generator(5, 2, norm=generator_norm), Critic(2, norm=critic_norm))
+    )
     for network in networks:
         freeze_batch_norms(network)
     # eps: as small as Adam's own it would blow the rounding of a gradient round zero up to the size of the rate.
     players = [Player(network, torch.optim.Adam(network.parameters(), 1e-3, eps=1e-5)) for network in networks]
-    step = AdversarialStep(*players, objective(), GaussianLatents(5), **options)
+    step = AdversarialStep(*players, objective(), GaussianLatents(networks[0].latent_dim), **options)
     batches = torch.rand(N_STEPS, BATCH_SIZE, 2, 96, 96) * 2 - 1
     for batch in batches:
         step(None, {"reals": ranks.own_rows(batch)})

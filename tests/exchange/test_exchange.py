@@ -46,7 +46,15 @@ from tofgan_monai.training.weights import load_weights, save_weights
 
 ROOT = Path(__file__).parents[2]
 GAN, UNET = "tof_mra_wgan_gp_sn", "tof_mra_vessel_segmentation"
-ALL = ["tof_mra_dcgan", "tof_mra_wgan_gp", GAN, "tof_mra_dp_wgan_gp", UNET, "tof_mra_vessel_segmentation_3d"]
+ALL = [
+    "tof_mra_dcgan",
+    "tof_mra_wgan_gp",
+    GAN,
+    "tof_mra_dp_wgan_gp",
+    "tof_mra_r3gan",
+    UNET,
+    "tof_mra_vessel_segmentation_3d",
+]
 MODEL = "models/model.pt"
 
 

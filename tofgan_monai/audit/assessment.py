@@ -21,7 +21,7 @@ from tofgan_monai.attacks.risk import assess, excess, member_only, roc
 from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.neighbours import Neighbours
 from tofgan_monai.audit.parts import Parts
-from tofgan_monai.gan.networks import Generator
+from tofgan_monai.gan.kinds import PairGenerator
 
 N_RECOVERED = 320  # approximate number of patches for latent recovery; each costs hundreds of generator steps
 Attack = dict[str, Any]  # entry in audit.json about an attack
@@ -42,7 +42,7 @@ def on_data(neighbours: Neighbours, cohorts: Cohorts) -> list[Attack]:
     return [attack_entry(name, "data", scores[name], cohorts, control[name]) for name in scores]
 
 
-def on_generator(generator: Generator, cohorts: Cohorts, parts: Parts) -> Attack:
+def on_generator(generator: PairGenerator, cohorts: Cohorts, parts: Parts) -> Attack:
     """Runs latent recovery, an attack on a generator, on a few pairs of each patient; returns its entry in audit.json.
 
     Args:

@@ -28,8 +28,8 @@ from tofgan_monai.audit.target import StackTarget, Target, network_with
 from tofgan_monai.audit.training import Training, n_steps, states
 from tofgan_monai.errors import InputError
 from tofgan_monai.gan.generation import make_pairs, raw_labels
+from tofgan_monai.gan.kinds import PairGenerator
 from tofgan_monai.gan.label_threshold import choose_label_threshold
-from tofgan_monai.gan.networks import Generator
 from tofgan_monai.pairs.stack import PairDataset, open_stack
 from tofgan_monai.training.checkpoint import read_checkpoint
 from tofgan_monai.training.recipe import pairs_digest
@@ -141,7 +141,7 @@ class Canary:
             Dict from the name of the attack to the patient's rank among the non-members, see `canary_rank`.
         """
         generator = self.network
-        assert isinstance(generator, Generator)
+        assert isinstance(generator, PairGenerator)
         stack = make_pairs(generator, n, threshold=choose_label_threshold(raw_labels(generator), references))
         rows = cohorts.with_held_out(self.patient)
         known = table.of(rows).in_references

@@ -14,7 +14,7 @@ from tofgan_monai.attacks.on_pairs import MIN_PAIRS
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.bundle_runs.runs import inference_config, inference_network, run_bundle
 from tofgan_monai.errors import InputError
-from tofgan_monai.gan.networks import Generator
+from tofgan_monai.gan.kinds import PairGenerator, generator_of_size
 from tofgan_monai.pairs.stack import PairDataset, open_stack
 from tofgan_monai.training.weights import fit_weights, load_weights, weights_file_digest
 
@@ -52,7 +52,7 @@ class GeneratorTarget:
 
     kind: ClassVar[str] = "generator"
     bundle: Path
-    network: Generator
+    network: PairGenerator
     weights_sha256: str
 
 
@@ -89,7 +89,7 @@ def read_target(target: str | os.PathLike) -> Target:
     bundle = bundle_path(target)
     weights = bundle / "models" / "model.pt"
     network = bundle_network(bundle, load_weights(weights), weights)
-    kind = GeneratorTarget if isinstance(network, Generator) else SegmentationTarget
+    kind = GeneratorTarget if isinstance(network, PairGenerator) else SegmentationTarget
     return kind(bundle, network, weights_file_digest(weights))  # type: ignore[arg-type]
 
 
@@ -131,7 +131,7 @@ def network_with(target: Target, weights: dict[str, Any], source: Path) -> nn.Mo
     """Returns a network with the architecture of the audited network and other weights, in evaluation mode.
 
     If the target is a stack, the architecture of its generator is not described anywhere. Then the shapes of the
-    weights determine the size of the generator.
+    weights determine the kind and the size of the generator.
 
     Args:
         target: the audited stack, generator or segmentation network.
@@ -143,8 +143,7 @@ def network_with(target: Target, weights: dict[str, Any], source: Path) -> nn.Mo
     """
     if not isinstance(target, StackTarget):
         return bundle_network(target.bundle, weights, source)
-    shapes = [weight.shape for weight in weights.values() if weight.ndim == 4]
-    generator = Generator(latent_dim=shapes[0][0], width=shapes[-1][0])
+    generator = generator_of_size(weights)
     fit_weights(generator, weights, source)
     return generator.eval()
 

@@ -13,9 +13,9 @@ from torch.nn.modules import module as hooks
 
 from tofgan_monai.exchange.inspection.problems import Problem, shown
 from tofgan_monai.exchange.inspection.reading import Document, Path
+from tofgan_monai.gan.kinds import CRITICS
 
 MAX_PARAMETERS, MAX_MODULES, MAX_DEPTH, MAX_NUMBER = 2**28, 10_000, 64, 2**16
-CRITICS = ("tofgan_monai.Critic",)
 
 
 class _ArgumentError(ValueError):

@@ -1,1 +1,1 @@
-"""The three GANs (DCGAN, WGAN-GP, WGAN-GP-SN): networks, losses, training step, generation and private training."""
+"""The GANs (DCGAN, WGAN-GP, WGAN-GP-SN, R3GAN): networks, losses, training step, generation and private training."""

@@ -56,8 +56,10 @@ class GeneratorAverage:
 
     @torch.no_grad()
     def _take_statistics(self, trainer: Engine) -> None:
-        device = next(self.network.parameters()).device
-        latents = self.latents.fixed(N_BATCHES * BATCH_SIZE, seed=0)  # draws nothing from torch's generator
         for average, live in zip(self.network.buffers(), self.generator.buffers(), strict=True):
             average.copy_(live)  # for the vectors of a spectral norm; batch statistics are computed below
+        if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.network.modules()):
+            return
+        device = next(self.network.parameters()).device
+        latents = self.latents.fixed(N_BATCHES * BATCH_SIZE, seed=0)  # draws nothing from torch's generator
         update_bn(latents.split(BATCH_SIZE), self.network, device=device)

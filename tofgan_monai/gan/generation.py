@@ -7,6 +7,7 @@ channel, with values in [-1, 1], before a threshold makes it binary.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.gan.kinds import PairGenerator
 from tofgan_monai.gan.latents import GaussianLatents
-from tofgan_monai.gan.networks import Generator
 from tofgan_monai.pairs.stack import StackWriter, binarise_labels
 from tofgan_monai.training.weights import weights_file_digest
 
@@ -93,16 +94,23 @@ class StackSaver:
         self.writer.__exit__(type(error), error, error.__traceback__)  # raises the error again
 
 
-def raw_labels(generator: Generator, n: int = 2048) -> np.ndarray:
+def raw_labels(generator: PairGenerator, n: int = 2048) -> np.ndarray:
     """Returns the raw labels (n, 96, 96), in [-1, 1], that a generator makes from the first n latents of seed 0."""
-    return raw_pairs(generator, GaussianLatents(generator.latent_dim).fixed(n, seed=0)).numpy()[:, 1]
+    return np.concatenate([pairs[:, 1] for pairs in _chunks(generator, n, seed=0)])
 
 
-def make_pairs(generator: Generator, n: int, *, threshold: float, seed: int = 0) -> np.ndarray:
+def make_pairs(generator: PairGenerator, n: int, *, threshold: float, seed: int = 0) -> np.ndarray:
     """Returns n synthetic pairs (n, 2, 96, 96), float16, equal to the pairs in a stack with this seed and threshold."""
     n_whole = -(-n // GENERATION_CHUNK) * GENERATION_CHUNK
-    latents = GaussianLatents(generator.latent_dim).fixed(n_whole, seed=seed)
-    return binarise_labels(raw_pairs(generator, latents)[:n].numpy(), threshold)
+    return np.concatenate([binarise_labels(pairs, threshold) for pairs in _chunks(generator, n_whole, seed=seed)])[:n]
+
+
+def _chunks(generator: PairGenerator, n: int, *, seed: int) -> Iterator[np.ndarray]:
+    """Yields the pairs, with raw labels, of the first n latents of a seed, 64 at a time: latents may be long."""
+    prior = GaussianLatents(generator.latent_dim)
+    for start in range(0, n, GENERATION_CHUNK):
+        latents = prior.fixed(min(GENERATION_CHUNK, n - start), seed=seed, start=start)
+        yield raw_pairs(generator, latents).numpy()
 
 
 @torch.no_grad()

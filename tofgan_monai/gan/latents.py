@@ -28,5 +28,5 @@ class GaussianLatents:
         """
         # A counter-based generator: latent i is the same in whatever order or chunk it is drawn.
         bits = (np.random.Philox(key=seed, counter=[0, 0, 0, start + i]) for i in range(n))
-        rows = [np.random.Generator(each).standard_normal(self.dim) for each in bits]
-        return torch.from_numpy(np.stack(rows).astype(np.float32))
+        rows = [np.random.Generator(each).standard_normal(self.dim).astype(np.float32) for each in bits]
+        return torch.from_numpy(np.stack(rows))

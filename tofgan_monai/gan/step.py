@@ -5,6 +5,7 @@ All GANs without privacy use this step. Reals are real pairs and fakes are gener
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -36,7 +37,7 @@ class Player(Generic[Network]):
         self.network = network
         self.optimizer = optimizer
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self._name = type(network).__name__.lower()
+        self._name = re.findall("[A-Z][a-z]*", type(network).__name__)[-1].lower()  # critic, of a PlainCritic too
 
     def descend(self, loss: Tensor) -> Tensor:
         """Takes one optimiser step down the loss (a scalar); returns the norm of the gradient.

@@ -1,0 +1,25 @@
+"""The generators and critics of this package in one list, for code that must recognise any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from tofgan_monai.gan.grain_networks import NOISE_DIM, GrainGenerator, PlainCritic
+from tofgan_monai.gan.networks import Critic, Generator
+
+PairGenerator = Generator | GrainGenerator
+PairCritic = Critic | PlainCritic
+CRITICS = {"tofgan_monai.Critic": Critic, "tofgan_monai.PlainCritic": PlainCritic}  # by `_target_`
+
+
+def generator_of_size(weights: Mapping[str, Tensor]) -> PairGenerator:
+    """Returns an untrained generator whose kind, width and length of latents are read from a state dict's shapes.
+
+    Other weights, of a network that is no generator, give a generator that they do not fit.
+    """
+    if (first := weights.get("first.weight")) is not None:
+        return GrainGenerator(latent_dim=first.shape[-1] + NOISE_DIM, width=first.shape[0] // 144 or 1)
+    shapes = [weight.shape for weight in weights.values() if weight.ndim == 4]
+    return Generator(latent_dim=shapes[0][0], width=shapes[-1][0])
