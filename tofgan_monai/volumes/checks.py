@@ -86,6 +86,9 @@ def check_scan(
             findings.black = float(volume.voxels.min())
             if volume.voxels.min() == volume.voxels.max():
                 problems.append(f"constant image, every voxel is {volume.voxels.min():g}; export it again")
+            elif ((volume.voxels == volume.voxels.min()) | (volume.voxels == volume.voxels.max())).all():
+                low, high = volume.voxels.min(), volume.voxels.max()
+                problems.append(f"a label or mask, not an image: every voxel is {low:g} or {high:g}; give the scan itself")
             else:
                 turned = to_ras(volume)
                 warnings += _doubts_about(turned)
