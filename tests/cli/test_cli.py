@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from tests.helpers.heads import write_small_head
 from tests.helpers.patients import write_patient
-from tofgan_monai import ChangedTrainingError, InputError, cli
+from tofgan_monai import ChangedTrainingError, InputError, cli, phantom
 from tofgan_monai.bundle_runs import runs as bundle_runs
 from tofgan_monai.bundle_runs.paths import bundle_names, bundle_path
 from tofgan_monai.cli import app
@@ -150,6 +150,8 @@ def test_generate_takes_the_share_of_vessels_that_a_private_training_tells(ran, 
         ("train tof_mra_dcgam --output-dir OUT --pairs a.npy", "no such bundle"),
         ("generate tof_mra_dcgan OUT.npy --weights none.pt", "none.pt does not exist"),
         ("generate tof_mra_dcgan OUT.npy -n 0 --weights none.pt", "error: "),
+        ("generate tof_mra_dcgan OUT.npy --device nodevice", "--device nodevice: not usable here"),
+        ("evaluate IN OUT --device nodevice", "--device nodevice: not usable here"),
         ("check nowhere --counts 1,two", "--counts 1,two: the value is not a list of numbers"),
         ("phantom OUT -n 0", "-n 0"),
     ],
@@ -172,6 +174,12 @@ def test_check_says_what_it_used(main, capsys, tmp_path):
     assert used == "4 scans of 3 patients; patients by participants.tsv, 4 of 4 rows used"
     assert patients == "patients: training 1, validation 1, test 1"
     assert scans.startswith(f"{tmp_path / 'OUT' / 'cohort.json'}: training ")
+
+
+def test_phantom_says_which_heads_were_there_before(monkeypatch, tmp_path):
+    monkeypatch.setattr(phantom, "write_heads", lambda *given, **options: 2)
+    assert tofgan("phantom", tmp_path, "-n", 3).stdout.startswith("3 simulated heads of site A in ")
+    assert "(2 of them were there before and are as they were)" in tofgan("phantom", tmp_path, "-n", 3).stdout
 
 
 def test_each_problem_has_its_line(main, monkeypatch, capsys):

@@ -95,7 +95,7 @@ def test_broken_stacks_are_one_clear_line(tmp_path, write_pairs):
     expected = {
         tmp_path / "none.npy": "No such file",
         cut: "cannot be read as a stack",
-        alone: r"No such file.*b\.json",
+        alone: r"No such file.*b\.json.*copy its manifest b\.json beside it, or make the stack again",
         other: r"c\.json in this folder is not the stack",
         wide: r"\(2, 2, 128, 128\)",
         single: "float32",

@@ -175,8 +175,8 @@ def test_a_cohort_is_a_folder_a_patient(tmp_path: Path, tiny: list[int]) -> None
 
 
 def test_heads_that_are_there_stay_and_bytes_are_the_same(tmp_path: Path, tiny: list[int]) -> None:
-    write_heads(tmp_path / "one", "A", [1])
-    write_heads(tmp_path / "one", "A", [1, 2])
+    assert write_heads(tmp_path / "one", "A", [1]) == 0
+    assert write_heads(tmp_path / "one", "A", [1, 2]) == 1
     assert tiny == [1, 2]
     write_heads(tmp_path / "two", "A", [1])
     for name in ("image", "label", "mask"):

@@ -107,6 +107,32 @@ def test_scans_whose_files_have_one_name(segment, tmp_path):
     assert (content["scan"], content["label"]) == ("image.nii.gz", "sub-1_vessels.nii.gz")
 
 
+def test_a_second_scan_loses_nothing_of_the_first(scans, segment, tmp_path):
+    folder, table = scans(3), tmp_path / "out" / "measures.csv"
+
+    def labels():
+        return sorted({line.split("_")[0] for line in table.read_text("utf-8").splitlines()[1:]})
+
+    for i in range(2):
+        assert segment(folder / f"p{i}.nii.gz").exit_code == 0
+    assert labels() == ["p0", "p1"] and len(table.read_text("utf-8").splitlines()) == 1 + 2 * 12
+    (tmp_path / "out" / "p0_vessels.nii.gz").unlink()
+    assert segment(folder / "p2.nii.gz").exit_code == 0 and labels() == ["p1", "p2"]
+
+
+def test_the_label_of_another_scan_is_not_overwritten(segment, tmp_path):
+    for i in range(2):
+        write_small_head(tmp_path / "scans" / f"sub-{i}", i)
+    one, other = (tmp_path / "scans" / f"sub-{i}" / "image.nii.gz" for i in range(2))
+    label = tmp_path / "out" / "image_vessels.nii.gz"
+    assert segment(one, "--label-only").exit_code == 0
+    first = label.read_bytes()
+    told = str(segment(other, "--label-only").exception)
+    assert told.startswith(f"{label}: is the label of {one}, not of {other}; ") and "--restart" in told
+    assert label.read_bytes() == first and segment(one, "--label-only").exit_code == 0
+    assert segment(other, "--label-only", "--restart").exit_code == 0 and label.read_bytes() != first
+
+
 def test_a_label_alone(scans, segment, tmp_path):
     result = segment(scans(1) / "p0.nii.gz", "--label-only")
     assert result.exit_code == 0 and "1 of 1 scans segmented" in result.output

@@ -8,6 +8,7 @@ import pytest
 
 from tests.helpers.refusals import refused
 from tofgan_monai.volumes.bids import as_derivative, default_output, describe_derivative, label_path, own_derivatives
+from tofgan_monai.volumes.cohort import check_cohort
 from tofgan_monai.volumes.scans import find_scans
 from tofgan_monai.volumes.writing import label_file
 
@@ -78,6 +79,17 @@ def test_derivative_is_described(tree, splits):
     assert "*_vessels.jpg\n" in (folder / ".bidsignore").read_text()
     assert "not for diagnosis" in (folder / "README").read_text()
     assert str(tree) not in "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
+
+
+def test_check_says_why_own_segmentations_are_no_labels(tree, splits, caplog):
+    items = as_derivative(tree, splits)[0]["unsplit"]
+    folder = default_output(tree)
+    describe_derivative(folder, tree, items, MADE_BY)
+    for item in items:
+        (folder / item["segmentation"]).touch()
+    refused("no label found for any of 2 scans", check_cohort, tree, tree / "cohort.json")
+    assert "warning: derivatives/tofgan: segmentations by this program, not taken as labels" in caplog.text
+    assert not (tree / "cohort.json").exists()
 
 
 def test_own_segmentations_are_not_taken_as_labels(tree, splits):

@@ -224,6 +224,7 @@ ONE_WRONG_FILE = {  # what replaces which file, its affine, and words of the ref
     "NaN": ("image", with_value(np.nan), AFFINE, ["1 NaN or infinite", "replace"]),
     "infinite": ("image", with_value(np.inf), AFFINE, ["1 NaN or infinite", "replace"]),
     "constant": ("image", np.full(SHAPE, 7, np.int16), AFFINE, ["constant image, every voxel is 7", "export"]),
+    "two values": ("image", vessels(), AFFINE, ["a label or mask, not an image: every voxel is 0 or 1", "the scan"]),
     "spacing": (
         "label", vessels(), np.diag([0.5, 0.5, 0.8, 1]),
         ["spacing (0.5, 0.5, 0.8) mm differs from the image's (0.5, 0.5, 0.7) mm", "tolerance", "one grid"],

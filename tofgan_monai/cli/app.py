@@ -60,11 +60,16 @@ def run_bundle(bundle: str, configs: list[str], given: dict[str, Any], context: 
         configs: file names in the bundle's folder `configs`, such as "train.yaml".
         given: values that the verb sets, by their names in the configurations.
         context: context of the verb; its further options --ID VALUE replace the values in `given`.
+
+    Raises:
+        InputError: PyTorch cannot use the `device` here, or the run finds a problem; see `runs.run_bundle`.
     """
     from tofgan_monai.bundle_runs import paths, runs
 
     overrides = {**given, **runs.parse_overrides(context.args)}
     folder = paths.bundle_path(bundle)
+    if isinstance(overrides.get("device"), str):
+        usable_device(overrides["device"])
     with quiet_monai(folder):
         runs.run_bundle(folder, configs, overrides)
     return overrides

@@ -216,6 +216,8 @@ def segment(
             echo(f"refused: {problem}", err=True)
         splits, tree = bids.as_derivative(path, chosen.splits)
         items = [item for members in splits.values() for item in members]
+        if not restart:
+            inputs.require_same_scans(output_dir, items)
         writes_segs = dicom_output.wants_seg(dicom_seg, [item["image"] for item in items])
         is_whole_cohort = image is None and inputs.is_cohort(path) and not chosen.n_refused and not tree
         lists = path.parent if archive else output_dir  # a list of fetched scans is deleted with them

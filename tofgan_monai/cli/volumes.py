@@ -36,8 +36,9 @@ def phantom(
             f"--start {start} -n {n}: the range --seeds {seeds} has the positions 0 to {len(reserved) - 1}; choose "
             "--start and -n (1 or more) within it"
         )
-    simulation.write_heads(folder, site, reserved[start : start + n], small=small, workers=workers, dicom=dicom)
-    echo(f"{n} simulated heads of site {site} in {folder}")
+    kept = simulation.write_heads(folder, site, reserved[start : start + n], small=small, workers=workers, dicom=dicom)
+    told = f" ({kept} of them were there before and are as they were)" if kept else ""
+    echo(f"{n} simulated heads of site {site} in {folder}{told}")
 
 
 @app.command()

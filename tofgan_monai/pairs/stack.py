@@ -148,6 +148,8 @@ def open_stack(path: str | os.PathLike) -> tuple[np.memmap, dict[str, Any]]:
         manifest = json.loads(manifest_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, EOFError) as error:
         remedy = "make the stack again with `tofgan extract` or `tofgan generate`"
+        if path.is_file() and not manifest_path(path).exists():
+            remedy = f"copy its manifest {manifest_path(path).name} beside it, or {remedy}"
         raise InputError(f"{path} cannot be read as a stack ({error}); {remedy}") from error
     if pairs.ndim != 4 or pairs.shape[1:] != PAIR_SHAPE or pairs.dtype != np.float16 or not len(pairs):
         needed = f"give a stack, float16 (n, 2, {PATCH_SIZE}, {PATCH_SIZE}) with n > 0"

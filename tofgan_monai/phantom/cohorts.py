@@ -64,13 +64,14 @@ def _write_nifti(path: Path, volume: np.ndarray, affine: np.ndarray, dtype: type
         nibabel.save(nifti, temporary)
 
 
-def _write_one(seed: int, *, folder: Path, source: str, small: bool, dicom: bool) -> None:
-    """Simulates and writes one head, unless its image exists already."""
+def _write_one(seed: int, *, folder: Path, source: str, small: bool, dicom: bool) -> bool:
+    """Simulates and writes one head, unless its image exists already; returns whether it existed."""
     target = folder / head_name(source, seed)
     if (target / ("image" if dicom else "image.nii.gz")).exists():  # written last, so all files exist
-        return
+        return True
     write_head(target, simulate_head(source, seed, small=small), dicom=dicom)
     logger.info("%s written", target)
+    return False
 
 
 def write_heads(
@@ -81,10 +82,11 @@ def write_heads(
     small: bool = False,
     workers: int = 1,
     dicom: bool = False,
-) -> None:
+) -> int:
     """Simulates a head for each seed and writes FOLDER/sub-A10000/{image,label,mask}.nii.gz.
 
-    A head whose image exists already is not simulated again.
+    A head whose image exists already is not simulated again, also if it was written with another `small`. Returns the
+    number of these heads.
 
     Args:
         folder: folder in which each head gets a folder of its own.
@@ -102,8 +104,6 @@ def write_heads(
         require_extra("dicom", "a DICOM series")
     write = partial(_write_one, folder=Path(folder), source=source, small=small, dicom=dicom)
     if workers <= 1:
-        for seed in seeds:
-            write(seed)
-        return
+        return sum(map(write, seeds))
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(write, seeds))  # raises the exceptions of the processes
+        return sum(pool.map(write, seeds))  # raises the exceptions of the processes

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,12 +121,16 @@ class CompanionWriter:
                 WRITERS[kind](scan)
 
     def write_table(self) -> None:
-        """Writes measures.csv, with a row for each scan, side and class of calibre."""
+        """Writes measures.csv, with a row for each scan, side and class of calibre.
+
+        Rows of an earlier run about other scans stay, as long as the scans' labels lie in the folder.
+        """
         rows: list[Mapping[str, Any]] = []
         for item in self.progress.items:
             folder = (self.folder / label_file(item, item["image"])).parent
             content = json.loads(_measures_path(folder, output_name(item, item["image"])).read_text("utf-8"))
             rows += [{"label": content["label"], **measures} for measures in content["measures"]]
+        rows = [*self._earlier(rows), *rows]
         with (
             written_whole(self.folder / _TABLE) as temporary,
             open(temporary, "w", newline="", encoding="utf-8") as stream,
@@ -133,6 +138,20 @@ class CompanionWriter:
             writer = csv.DictWriter(stream, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
+
+    def _earlier(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+        """Returns the rows of the measures.csv in the folder about scans that are not in `rows`.
+
+        Rows with other columns, and those of labels that are no longer in the folder, are left out.
+        """
+        try:
+            with open(self.folder / _TABLE, newline="", encoding="utf-8") as stream:
+                earlier = [row for row in csv.DictReader(stream) if row.keys() == rows[0].keys()]
+        except FileNotFoundError:
+            return []
+        others = {row["label"] for row in earlier} - {row["label"] for row in rows}
+        kept = {label for label in others if any(self.folder.rglob(escape(label)))}
+        return [row for row in earlier if row["label"] in kept]
 
 
 def _measures_path(folder: Path, name: str) -> Path:

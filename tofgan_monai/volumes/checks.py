@@ -83,9 +83,12 @@ def check_scan(
             pass
         elif name == "image":
             image = volume
-            findings.black = float(volume.voxels.min())
-            if volume.voxels.min() == volume.voxels.max():
-                problems.append(f"constant image, every voxel is {volume.voxels.min():g}; export it again")
+            low, high = volume.voxels.min(), volume.voxels.max()
+            findings.black = float(low)
+            if low == high:
+                problems.append(f"constant image, every voxel is {low:g}; export it again")
+            elif ((volume.voxels == low) | (volume.voxels == high)).all():
+                problems.append(f"a label or mask, not an image: every voxel is {low:g} or {high:g}; give the scan")
             else:
                 turned = to_ras(volume)
                 warnings += _doubts_about(turned)

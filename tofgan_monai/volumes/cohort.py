@@ -102,6 +102,7 @@ def check_cohort(
 
     Raises:
         InputError: there are problems; the message lists all of them by subject and file. cohort.json is not written.
+            The warnings are logged.
     """
     folder = Path(os.path.abspath(folder))
     mapping = parse_label_values(label_values)
@@ -134,6 +135,8 @@ def check_cohort(
         logger.info("%d of %d scans checked", done, len(used))
     problems += [f"{line}; {classes_remedy(classes, mapping)}" for line in unmapped]
     if problems:
+        for warning in warnings:  # a warning may name the cause of a problem
+            logger.warning("warning: %s", warning)
         raise InputError(problems)
     splits = split.scans.items()
     path = write_cohort(
