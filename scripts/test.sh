@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the environment, then checks lint, format and types and runs the tests: 7 minutes on two idle cores, 17 on busy ones.
+# Makes the environment, then checks lint, format and types and runs the tests: 8 minutes on two cores, 17 on busy ones.
 # scripts/test_whole.sh runs a whole study and a whole walk-through. Further arguments go to pytest: scripts/test.sh -k pairs
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
