@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 from pathlib import Path
 from typing import Any
@@ -37,4 +38,6 @@ def write_slice(path: Path, voxels: np.ndarray, position: tuple[float, ...], **t
         dictionary[tag] = value
     writer = itk.GDCMImageIO.New()
     writer.KeepOriginalUIDOn()
+    before = locale.setlocale(locale.LC_ALL)
     itk.imwrite(image, os.fspath(path), imageio=writer)
+    locale.setlocale(locale.LC_ALL, before)  # ITK 5.4.7 leaves "C": later tests would read text as ASCII
