@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -88,8 +89,9 @@ def held(folder: str | os.PathLike, work: str) -> Iterator[None]:
 
 
 def _unwritable(path: str | os.PathLike, error: OSError) -> InputError:
-    reason = error.strerror or str(error)
-    return InputError(f"{path} cannot be written ({reason}); free some space or choose another output folder")
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = "free some space or choose another output folder" if is_full else "choose another output folder"
+    return InputError(f"{path} cannot be written ({error.strerror or error}); {remedy}")
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
