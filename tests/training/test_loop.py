@@ -199,6 +199,14 @@ def test_best_weights_are_those_of_the_best_figure(tmp_path):
     assert training.trainer.state.metrics["figure"] == 0.5
 
 
+@pytest.mark.filterwarnings("error")  # PyTorch warns of a loss with its graph that becomes a number
+def test_loss_with_its_graph_is_collected():
+    history, loss = History(), nn.Linear(1, 1)(torch.ones(1)).sum()
+    update = lambda engine, batch: {"loss": loss, "rate": 0.5}  # noqa: E731
+    Trainer(torch.device("cpu"), 1, [None], iteration_update=update, handlers=[history]).run()
+    assert history.values("loss") == [loss.item()] and history.values("rate") == [0.5]
+
+
 @pytest.mark.parametrize(("higher_is_better", "best"), [(True, 3), (False, 5)])
 def test_figure_is_measured_every_k_epochs_and_after_the_last(tmp_path, higher_is_better, best):
     network, history = nn.Linear(1, 1), History()

@@ -54,7 +54,7 @@ class History:
         output: Any = trainer.state.output
         for name, value in output.items():
             if isinstance(value, float) or (isinstance(value, torch.Tensor) and value.ndim == 0):
-                figure = float(value)
+                figure = value if isinstance(value, float) else float(value.detach())
                 if not math.isfinite(figure):
                     raise TrainingDivergedError(f"the figure {name} became {figure}")
                 # MONAI's keys are enums, which torch.load(weights_only=True) refuses.
