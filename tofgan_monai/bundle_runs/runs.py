@@ -127,6 +127,26 @@ def _parsed(bundle: Path, configs: Sequence[str]) -> ConfigParser:
     return parser
 
 
+def inference_setting(bundle: Path, name: str, overrides: Mapping[str, Any]) -> Any:
+    """Returns the value that an id of a bundle's inference.yaml has in a run with overrides; None if there is no id.
+
+    Args:
+        bundle: the bundle's folder.
+        name: the id, such as `progress#settings`.
+        overrides: dict from id to value, as in `run_bundle`.
+
+    Raises:
+        InputError: a value needs a file that cannot be read.
+    """
+    parser = inference_config(bundle)
+    given = {"bundle_root": os.fspath(bundle), **{k: v for k, v in overrides.items() if v is not None}}
+    parser.update({name: verbatim(value) for name, value in given.items()})
+    try:
+        return parser.get_parsed_content(name) if name in parser else None
+    except Exception as error:  # MONAI wraps every exception from its configurations
+        raise _root(error) from error
+
+
 def inference_network(bundle: Path) -> Any:
     """Builds the network that a bundle's inference.yaml defines, with random weights.
 
