@@ -70,7 +70,7 @@ def test_a_folder_with_a_broken_scan(scans, segment, tmp_path):
         np.testing.assert_array_equal(np.asarray(label.dataobj), np.asarray(scan.dataobj) > 250)
         np.testing.assert_allclose(label.affine, scan.affine, atol=1e-4)
         content = json.loads((out / f"p{i}_measures.json").read_text("utf-8"))
-        assert content.keys() == {"scan", "label", "midline", "measures"} and content["scan"] == f"p{i}.nii.gz"
+        assert content.keys() == {"scan", "label", "midline", "measures"} and content["scan"] == f"p{i}"
         assert str(tmp_path) not in json.dumps(content)
         (total,) = (one for one in content["measures"] if (one["side"], one["calibre"]) == ("total", "all"))
         assert total["volume_mm3"] == pytest.approx((np.asarray(scan.dataobj) > 250).sum() * 0.175, abs=0.01)
@@ -104,8 +104,9 @@ def test_scans_whose_files_have_one_name(segment, tmp_path):
         write_small_head(tmp_path / "scans" / f"sub-{i}", i)
     assert segment(tmp_path / "scans").exit_code == 0
     assert {path.name for path in (tmp_path / "out").glob("*.json")} >= {f"sub-{i}_measures.json" for i in range(2)}
+    # both scans are called image.nii.gz: the measures name them by their folders
     content = json.loads((tmp_path / "out" / "sub-1_measures.json").read_text("utf-8"))
-    assert (content["scan"], content["label"]) == ("image.nii.gz", "sub-1_vessels.nii.gz")
+    assert (content["scan"], content["label"]) == ("sub-1", "sub-1_vessels.nii.gz")
 
 
 def test_a_second_scan_loses_nothing_of_the_first(scans, segment, tmp_path):
