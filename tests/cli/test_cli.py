@@ -130,6 +130,23 @@ def test_generate_and_evaluate_pass_their_options_on(ran, tmp_path, monkeypatch)
     assert ran[1][2]["model"] == "real" and ran[1][2]["split"] == "validation"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "generate tof_mra_dcgan old.npy",
+        "generate tof_mra_dcgan old.npy --for-release AUDIT",
+        "extract nowhere old.npy",
+        "canary nothing.npy old.npy",
+    ],
+)
+def test_a_stack_is_overwritten_only_by_force(words, ran, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("old.npy").write_bytes(b"pairs")
+    told = "old.npy exists already; give another name, or --force to overwrite it"
+    assert str(tofgan(*words.split()).exception) == told and not ran
+    assert "exists already" not in str(tofgan(*words.split(), "--force").exception)
+
+
 def test_generate_takes_the_share_of_vessels_that_a_private_training_tells(ran, tmp_path):
     (tmp_path / "guarantee.json").write_text('{"vessel_share": 0.03}')
     weights = ("--weights", tmp_path / "best.pt")

@@ -31,6 +31,7 @@ PrecisionOption = Annotated[
 DeviceOption = Annotated[
     str | None, Option(help="cpu, cuda, cuda:1 or another device of PyTorch; default: cuda if there is one")
 ]
+ForceOption = Annotated[bool, Option("--force", help="overwrite the stack if it exists")]
 InceptionOption = Annotated[
     Path | None, Option(help="file with the Inception weights of the original FID; default: EfficientNet-Lite0")
 ]
@@ -98,6 +99,20 @@ def passes_inspection(bundle: Path) -> bool:
 
     files = {f"configs/{path.name}": path.read_bytes() for path in bundle.glob("configs/*") if path.is_file()}
     return not inspect_bundle(files)[1]
+
+
+def require_new_stack(output: Path, *, force: bool) -> None:
+    """Checks, before any work, that a verb overwrites a stack only if the user says so.
+
+    Args:
+        output: the stack that the verb will write.
+        force: value of --force.
+
+    Raises:
+        InputError: the stack exists and `force` is False.
+    """
+    if output.is_file() and not force:
+        raise InputError(f"{output} exists already; give another name, or --force to overwrite it")
 
 
 def absolute(path: Path | None) -> str | None:

@@ -18,6 +18,7 @@ from tofgan_monai.cli.app import (
     OVERRIDES,
     BundleArgument,
     DeviceOption,
+    ForceOption,
     PrecisionOption,
     SeedOption,
     WeightsOption,
@@ -25,6 +26,7 @@ from tofgan_monai.cli.app import (
     app,
     possible_precision,
     quiet_monai,
+    require_new_stack,
     run_bundle,
     usable_device,
 )
@@ -127,8 +129,10 @@ def generate(
     despite: Annotated[
         str | None, Option(help="reason for a release without a passed audit, written into the manifest")
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Generate a stack of synthetic pairs; further options --ID VALUE override the bundle's inference.yaml."""
+    require_new_stack(output, force=force)
     given: dict[str, Any] = {"weights": absolute(weights), "validation_pairs": absolute(validation_pairs)}
     if for_release is not None:
         from tofgan_monai.bundle_runs import paths, runs
