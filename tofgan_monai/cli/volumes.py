@@ -148,5 +148,5 @@ def numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
         return [kind(word) for word in text.split(",")]
     except ValueError:
         raise InputError(
-            f"{option} {text}: the value is not a list of numbers; give numbers with commas, such as 41,11,14"
+            f"{option} {text}: not a list of numbers; give numbers with commas between them, as --help shows"
         ) from None
