@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tofgan_monai.errors import InputError, TrainingDivergedError
-from tofgan_monai.files import held, require_writable
+from tofgan_monai.files import held, new_folder
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -59,10 +59,11 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
     given = {"bundle_root": os.fspath(bundle), **{k: v for k, v in overrides.items() if v is not None}}
     if problems := mistyped(given, bundle, configs):
         raise InputError(problems)
-    if "output_dir" in given:
-        require_writable(given["output_dir"])
     is_training = "train.yaml" in configs and "output_dir" in given
-    with held(given["output_dir"], "training") if is_training else nullcontext():
+    with (
+        new_folder(given["output_dir"]) if "output_dir" in given else nullcontext(),
+        held(given["output_dir"], "training") if is_training else nullcontext(),
+    ):
         _run(_files(bundle, configs), {name: verbatim(value) for name, value in given.items()}, bundle)
 
 
