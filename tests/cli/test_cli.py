@@ -169,8 +169,15 @@ def test_generate_takes_the_share_of_vessels_that_a_private_training_tells(ran, 
         ("generate tof_mra_dcgan OUT.npy -n 0 --weights none.pt", "error: "),
         ("generate tof_mra_dcgan OUT.npy --device nodevice", "--device nodevice: not usable here"),
         ("evaluate IN OUT --device nodevice", "--device nodevice: not usable here"),
-        ("check nowhere --counts 1,two", "--counts 1,two: the value is not a list of numbers"),
+        ("evaluate IN OUT", "IN/cohort.json cannot be read"),
+        ("check nowhere --counts 1,two", "--counts 1,two: not a list of numbers"),
         ("phantom OUT -n 0", "-n 0"),
+        ("export none.npy OUT --to png --spacing 0.5;0.5", "not a list of numbers; give numbers with commas between"),
+        (
+            "generate tof_mra_vessel_segmentation OUT.npy",
+            "has no settings n, seed, output; give a bundle for this verb",
+        ),
+        ("segment IN OUT --bundle tof_mra_dcgan", "give a bundle for this verb"),
     ],
 )
 def test_what_is_wrong_is_a_line_on_stderr_and_exit_code_1(words, told, main, capsys):
@@ -178,7 +185,7 @@ def test_what_is_wrong_is_a_line_on_stderr_and_exit_code_1(words, told, main, ca
     shown = capsys.readouterr()
     errors = [line for line in shown.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and told in errors[0]
-    assert "Traceback" not in shown.err and not Path("OUT.npy").exists()
+    assert "Traceback" not in shown.err and not Path("OUT.npy").exists() and not Path("OUT").exists()
 
 
 def test_check_says_what_it_used(main, capsys, tmp_path):

@@ -128,6 +128,12 @@ def _parsed(bundle: Path, configs: Sequence[str]) -> ConfigParser:
     return parser
 
 
+def missing_settings(bundle: Path, names: Sequence[str]) -> list[str]:
+    """Returns those of the names that are no id of a bundle's inference.yaml."""
+    parser = inference_config(bundle)
+    return [name for name in names if name not in parser]
+
+
 def inference_setting(bundle: Path, name: str, overrides: Mapping[str, Any]) -> Any:
     """Returns the value that an id of a bundle's inference.yaml has in a run with overrides; None if there is no id.
 
@@ -217,18 +223,21 @@ def mistyped(overrides: Mapping[str, Any], bundle: Path, configs: Sequence[str])
     """
     parser = _parsed(bundle, configs)
     known = list(parser.get())  # ids of the first level
-    problems = []
+    problems, unlike = [], []
     for name, value in overrides.items():
         if name not in parser:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean --{near[0]}?" if near else f"its settings are {', '.join(known)}"
-            problems.append(f"--{name}: {bundle.name} has no such setting; {hint}")
+            if near := difflib.get_close_matches(name, known, n=1):
+                problems.append(f"--{name}: {bundle.name} has no such setting; did you mean --{near[0]}?")
+            else:
+                unlike.append(f"--{name}")
         elif not _is_of_the_kind(value, parser[name]):
             problems.append(
                 f"--{name} {value}: is of another kind; give a value like the configuration's own, {parser[name]}"
             )
         elif allowed := _allowed(name, value):
             problems.append(f"--{name} {value}: out of range; give {allowed}")
+    if unlike:
+        problems.append(f"{', '.join(unlike)}: {bundle.name} has no such setting; its settings are {', '.join(known)}")
     return problems
 
 

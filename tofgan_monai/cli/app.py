@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -74,6 +74,21 @@ def run_bundle(bundle: str, configs: list[str], given: dict[str, Any], context: 
     with quiet_monai(folder):
         runs.run_bundle(folder, configs, overrides)
     return overrides
+
+
+def require_settings(bundle: str, names: Sequence[str]) -> None:
+    """Checks that a bundle is of the kind that a verb runs: its inference.yaml has the settings that the verb gives.
+
+    Raises:
+        InputError: it has not; the message lists the known bundles that have them.
+    """
+    from tofgan_monai.bundle_runs import paths, runs
+
+    folder = paths.bundle_path(bundle)
+    if missing := runs.missing_settings(folder, names):
+        fitting = [known.name for known in paths.known_bundles() if not runs.missing_settings(known, names)]
+        told = f"{folder.name} has no settings {', '.join(missing)}; give a bundle for this verb"
+        raise InputError(f"{told}, such as {', '.join(fitting)}")
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from tofgan_monai.cli.app import (
     possible_precision,
     quiet_monai,
     require_new_stack,
+    require_settings,
     run_bundle,
     usable_device,
 )
@@ -132,6 +133,7 @@ def generate(
     force: ForceOption = False,
 ) -> None:
     """Generate a stack of synthetic pairs; further options --ID VALUE override the bundle's inference.yaml."""
+    require_settings(bundle, ("n", "seed", "output"))
     require_new_stack(output, force=force)
     given: dict[str, Any] = {"weights": absolute(weights), "validation_pairs": absolute(validation_pairs)}
     if for_release is not None:
@@ -194,6 +196,7 @@ def segment(
     from tofgan_monai.segmentation.companions import WRITERS
     from tofgan_monai.volumes import bids, dicomweb, inputs, segmented
 
+    require_settings(bundle, ("dataset_dir", "output_dir"))
     output_dir = output_dir or bids.default_output(scans)
     given: dict[str, Any] = {"output_dir": absolute(output_dir), "weights": absolute(weights)}
     given |= {"precision": possible_precision(precision), "device": usable_device(device), "restart": restart or None}
@@ -264,6 +267,7 @@ def evaluate(
     """Score segmentations of whole volumes: DSC and 95HD in mm for each patient."""
     from tofgan_monai.bundle_runs import runs
 
+    require_settings(bundle, ("dataset_dir", "output_dir"))
     given = {
         "dataset_dir": absolute(dataset_dir),
         "output_dir": absolute(output_dir),
