@@ -175,9 +175,9 @@ def test_generate_takes_the_share_of_vessels_that_a_private_training_tells(ran, 
         ("export none.npy OUT --to png --spacing 0.5;0.5", "not a list of numbers; give numbers with commas between"),
         (
             "generate tof_mra_vessel_segmentation OUT.npy",
-            "has no settings n, seed, output; give a bundle for this verb",
+            "n, seed, output in its inference.yaml; give a bundle",
         ),
-        ("segment IN OUT --bundle tof_mra_dcgan", "give a bundle for this verb"),
+        ("segment IN OUT --bundle tof_mra_dcgan", "give a bundle for this verb, such as tof_mra_vessel_segm"),
     ],
 )
 def test_what_is_wrong_is_a_line_on_stderr_and_exit_code_1(words, told, main, capsys):
@@ -295,7 +295,7 @@ def test_a_bundle_without_companions_writes_labels_alone(ran, caplog, tmp_path):
     configs = tmp_path / "old" / "configs"
     configs.mkdir(parents=True)
     (configs / "metadata.json").write_text("{}")
-    (configs / "inference.yaml").write_text("dataset_dir: .\noutput_dir: .\n")
+    (configs / "inference.yaml").write_text("dataset_dir: .\noutput_dir: .\npreprocessing: null\n")
     scan = write_small_head(tmp_path / "sub-1")["image"]
     assert tofgan("segment", scan, tmp_path / "out", "--bundle", configs.parent).exit_code == 0
     assert "companions" not in ran[0][2] and "old writes labels alone" in caplog.text

@@ -77,7 +77,7 @@ def run_bundle(bundle: str, configs: list[str], given: dict[str, Any], context: 
 
 
 def require_settings(bundle: str, names: Sequence[str]) -> None:
-    """Checks that a bundle is of the kind that a verb runs: its inference.yaml has the settings that the verb gives.
+    """Checks that a bundle is of the kind that a verb runs: its inference.yaml has these ids.
 
     Raises:
         InputError: it has not; the message lists the known bundles that have them.
@@ -87,7 +87,7 @@ def require_settings(bundle: str, names: Sequence[str]) -> None:
     folder = paths.bundle_path(bundle)
     if missing := runs.missing_settings(folder, names):
         fitting = [known.name for known in paths.known_bundles() if not runs.missing_settings(known, names)]
-        told = f"{folder.name} has no settings {', '.join(missing)}; give a bundle for this verb"
+        told = f"{folder.name} has no {', '.join(missing)} in its inference.yaml; give a bundle for this verb"
         raise InputError(f"{told}, such as {', '.join(fitting)}")
 
 

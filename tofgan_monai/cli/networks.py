@@ -196,7 +196,7 @@ def segment(
     from tofgan_monai.segmentation.companions import WRITERS
     from tofgan_monai.volumes import bids, dicomweb, inputs, segmented
 
-    require_settings(bundle, ("dataset_dir", "output_dir"))
+    require_settings(bundle, ("dataset_dir", "output_dir", "preprocessing"))
     output_dir = output_dir or bids.default_output(scans)
     given: dict[str, Any] = {"output_dir": absolute(output_dir), "weights": absolute(weights)}
     given |= {"precision": possible_precision(precision), "device": usable_device(device), "restart": restart or None}
@@ -267,7 +267,7 @@ def evaluate(
     """Score segmentations of whole volumes: DSC and 95HD in mm for each patient."""
     from tofgan_monai.bundle_runs import runs
 
-    require_settings(bundle, ("dataset_dir", "output_dir"))
+    require_settings(bundle, ("dataset_dir", "output_dir", "preprocessing"))
     given = {
         "dataset_dir": absolute(dataset_dir),
         "output_dir": absolute(output_dir),
