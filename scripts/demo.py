@@ -48,6 +48,8 @@ def main(folder: Path) -> None:
         print(f"[{number}/{len(steps)}, {(time.monotonic() - began) / 60:.1f} min] {command}", flush=True)
         done = folder / "done" / hashlib.sha256(command.encode()).hexdigest()[:16]
         if not done.exists():
+            if words[0] in ("extract", "generate"):  # of a demo that an earlier version began
+                Path(words[2]).unlink(missing_ok=True)
             app(words, standalone_mode=False)
             done.parent.mkdir(exist_ok=True)
             done.touch()

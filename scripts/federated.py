@@ -63,7 +63,7 @@ def make_data(folder: Path, clinic: str) -> None:
     tofgan("check", folder / "heads", "--counts", counts, "--n-vessel", 250)
     tofgan("prepare", folder / "heads", folder / "prepared")
     for split in ("training", "validation"):
-        tofgan("extract", folder / "prepared", folder / f"{split}.npy", "--split", split, *n_patches)
+        tofgan("extract", folder / "prepared", folder / f"{split}.npy", "--split", split, *n_patches, "--force")
 
 
 def train_alone(folder: Path, clinic: str) -> Path:

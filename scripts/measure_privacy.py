@@ -151,7 +151,7 @@ def measure(point: Point) -> dict[str, Any]:
     folder, stack = point.folder, Path(f"{point.pairs}.npy")
     if point.pairs not in STACKS:
         stack = folder / "synthetic.npy"
-        run("generate", GAN, stack, "-n", 2000, "--seed", point.seed, *generator(point))
+        run("generate", GAN, stack, "--force", "-n", 2000, "--seed", point.seed, *generator(point))
     unet = ["--output-dir", folder / "unet", "--width", 8, "--seed", point.seed]
     budget = ["--batch_size", 8, "--lr", 0.003, "--max_epochs", 3]
     run("train", UNET, "--pairs", stack, "--validation-pairs", "references.npy", *unet, *budget)

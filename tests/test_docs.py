@@ -21,6 +21,7 @@ from tofgan_monai.cli import app
 ROOT = Path(__file__).parents[1]
 WHERE = ("*.md", "docs/**/*.md", "bundles/*/docs/*.md", "findings/*.md")
 PAGES = sorted(path for pattern in WHERE for path in ROOT.glob(pattern))
+TUTORIALS = sorted(ROOT.glob("docs/tutorial*.md"))
 VERBS = typer.main.get_command(app).commands
 ELSEWHERE = re.compile(r"""(url\(|@import)\s*["']?(https?:)?//""")  # in a style sheet
 LOADED = re.compile(r"""<(link|script|img|iframe|source|object)\s[^>]*?\b(href|src|srcset|data)=["']?(https?:)?//""")
@@ -104,9 +105,11 @@ def settings(bundle: str) -> set[str]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The words of every `tofgan VERB ...` in the page's indented blocks, without their comments."""
+    """The words of every `tofgan VERB ...` in the page's indented blocks and bash cells, without their comments."""
     text = page.read_text("utf-8").replace("\\\n", " ")
-    lines = [part for line in re.findall(r"^ {4,}(.*)$", text, flags=re.MULTILINE) for part in line.split("&&")]
+    cells = "".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)).splitlines()
+    lines = re.findall(r"^ {4,}(.*)$", text, flags=re.MULTILINE)
+    lines = [part for line in (*lines, *cells) for part in line.split("&&")]
     return [shlex.split(line, comments=True)[1:] for line in lines if re.match(r"\s*tofgan [a-z]", line)]
 
 
@@ -122,6 +125,17 @@ def test_commands_have_known_verbs_and_options(page):
         if command.context_settings.get("ignore_unknown_options"):
             given = {word for word in given if word[2:].split("#")[0] not in settings(words[0])}
         assert given <= known, (page.name, verb, given - known)
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=ids(TUTORIALS))
+def test_cells_of_a_tutorial_are_python_or_known_verbs(page):
+    cells = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    assert {language for language, _ in cells} == {"bash", "python"} and len(commands(page)) >= 7
+    for language, cell in cells:
+        if language == "python":
+            compile(cell, page.name, "exec")
+        else:
+            assert all(line.startswith("tofgan ") for line in cell.splitlines())
 
 
 def test_citation_is_of_this_version_and_of_the_paper():

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tofgan_monai import InputError, sha256
-from tofgan_monai.files import held, require_writable, write_json, written_whole
+from tofgan_monai.files import held, new_folder, require_writable, write_json, written_whole
 
 
 def test_block_that_ends_well_replaces_the_file_and_makes_its_folder(tmp_path):
@@ -52,6 +52,16 @@ def test_file_where_a_folder_should_be_is_told(tmp_path, below):
     with pytest.raises(InputError, match=r"output.*cannot be written"):
         write_json(tmp_path / "output" / "a.json", {})
     assert (tmp_path / "output").read_text() == "a file"
+
+
+def test_a_run_that_fails_leaves_no_empty_folder(tmp_path):
+    for name, is_written in (("new/deeper", False), ("new", True), ("new", False)):
+        with pytest.raises(InputError), new_folder(tmp_path / name), held(tmp_path / name, "training"):
+            if is_written:
+                (tmp_path / name / "a.txt").touch()
+            raise InputError("there is no such cohort")
+        assert (tmp_path / "new").exists() == (name == "new")
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"a.txt", ".lock"}
 
 
 def test_writable_folder_is_made_and_left_empty(tmp_path):

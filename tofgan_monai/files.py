@@ -18,6 +18,7 @@ from typing import Any
 from tofgan_monai.errors import InputError
 
 _logger = logging.getLogger(__name__)
+_LOCK = ".lock"
 
 
 @contextmanager
@@ -64,6 +65,27 @@ def require_writable(folder: str | os.PathLike) -> None:
 
 
 @contextmanager
+def new_folder(folder: str | os.PathLike) -> Iterator[None]:
+    """Context manager that makes a folder for a run; a run that raises an exception leaves no empty folder behind.
+
+    Raises:
+        InputError: no file can be written into the folder.
+    """
+    folder = Path(os.path.abspath(folder))
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    require_writable(folder)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # a folder is not empty: the run has written something
+            if missing and os.listdir(folder) == [_LOCK]:
+                (folder / _LOCK).unlink()
+            for one in missing:
+                one.rmdir()
+        raise
+
+
+@contextmanager
 def held(folder: str | os.PathLike, work: str) -> Iterator[None]:
     """Context manager that locks a folder for this process; the lock ends with the with-block or with the process.
 
@@ -76,7 +98,7 @@ def held(folder: str | os.PathLike, work: str) -> Iterator[None]:
     Raises:
         InputError: another process has locked the folder.
     """
-    with open(Path(folder) / ".lock", "ab") as lock:
+    with open(Path(folder) / _LOCK, "ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -151,7 +151,7 @@ def test_batches_of_one_pair_train(bundle, write_pairs, tmp_path, batch_size):
     ("overrides", "told"),
     [
         ({"widht": 3}, ["--widht: tof_mra_wgan_gp_sn has no such setting; did you mean --width?"]),
-        ({"zzz": 3}, ["--zzz: tof_mra_wgan_gp_sn has no such setting; its settings are "]),
+        ({"zzz": 3, "qqq": 4}, ["--zzz, --qqq: tof_mra_wgan_gp_sn has no such setting; its settings are "]),
         ({"width": "many"}, ["--width many: is of another kind; give a value like the configuration's own, 12"]),
         (
             {"width": 2.5, "amp": 1},

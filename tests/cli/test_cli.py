@@ -130,6 +130,23 @@ def test_generate_and_evaluate_pass_their_options_on(ran, tmp_path, monkeypatch)
     assert ran[1][2]["model"] == "real" and ran[1][2]["split"] == "validation"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "generate tof_mra_dcgan old.npy",
+        "generate tof_mra_dcgan old.npy --for-release AUDIT",
+        "extract nowhere old.npy",
+        "canary nothing.npy old.npy",
+    ],
+)
+def test_a_stack_is_overwritten_only_by_force(words, ran, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("old.npy").write_bytes(b"pairs")
+    told = "old.npy exists already; give another name, or --force to overwrite it"
+    assert str(tofgan(*words.split()).exception) == told and not ran
+    assert "exists already" not in str(tofgan(*words.split(), "--force").exception)
+
+
 def test_generate_takes_the_share_of_vessels_that_a_private_training_tells(ran, tmp_path):
     (tmp_path / "guarantee.json").write_text('{"vessel_share": 0.03}')
     weights = ("--weights", tmp_path / "best.pt")
@@ -152,8 +169,15 @@ def test_generate_takes_the_share_of_vessels_that_a_private_training_tells(ran, 
         ("generate tof_mra_dcgan OUT.npy -n 0 --weights none.pt", "error: "),
         ("generate tof_mra_dcgan OUT.npy --device nodevice", "--device nodevice: not usable here"),
         ("evaluate IN OUT --device nodevice", "--device nodevice: not usable here"),
-        ("check nowhere --counts 1,two", "--counts 1,two: the value is not a list of numbers"),
+        ("evaluate IN OUT", "IN/cohort.json cannot be read"),
+        ("check nowhere --counts 1,two", "--counts 1,two: not a list of numbers"),
         ("phantom OUT -n 0", "-n 0"),
+        ("export none.npy OUT --to png --spacing 0.5;0.5", "not a list of numbers; give numbers with commas between"),
+        (
+            "generate tof_mra_vessel_segmentation OUT.npy",
+            "n, seed, output in its inference.yaml; give a bundle",
+        ),
+        ("segment IN OUT --bundle tof_mra_dcgan", "give a bundle for this verb, such as tof_mra_vessel_segm"),
     ],
 )
 def test_what_is_wrong_is_a_line_on_stderr_and_exit_code_1(words, told, main, capsys):
@@ -161,7 +185,7 @@ def test_what_is_wrong_is_a_line_on_stderr_and_exit_code_1(words, told, main, ca
     shown = capsys.readouterr()
     errors = [line for line in shown.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and told in errors[0]
-    assert "Traceback" not in shown.err and not Path("OUT.npy").exists()
+    assert "Traceback" not in shown.err and not Path("OUT.npy").exists() and not Path("OUT").exists()
 
 
 def test_check_says_what_it_used(main, capsys, tmp_path):
@@ -271,7 +295,7 @@ def test_a_bundle_without_companions_writes_labels_alone(ran, caplog, tmp_path):
     configs = tmp_path / "old" / "configs"
     configs.mkdir(parents=True)
     (configs / "metadata.json").write_text("{}")
-    (configs / "inference.yaml").write_text("dataset_dir: .\noutput_dir: .\n")
+    (configs / "inference.yaml").write_text("dataset_dir: .\noutput_dir: .\npreprocessing: null\n")
     scan = write_small_head(tmp_path / "sub-1")["image"]
     assert tofgan("segment", scan, tmp_path / "out", "--bundle", configs.parent).exit_code == 0
     assert "companions" not in ran[0][2] and "old writes labels alone" in caplog.text

@@ -112,8 +112,8 @@ def test_unknown_pixel_size_and_real_patients_are_told(tmp_path, write_pairs, ca
     [
         ("pairs", "nnunet", None, r"name the folder as in Dataset501_TOFpairs"),
         ("full", "png", None, "full exists already; give a new folder"),
-        ("out", "nifti", (0.5,), r"--spacing .*not the two edges"),
-        ("out", "nifti", (0.5, -1), r"--spacing .*not the two edges"),
+        ("out", "nifti", (0.5,), r"--spacing 0.5: not the two edges .*, as --spacing 0.5,0.5"),
+        ("out", "nifti", (0.5, -1), r"--spacing 0.5,-1: not the two edges"),
         ("out", "nifti", (0.5, float("nan")), r"--spacing .*not the two edges"),
     ],
 )

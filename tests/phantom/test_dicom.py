@@ -92,3 +92,15 @@ def test_without_the_extra_one_line_names_it_before_any_work(tmp_path, monkeypat
     (line,) = caught.value.problems
     assert "extra dicom (pydicom 99 or newer, a-package-that-is-not-here 1 or newer not found)" in line
     assert 'pip install "tofgan-monai[dicom]"' in line and not (tmp_path / "heads").exists()
+
+
+def test_a_head_that_is_there_in_the_other_form_is_refused(tmp_path) -> None:
+    for name in ("nifti/sub-A00001/image.nii.gz", "nifti/sub-A00002/image.nii.gz", "dicom/sub-A00001/image/IM0001.dcm"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    told = r"sub-A00001/image.nii.gz and 1 more: the head is there .*; choose another folder, or leave --dicom out"
+    with pytest.raises(InputError, match=told):
+        write_heads(tmp_path / "nifti", "A", range(3), dicom=True)
+    with pytest.raises(InputError, match=r"sub-A00001/image: the head is there .*; choose another folder, or add --d"):
+        write_heads(tmp_path / "dicom", "A", range(3))
+    assert not (tmp_path / "nifti" / "sub-A00000").exists()

@@ -27,7 +27,7 @@ def segmented(folder: Path, name: str, segmentation: str = "", **more: str) -> d
     item |= {"segmentation": segmentation} if segmentation else {}
     label = folder / label_file(item, item[IMAGE])
     write_label(found, label, affine=image.affine, like=item[IMAGE])
-    scan = SegmentedScan(name, Path(item[IMAGE]), image, found, label, label.parent)
+    scan = SegmentedScan(name, image, found, label, label.parent)
     write_picture(scan)
     write_measures(scan)
     return item

@@ -20,6 +20,7 @@ from tofgan_monai.metrics.segmentation.measures import calibre_names
 from tofgan_monai.segmentation import companions
 from tofgan_monai.segmentation.projections import MOST_BYTES, save_projections
 from tofgan_monai.training.weights import save_weights
+from tofgan_monai.volumes.cohort import write_cohort
 from tofgan_monai.volumes.volume import Volume
 
 SIZES = ("--width", 2, "--levels", 3, "--window", "[16,16,8]", "--in_plane_fold", 1)
@@ -69,7 +70,7 @@ def test_a_folder_with_a_broken_scan(scans, segment, tmp_path):
         np.testing.assert_array_equal(np.asarray(label.dataobj), np.asarray(scan.dataobj) > 250)
         np.testing.assert_allclose(label.affine, scan.affine, atol=1e-4)
         content = json.loads((out / f"p{i}_measures.json").read_text("utf-8"))
-        assert content.keys() == {"scan", "label", "midline", "measures"} and content["scan"] == f"p{i}.nii.gz"
+        assert content.keys() == {"scan", "label", "midline", "measures"} and content["scan"] == f"p{i}"
         assert str(tmp_path) not in json.dumps(content)
         (total,) = (one for one in content["measures"] if (one["side"], one["calibre"]) == ("total", "all"))
         assert total["volume_mm3"] == pytest.approx((np.asarray(scan.dataobj) > 250).sum() * 0.175, abs=0.01)
@@ -103,8 +104,9 @@ def test_scans_whose_files_have_one_name(segment, tmp_path):
         write_small_head(tmp_path / "scans" / f"sub-{i}", i)
     assert segment(tmp_path / "scans").exit_code == 0
     assert {path.name for path in (tmp_path / "out").glob("*.json")} >= {f"sub-{i}_measures.json" for i in range(2)}
+    # both scans are called image.nii.gz: the measures name them by their folders
     content = json.loads((tmp_path / "out" / "sub-1_measures.json").read_text("utf-8"))
-    assert (content["scan"], content["label"]) == ("image.nii.gz", "sub-1_vessels.nii.gz")
+    assert (content["scan"], content["label"]) == ("sub-1", "sub-1_vessels.nii.gz")
 
 
 def test_a_second_scan_loses_nothing_of_the_first(scans, segment, tmp_path):
@@ -131,6 +133,57 @@ def test_the_label_of_another_scan_is_not_overwritten(segment, tmp_path):
     assert told.startswith(f"{label}: is the label of {one}, not of {other}; ") and "--restart" in told
     assert label.read_bytes() == first and segment(one, "--label-only").exit_code == 0
     assert segment(other, "--label-only", "--restart").exit_code == 0 and label.read_bytes() != first
+
+
+def test_the_labels_of_all_earlier_runs_are_known(segment, tmp_path):
+    for i in range(3):
+        write_small_head(tmp_path / "scans" / f"sub-{i}", i)
+    one, two = (tmp_path / "scans" / f"sub-{i}" / "image.nii.gz" for i in range(2))
+    cohort = write_cohort(tmp_path / "cohort.json", {"test": [{"subject": "other", "image": str(two)}]})
+    for given in (one, cohort):
+        assert segment(given, "--label-only").exit_code == 0
+    assert "image_vessels.nii.gz: is the label of" in str(segment(two, "--label-only").exception)
+    cohort = write_cohort(tmp_path / "cohort.json", {"test": [{"subject": "other", "image": str(one)}]})
+    assert "other_vessels.nii.gz: is the label of" in str(segment(cohort, "--label-only").exception)
+
+
+@pytest.mark.slow
+def test_what_is_segmented_already_is_not_segmented_again(scans, segment, tmp_path):
+    folder, label = scans(3), tmp_path / "out" / "p0_vessels.nii.gz"
+    last = folder / "p2.nii.gz"
+    moved = shutil.move(last, tmp_path / "p2.nii.gz")
+    assert segment(folder).exit_code == 0
+    (tmp_path / "out" / "p1_vessels.nii.gz").unlink()
+    written = label.stat().st_mtime_ns
+    result = segment(folder)
+    assert result.exit_code == 0 and "1 of 2 scans are already segmented with these settings" in result.output
+    shutil.move(moved, last)  # one scan more
+    assert segment(folder).exit_code == 0 and label.stat().st_mtime_ns == written
+    table = (tmp_path / "out" / "measures.csv").read_text("utf-8")
+    result = segment(folder, "--label-only")
+    assert result.exit_code == 0 and "3 of 3 scans are already segmented" in result.output
+    assert "--restart segments them again" in result.output and label.stat().st_mtime_ns == written
+    assert len(table.splitlines()) == 1 + 3 * 12 and (tmp_path / "out" / "measures.csv").read_text("utf-8") == table
+    assert segment(folder, "--restart").exit_code == 0 and label.stat().st_mtime_ns > written
+
+
+def test_pictures_are_added_to_labels_and_labels_of_other_settings_are_kept(scans, segment, tmp_path):
+    folder = scans(2)
+    assert segment(folder, "--label-only").exit_code == 0
+    assert segment(folder).exit_code == 0 and (tmp_path / "out" / "p1_vessels.jpg").exists()
+    told = str(segment(folder, "--min_piece_mm3", 5).exception)
+    assert "p0_vessels.nii.gz and 1 more labels: made with other settings (min_piece_mm3 was 0.0, is 5 now)" in told
+    assert segment(folder, "--min_piece_mm3", 5, "--restart").exit_code == 0
+
+
+def test_a_scan_that_has_changed_is_segmented_again(scans, segment, tmp_path):
+    folder, label = scans(1), tmp_path / "out" / "p0_vessels.nii.gz"
+    assert segment(folder).exit_code == 0
+    scan = nib.load(folder / "p0.nii.gz")
+    voxels = np.asarray(scan.dataobj).copy()
+    voxels[:2] = 1000
+    nib.save(nib.Nifti1Image(voxels, scan.affine, scan.header), folder / "p0.nii.gz")
+    assert segment(folder).exit_code == 0 and np.asarray(nib.load(label).dataobj)[:2].all()
 
 
 def test_a_label_alone(scans, segment, tmp_path):

@@ -105,10 +105,10 @@ def audit(
         cohorts = heads.cohorts(members, non_members, references, windows_per_patient=per_patient)
     else:
         cohorts = read_cohorts(members, non_members, references, pairs_per_patient=per_patient)
-    require_writable(folder)
     training = read_training(Path(run), aim, cohorts) if run else None
     repeats = read_canaries(canaries, aim, training, cohorts, heads)
     unets = read_shadows(shadows, aim, cohorts)
+    require_writable(folder)
     measure: Callable[..., dict[str, Any]]
     if isinstance(aim, SegmentationTarget):
         released, measure = None, partial(_of_network, aim, unets)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tofgan_monai.errors import InputError, TrainingDivergedError
-from tofgan_monai.files import held, require_writable
+from tofgan_monai.files import held, new_folder
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -59,10 +59,11 @@ def run_bundle(bundle: Path, configs: Sequence[str], overrides: Mapping[str, Any
     given = {"bundle_root": os.fspath(bundle), **{k: v for k, v in overrides.items() if v is not None}}
     if problems := mistyped(given, bundle, configs):
         raise InputError(problems)
-    if "output_dir" in given:
-        require_writable(given["output_dir"])
     is_training = "train.yaml" in configs and "output_dir" in given
-    with held(given["output_dir"], "training") if is_training else nullcontext():
+    with (
+        new_folder(given["output_dir"]) if "output_dir" in given else nullcontext(),
+        held(given["output_dir"], "training") if is_training else nullcontext(),
+    ):
         _run(_files(bundle, configs), {name: verbatim(value) for name, value in given.items()}, bundle)
 
 
@@ -125,6 +126,32 @@ def _parsed(bundle: Path, configs: Sequence[str]) -> ConfigParser:
     parser = ConfigParser()
     parser.read_config(_files(bundle, configs))
     return parser
+
+
+def missing_settings(bundle: Path, names: Sequence[str]) -> list[str]:
+    """Returns those of the names that are no id of a bundle's inference.yaml."""
+    parser = inference_config(bundle)
+    return [name for name in names if name not in parser]
+
+
+def inference_setting(bundle: Path, name: str, overrides: Mapping[str, Any]) -> Any:
+    """Returns the value that an id of a bundle's inference.yaml has in a run with overrides; None if there is no id.
+
+    Args:
+        bundle: the bundle's folder.
+        name: the id, such as `progress#settings`.
+        overrides: dict from id to value, as in `run_bundle`.
+
+    Raises:
+        InputError: a value needs a file that cannot be read.
+    """
+    parser = inference_config(bundle)
+    given = {"bundle_root": os.fspath(bundle), **{k: v for k, v in overrides.items() if v is not None}}
+    parser.update({name: verbatim(value) for name, value in given.items()})
+    try:
+        return parser.get_parsed_content(name) if name in parser else None
+    except Exception as error:  # MONAI wraps every exception from its configurations
+        raise _root(error) from error
 
 
 def inference_network(bundle: Path) -> Any:
@@ -196,18 +223,21 @@ def mistyped(overrides: Mapping[str, Any], bundle: Path, configs: Sequence[str])
     """
     parser = _parsed(bundle, configs)
     known = list(parser.get())  # ids of the first level
-    problems = []
+    problems, unlike = [], []
     for name, value in overrides.items():
         if name not in parser:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean --{near[0]}?" if near else f"its settings are {', '.join(known)}"
-            problems.append(f"--{name}: {bundle.name} has no such setting; {hint}")
+            if near := difflib.get_close_matches(name, known, n=1):
+                problems.append(f"--{name}: {bundle.name} has no such setting; did you mean --{near[0]}?")
+            else:
+                unlike.append(f"--{name}")
         elif not _is_of_the_kind(value, parser[name]):
             problems.append(
                 f"--{name} {value}: is of another kind; give a value like the configuration's own, {parser[name]}"
             )
         elif allowed := _allowed(name, value):
             problems.append(f"--{name} {value}: out of range; give {allowed}")
+    if unlike:
+        problems.append(f"{', '.join(unlike)}: {bundle.name} has no such setting; its settings are {', '.join(known)}")
     return problems
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +31,7 @@ PrecisionOption = Annotated[
 DeviceOption = Annotated[
     str | None, Option(help="cpu, cuda, cuda:1 or another device of PyTorch; default: cuda if there is one")
 ]
+ForceOption = Annotated[bool, Option("--force", help="overwrite the stack if it exists")]
 InceptionOption = Annotated[
     Path | None, Option(help="file with the Inception weights of the original FID; default: EfficientNet-Lite0")
 ]
@@ -75,6 +76,21 @@ def run_bundle(bundle: str, configs: list[str], given: dict[str, Any], context: 
     return overrides
 
 
+def require_settings(bundle: str, names: Sequence[str]) -> None:
+    """Checks that a bundle is of the kind that a verb runs: its inference.yaml has these ids.
+
+    Raises:
+        InputError: it has not; the message lists the known bundles that have them.
+    """
+    from tofgan_monai.bundle_runs import paths, runs
+
+    folder = paths.bundle_path(bundle)
+    if missing := runs.missing_settings(folder, names):
+        fitting = [known.name for known in paths.known_bundles() if not runs.missing_settings(known, names)]
+        told = f"{folder.name} has no {', '.join(missing)} in its inference.yaml; give a bundle for this verb"
+        raise InputError(f"{told}, such as {', '.join(fitting)}")
+
+
 @contextmanager
 def quiet_monai(bundle: Path | None) -> Iterator[None]:
     """Context manager that hides the warnings in `_MONAI_WARNINGS` while a bundle runs.
@@ -98,6 +114,20 @@ def passes_inspection(bundle: Path) -> bool:
 
     files = {f"configs/{path.name}": path.read_bytes() for path in bundle.glob("configs/*") if path.is_file()}
     return not inspect_bundle(files)[1]
+
+
+def require_new_stack(output: Path, *, force: bool) -> None:
+    """Checks, before any work, that a verb overwrites a stack only if the user says so.
+
+    Args:
+        output: the stack that the verb will write.
+        force: value of --force.
+
+    Raises:
+        InputError: the stack exists and `force` is False.
+    """
+    if output.is_file() and not force:
+        raise InputError(f"{output} exists already; give another name, or --force to overwrite it")
 
 
 def absolute(path: Path | None) -> str | None:

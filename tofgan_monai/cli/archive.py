@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import require_writable
+from tofgan_monai.files import new_folder
 from tofgan_monai.installation import require_extra
 
 if TYPE_CHECKING:
@@ -73,6 +73,5 @@ def scans_of(
     if store and dicom_seg is False:
         raise InputError("--store stores the DICOM SEG that --no-dicom-seg leaves out; leave one of them out")
     archive = dicomweb.open_archive(scans.removeprefix(dicomweb.PREFIX))
-    require_writable(output_dir)
-    with TemporaryDirectory(dir=output_dir, prefix=".archive-") as folder:
+    with new_folder(output_dir), TemporaryDirectory(dir=output_dir, prefix=".archive-") as folder:
         yield dicomweb.fetch_series(archive, study, Path(folder), series=series), archive

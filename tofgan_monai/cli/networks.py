@@ -18,6 +18,7 @@ from tofgan_monai.cli.app import (
     OVERRIDES,
     BundleArgument,
     DeviceOption,
+    ForceOption,
     PrecisionOption,
     SeedOption,
     WeightsOption,
@@ -25,6 +26,8 @@ from tofgan_monai.cli.app import (
     app,
     possible_precision,
     quiet_monai,
+    require_new_stack,
+    require_settings,
     run_bundle,
     usable_device,
 )
@@ -127,8 +130,11 @@ def generate(
     despite: Annotated[
         str | None, Option(help="reason for a release without a passed audit, written into the manifest")
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Generate a stack of synthetic pairs; further options --ID VALUE override the bundle's inference.yaml."""
+    require_settings(bundle, ("n", "seed", "output"))
+    require_new_stack(output, force=force)
     given: dict[str, Any] = {"weights": absolute(weights), "validation_pairs": absolute(validation_pairs)}
     if for_release is not None:
         from tofgan_monai.bundle_runs import paths, runs
@@ -188,9 +194,9 @@ def segment(
     from tofgan_monai.bundle_runs import paths, runs
     from tofgan_monai.segmentation import dicom_output
     from tofgan_monai.segmentation.companions import WRITERS
-    from tofgan_monai.volumes import bids, dicomweb, inputs
-    from tofgan_monai.volumes.cohort import write_cohort
+    from tofgan_monai.volumes import bids, dicomweb, inputs, segmented
 
+    require_settings(bundle, ("dataset_dir", "output_dir", "preprocessing"))
     output_dir = output_dir or bids.default_output(scans)
     given: dict[str, Any] = {"output_dir": absolute(output_dir), "weights": absolute(weights)}
     given |= {"precision": possible_precision(precision), "device": usable_device(device), "restart": restart or None}
@@ -216,13 +222,18 @@ def segment(
             echo(f"refused: {problem}", err=True)
         splits, tree = bids.as_derivative(path, chosen.splits)
         items = [item for members in splits.values() for item in members]
-        if not restart:
-            inputs.require_same_scans(output_dir, items)
         writes_segs = dicom_output.wants_seg(dicom_seg, [item["image"] for item in items])
-        is_whole_cohort = image is None and inputs.is_cohort(path) and not chosen.n_refused and not tree
-        lists = path.parent if archive else output_dir  # a list of fetched scans is deleted with them
-        listed = path if is_whole_cohort else write_cohort(lists / "scans.json", splits)
-        run_bundle(bundle, ["inference.yaml"], {"dataset_dir": absolute(listed), **given}, context)
+        record = path.parent if archive else output_dir  # a list of fetched scans is deleted with them
+        settings = runs.inference_setting(folder, "progress#settings", {**given, **overrides})
+        left = splits if restart else segmented.unsegmented(record, splits, settings)
+        n_left = sum(map(len, left.values()))
+        if n_left < len(items):
+            done = f"{len(items) - n_left} of {len(items)} scans are already segmented with these settings and weights"
+            echo(f"{output_dir}: {done}; --restart segments them again")
+        if n_left:
+            listed = segmented.write_scans(record, left)
+            run_bundle(bundle, ["inference.yaml"], {"dataset_dir": absolute(listed), **given}, context)
+            segmented.write_scans(record, left, made_with=settings)
         if tree:
             bids.describe_derivative(output_dir, tree, items, dicom_output.seg_algorithm(folder, weights))
         if writes_segs:
@@ -256,6 +267,7 @@ def evaluate(
     """Score segmentations of whole volumes: DSC and 95HD in mm for each patient."""
     from tofgan_monai.bundle_runs import runs
 
+    require_settings(bundle, ("dataset_dir", "output_dir", "preprocessing"))
     given = {
         "dataset_dir": absolute(dataset_dir),
         "output_dir": absolute(output_dir),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tofgan_monai.cli.app import app, quiet_monai
+from tofgan_monai.cli.app import ForceOption, app, quiet_monai, require_new_stack
 from tofgan_monai.errors import InputError
 
 
@@ -24,8 +24,10 @@ def canary(
         int, typer.Option(min=2, help="number of times that each pair or scan of the chosen patient occurs")
     ] = 50,
     seed: Annotated[int, typer.Option(min=0, help="seed of the random choice of the patient")] = 0,
+    force: ForceOption = False,
 ) -> None:
     """Write a stack or cohort in which one patient is repeated, to test whether an audit recognises this patient."""
+    require_new_stack(output, force=force)
     from tofgan_monai.attacks.canary import plant_canary, plant_head_canary
 
     if members.suffix != ".npy":

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument, Option, echo
 
-from tofgan_monai.cli.app import SeedOption, WorkersOption, app
+from tofgan_monai.cli.app import ForceOption, SeedOption, WorkersOption, app, require_new_stack
 from tofgan_monai.errors import InputError
 
 
@@ -119,8 +119,10 @@ def extract(
     seed: SeedOption = 0,
     patients: Annotated[int | None, Option(help="number of patients, drawn at random")] = None,
     skip: Annotated[int, Option(help="number of drawn patients to leave out first")] = 0,
+    force: ForceOption = False,
 ) -> None:
     """Sample a stack of real image-label pairs of 96x96 pixels from prepared volumes."""
+    require_new_stack(output, force=force)
     from tofgan_monai.pairs import extraction
 
     manifest = extraction.extract(
@@ -146,5 +148,5 @@ def numbers(option: str, text: str | None, kind: type) -> list[Any] | None:
         return [kind(word) for word in text.split(",")]
     except ValueError:
         raise InputError(
-            f"{option} {text}: the value is not a list of numbers; give numbers with commas, such as 41,11,14"
+            f"{option} {text}: not a list of numbers; give numbers with commas between them, as --help shows"
         ) from None

@@ -77,7 +77,10 @@ def export_stack(
     if form == "hdf5":
         _h5py()  # refuses before any work
     if spacing_mm is not None and (len(spacing_mm) != 2 or not all(0 < edge < np.inf for edge in spacing_mm)):
-        raise InputError(f"--spacing {spacing_mm}: not the two edges of a pixel in mm; give two numbers, as in 0.5,0.5")
+        given = ",".join(map(str, spacing_mm))
+        raise InputError(
+            f"--spacing {given}: not the two edges of a pixel in mm; give two positive numbers, as --spacing 0.5,0.5"
+        )
     source = source_of(pairs, manifest)
     if spacing_mm is not None:
         source.spacing_mm[:, :2] = spacing_mm

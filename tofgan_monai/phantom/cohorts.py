@@ -16,6 +16,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from tofgan_monai.errors import InputError
 from tofgan_monai.files import written_whole
 from tofgan_monai.installation import require_extra
 from tofgan_monai.phantom.dicom import write_series
@@ -24,6 +25,7 @@ from tofgan_monai.phantom.sources import VERSION
 from tofgan_monai.volumes.volume import SIMULATED
 
 logger = logging.getLogger(__name__)
+_IMAGES = {True: "image", False: "image.nii.gz"}  # of a head: a DICOM series, or NIfTI
 
 
 def head_name(source: str, seed: int) -> str:
@@ -67,7 +69,7 @@ def _write_nifti(path: Path, volume: np.ndarray, affine: np.ndarray, dtype: type
 def _write_one(seed: int, *, folder: Path, source: str, small: bool, dicom: bool) -> bool:
     """Simulates and writes one head, unless its image exists already; returns whether it existed."""
     target = folder / head_name(source, seed)
-    if (target / ("image" if dicom else "image.nii.gz")).exists():  # written last, so all files exist
+    if (target / _IMAGES[dicom]).exists():  # written last, so all files exist
         return True
     write_head(target, simulate_head(source, seed, small=small), dicom=dicom)
     logger.info("%s written", target)
@@ -97,12 +99,18 @@ def write_heads(
         dicom: True writes each image as a DICOM series, FOLDER/sub-A10000/image/.
 
     Raises:
-        InputError: the source is unknown, a seed is negative, the folder is not writable, or the extra `dicom` is
-            needed and not installed.
+        InputError: the source is unknown, a seed is negative, the folder is not writable, a head is there in the other
+            form, or the extra `dicom` is needed and not installed.
     """
     if dicom:
         require_extra("dicom", "a DICOM series")
-    write = partial(_write_one, folder=Path(folder), source=source, small=small, dicom=dicom)
+    folder, seeds = Path(folder), list(seeds)
+    others = [folder / head_name(source, seed) / _IMAGES[not dicom] for seed in seeds]
+    if there := [path for path in others if path.exists()]:
+        more = f" and {len(there) - 1} more" if there[1:] else ""
+        remedy = "leave --dicom out" if dicom else "add --dicom"
+        raise InputError(f"{there[0]}{more}: the head is there in the other form; choose another folder, or {remedy}")
+    write = partial(_write_one, folder=folder, source=source, small=small, dicom=dicom)
     if workers <= 1:
         return sum(map(write, seeds))
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:

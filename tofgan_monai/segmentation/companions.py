@@ -1,7 +1,7 @@
 """What is written beside the label of each segmented scan: measures of its vessels, and a picture.
 
-These files stay in the hospital, as the labels do. Of a patient they hold the names of the scan's and the label's file,
-the measures and the picture; nothing of a DICOM header, and no path.
+These files stay in the hospital, as the labels do. Of a patient they hold the name of the scan, as it is in their own
+names, the name of the label's file, the measures and the picture; nothing of a DICOM header, and no path.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ class SegmentedScan(NamedTuple):
 
     Attributes:
         name: the name of the scan in the names of the written files.
-        source: path of the scan's NIfTI file, or of the folder of its DICOM series.
         image: the scan.
         label: the found vessels (X, Y, Z), bool, on the scan's grid.
         label_file: path of the label's file.
@@ -47,7 +46,6 @@ class SegmentedScan(NamedTuple):
     """
 
     name: str
-    source: Path
     image: Volume
     label: np.ndarray
     label_file: Path
@@ -64,7 +62,7 @@ def write_measures(scan: SegmentedScan) -> None:
     midline = find_midline(scan.image.voxels, scan.image.affine)
     found = vessel_measures(scan.label, scan.image.affine, midline=midline.plane)
     content = {
-        "scan": scan.source.name,
+        "scan": scan.name,
         "label": scan.label_file.name,
         "midline": {"plane": [round(value, 5) for value in midline.plane], "symmetry": round(midline.symmetry, 3)},
         "measures": [
@@ -116,7 +114,7 @@ class CompanionWriter:
             image = read_scan({"image": source}, ("image",))["image"]  # whole: a bundle may have stripped the skull
             label = output[CommonKeys.PRED][0].cpu().numpy() > 0
             file = self.folder / label_file(item, source)
-            scan = SegmentedScan(output_name(item, source), source, image, label, file, file.parent)
+            scan = SegmentedScan(output_name(item, source), image, label, file, file.parent)
             for kind in self.kinds:
                 WRITERS[kind](scan)
 

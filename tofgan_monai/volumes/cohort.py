@@ -148,13 +148,23 @@ def check_cohort(
 
 
 def _census(scans: Sequence[Scan], folder: Path) -> str:
-    """Returns a text with the numbers of scans, patients, sessions and links of a cohort."""
-    n_patients = len({scan.patient for scan in scans})
-    n_sessions = len({(scan.patient, scan.session) for scan in scans if scan.session})
+    """Returns a text with the numbers of scans, patients, sessions of each patient, and links of a cohort.
+
+    Scans of a patient without the name of a session count as one session.
+    """
+    sessions: dict[str, set[str]] = {}
+    for scan in scans:
+        sessions.setdefault(scan.patient, set()).add(scan.session)
     n_links = sum(scan.image.resolve() != folder.resolve() / scan.image.relative_to(folder) for scan in scans)
-    sessions = f" in {n_sessions} sessions" if n_sessions else ""
-    links = f", {n_links} scans by links" if n_links else ""
-    return f"{len(scans)} scans of {n_patients} patients{sessions}{links}"
+    told = f"{_counted(len(scans), 'scan')} of {_counted(len(sessions), 'patient')}"
+    if any(scan.session for scan in scans):
+        least, *_, most = sorted(map(len, [*sessions.values(), *sessions.values()]))
+        told += f", {f'{least} to ' if least < most else ''}{_counted(most, 'session')} each"
+    return told + (f", {_counted(n_links, 'scan')} by links" if n_links else "")
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _split(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +12,6 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.volumes.checks import check_scan
 from tofgan_monai.volumes.cohort import UNSPLIT, cohort_path, item_of, read_cohort, read_splits
 from tofgan_monai.volumes.scans import Found, Scan, default_patient, find_images, is_dicom
-from tofgan_monai.volumes.writing import label_file
 
 logger = logging.getLogger(__name__)
 
@@ -83,34 +81,6 @@ def choose_scans(path: str | os.PathLike, *, image: str | None = None, split: st
     splits = splits or {UNSPLIT: list(items.values())}
     kept = {name: [item for item in members if item["subject"] not in refused] for name, members in splits.items()}
     return Chosen(kept, problems, warnings, len(refused) + len(found.problems))
-
-
-def require_same_scans(output_dir: str | os.PathLike, items: Sequence[Mapping[str, Any]]) -> None:
-    """Checks that no label of another scan would be overwritten in a folder of segmentations.
-
-    The scans of the folder's last run are known by its scans.json. Two series in folders of one name, such as
-    `sub-01/image` and `sub-02/image`, would have a label of one name if each is segmented by itself.
-
-    Args:
-        output_dir: the folder for the labels.
-        items: items of the scans that will be segmented.
-
-    Raises:
-        InputError: the folder holds the label of another scan under the name of an item's label.
-    """
-    folder = Path(output_dir)
-    if not (folder / "scans.json").is_file():
-        return
-    before = {label_file(item, item["image"]): item["image"] for item in read_cohort(folder / "scans.json", "all")}
-    now = {label_file(item, item["image"]): item["image"] for item in items}
-    problems = [
-        f"{folder / label}: is the label of {before[label]}, not of {image}; choose another output folder, or "
-        "overwrite it with --restart"
-        for label, image in now.items()
-        if label in before and os.path.realpath(before[label]) != os.path.realpath(image) and (folder / label).exists()
-    ]
-    if problems:
-        raise InputError(problems)
 
 
 def _found(path: Path, image: str | None) -> Found:

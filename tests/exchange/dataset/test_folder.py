@@ -89,6 +89,12 @@ def texts(folder):
     return {file.name: file.read_text() for file in folder.iterdir() if file.suffix in (".md", ".json")}
 
 
+def sensitive(folder):
+    """What croissant.json says about patients, a list of sentences."""
+    said = json.loads((folder / "croissant.json").read_text())["rai:personalSensitiveInformation"]
+    return [said] if isinstance(said, str) else said
+
+
 def test_dataset_is_whole_and_mlcroissant_gives_every_pair_back(synthetic, audited, tmp_path, records):
     folder, path = tmp_path / "out", audited(synthetic)
     assert release_stack(synthetic, folder, STATED, audit=path) == N
@@ -191,7 +197,13 @@ def test_simulated_pairs_need_no_audit_and_say_so(tmp_path, write_pairs):
     readme = (tmp_path / "out" / "README.md").read_text()
     assert readme.startswith("# Simulated image-label pairs of brain angiographies (TOF-MRA)\n")
     assert "cut from simulated heads. No patient's data went into them." in readme
-    assert "imitate a simulation, not patients" in readme and "not compared with pairs of patients" in readme
+    (said,) = sensitive(tmp_path / "out")
+    assert said == "The pairs tell nothing about any patient: the heads were simulated, and no audit is needed."
+    assert (
+        said in readme
+        and "imitate a simulation, not patients" in readme
+        and "not compared with pairs of patients" in readme
+    )
     assert not (tmp_path / "out" / "audit.json").exists()
     assert open_stack(tmp_path / "out" / "pairs.npy")[1]["volumes"] == volumes
 
@@ -218,7 +230,10 @@ def test_pairs_of_an_unknown_generator_need_an_audit_or_a_reason(synthetic, audi
     refused("no audit of them; give one that passed", release_stack, synthetic, tmp_path / "out", STATED)
     release_stack(synthetic, tmp_path / "out", STATED, despite=REASON)
     readme = (tmp_path / "out" / "README.md").read_text()
-    assert f'**A person released these pairs without an audit**, for this reason: "{REASON}"' in readme
+    assert f'**A person released these pairs without an audit, for this reason: "{REASON}"**' in readme
+    assert sensitive(tmp_path / "out") == [
+        f'A person released these pairs without an audit, for this reason: "{REASON}"'
+    ]
     assert open_stack(tmp_path / "out" / "pairs.npy")[1]["audit"]["reason"] == REASON
     failed = audited(synthetic, "copies", "p", to=0.01)
     release_stack(synthetic, tmp_path / "b", STATED, audit=failed, despite=REASON)
@@ -250,7 +265,9 @@ def test_card_of_the_bundle_says_what_the_generator_has_seen(tmp_path, bundle_fi
     refused("there is no audit", release_stack, stack, tmp_path / "out", STATED)  # unknown without the bundle
     release_stack(stack, tmp_path / "out", STATED, bundle=bundle)
     readme = (tmp_path / "out" / "README.md").read_text()
-    assert "It was trained on 96 simulated heads." in readme and "says that no patient's data were used" in readme
+    (said,) = sensitive(tmp_path / "out")
+    assert said.startswith("The data card of the generator says that no patient's data were used") and said in readme
+    assert "It was trained on 96 simulated heads." in readme
     shipped = weights_file_digest(bundle_path("tof_mra_wgan_gp_sn") / "models" / "model.pt")
     stack = write_pairs(tmp_path / "b.npy", 2, kind="synthetic", weights_sha256=shipped)
     release_stack(stack, tmp_path / "b", STATED)  # shipped bundles are known

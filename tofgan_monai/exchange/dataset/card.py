@@ -64,6 +64,25 @@ class Described:
             return ""
         return "These pairs imitate a simulation, not patients: a network needs data of patients before it is of use."
 
+    @property
+    def privacy(self) -> str:
+        """One sentence for pairs behind which there is no patient; empty for others."""
+        if self.clearance.behind:
+            return ""
+        if self.clearance.kind == "simulated":
+            return "The pairs tell nothing about any patient: the heads were simulated, and no audit is needed."
+        said = "The data card of the generator says that no patient's data were used"
+        return f"{said}, neither for it nor for what it learnt from."
+
+    @property
+    def override(self) -> str:
+        """One sentence with the reason of a person who released the pairs; empty if the release needed no person."""
+        said = self.clearance.said or {}
+        if "overridden" not in said:
+            return ""
+        how = "although the audit did not pass" if said["summary"] else "without an audit"
+        return f'A person released these pairs {how}, for this reason: "{said["reason"]}"'
+
 
 def _words(seen: Seen) -> str:
     """Returns the entries of a data card as words of a sentence, such as `41 patients and 96 simulated heads`."""
@@ -96,7 +115,6 @@ def dataset_card(described: Described, sizes: Mapping[str, int], license_url: st
         vessels=_vessels(described.pairs),
         sizes=sizes,
         license_url=license_url,
-        reason=said.get("reason"),
         reasons=verdicts(audit.content)["data"]["reasons"] if audit else (),
         summary=said.get("summary") if "overridden" in said else said or None,
         uses=USES,

@@ -89,12 +89,22 @@ def write_croissant(path: Path, described: Described, archives: Mapping[str, str
         data_collection=described.origin,
         data_use_cases=[USES],
         data_limitations=list(LIMITS),
-        personal_sensitive_information=[f"Audit: {in_words(described.clearance.said)}."],
+        personal_sensitive_information=_privacy(described),
         distribution=[*files, *file_sets],
         record_sets=[_record_set(mlc, kind) for kind in archives],
     )
     path.write_text(json.dumps(metadata.to_json(), indent=2) + "\n", encoding="utf-8")
     mlc.Dataset(jsonld=str(path))
+
+
+def _privacy(described: Described) -> list[str]:
+    """Returns sentences on what the pairs may tell about patients."""
+    said = described.clearance.said or {}
+    summary = said.get("summary") if described.override else said
+    return [
+        *filter(None, [described.privacy, described.override]),
+        *([f"Audit: {in_words(summary)}."] if summary else []),
+    ]
 
 
 def _record_set(mlc: Any, kind: str) -> Any:
