@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests that take minutes each: a whole smoke study, also killed and continued, and the commands of the page from clinic to
+# Runs the tests that take minutes each: a whole smoke study, also killed and continued, a whole synthesis, and the commands of the page from clinic to
 # clinic. About 15 minutes on two cores. Further arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

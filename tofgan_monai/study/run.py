@@ -139,9 +139,13 @@ class _Watch(logging.Filter):
         return False
 
     def stop(self, *signal_and_frame: object) -> None:
-        """Handles Ctrl-C: marks the run as stopped and raises KeyboardInterrupt, which Snakemake handles."""
-        self.is_stopped = True
-        raise KeyboardInterrupt  # Snakemake then ends its steps and reports a failure like any other
+        """Handles Ctrl-C: marks the run as stopped and raises KeyboardInterrupt, which Snakemake handles.
+
+        A second Ctrl-C has no effect: it would break off Snakemake while it ends its steps.
+        """
+        if not self.is_stopped:
+            self.is_stopped = True
+            raise KeyboardInterrupt  # Snakemake then ends its steps and reports a failure like any other
 
 
 def failure_line(rule: str, logs: Sequence[str], folder: Path) -> str:
