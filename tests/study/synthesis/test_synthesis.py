@@ -25,8 +25,8 @@ pytestmark = pytest.mark.whole
 TINY = """preset: quick
 n_vessel: 14
 n_random: 14
-gan_train: --batch_size 56
-gan_epochs: 26
+gan_train: --batch_size 168
+gan_epochs: 10
 gan_width: 2
 n_synthetic: 64
 unet_train: --batch_size 16 --pairs_per_epoch 16 --max_epochs 1
@@ -45,9 +45,9 @@ def done(tmp_path_factory):
     """The folder of a synthesis that was interrupted while the GAN trained and then went on, and its last output."""
     folder = tmp_path_factory.mktemp("clinic")
     (folder / "tiny.yaml").write_text(TINY, "utf-8")
-    for index in range(6):
+    for index in range(10):
         write_patient(folder / "patients" / f"sub-{index}", "RAS", index)
-    check_cohort(folder / "patients", folder / "cohort.json", counts=(2, 2, 2), n_vessel=14)
+    check_cohort(folder / "patients", folder / "cohort.json", counts=(6, 2, 2), n_vessel=14)
     heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background process of a shell ignores SIGINT
     process = subprocess.Popen(
         command(folder), stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True, preexec_fn=heeded
@@ -87,7 +87,7 @@ def test_audit_covers_the_pairs_and_knows_the_canaries(done):
     audit = json.loads((done[0] / "out" / "audit" / "audit.json").read_text("utf-8"))
     assert audit["training_checked"] and len(audit["canary"]["repeats"]) == 2
     assert {name: cohort["patients"] for name, cohort in audit["cohorts"].items()} == {
-        "members": 2, "non_members": 2, "references": 2,
+        "members": 6, "non_members": 2, "references": 2,
     }  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_printed_command_makes_the_release(done, tmp_path, monkeypatch):
     pairs, manifest = open_stack("DATASET/pairs.npy")
     assert len(pairs) == 64 and manifest["kind"] == "synthetic"
     card = (tmp_path / "DATASET" / "README.md").read_text("utf-8")
-    assert "2 patients" in card and "sub-" not in card and str(done[0]) not in card
+    assert "6 patients" in card and "sub-" not in card and str(done[0]) not in card
 
 
 def test_finished_synthesis_does_nothing_and_other_patients_are_refused(done):

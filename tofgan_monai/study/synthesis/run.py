@@ -25,6 +25,8 @@ from tofgan_monai.volumes.kinds import kind_of
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 RECORD = "synthesis.json"
 
+Splits = Mapping[str, Sequence[Mapping[str, Any]]]
+
 logger = logging.getLogger(__name__)
 
 
@@ -57,12 +59,16 @@ def synthesise(
         raise InputError(f"{output}: the output folder lies in the patients' folder; choose a folder elsewhere")
     require_writable(folder)
     with TemporaryDirectory(dir=folder, prefix=".") as temporary:
-        splits = read_splits(_checked(source, Path(temporary), own["n_vessel"], folder))
-    settings = completed(own, _kept(splits, folder, source))
-    if is_audited(settings):
-        load_prdc()  # reports a missing package before the trainings
-        canary_epochs(settings)  # reports a training that is too short for an audit
+        checked = _checked(source, Path(temporary), own["n_vessel"], folder)
+        splits = read_splits(checked)
+        require_usable(splits, source)
+        _require_same_scans(splits, folder, source)
+        settings = completed(own, checked)
+        if is_audited(settings):
+            load_prdc()  # reports a missing package before the trainings
+            canary_epochs(settings)  # reports a training that is too short for an audit
     write_json(folder / RECORD, claim)
+    settings = completed(own, _kept(splits, folder))
     logger.info("cd %s", shlex.quote(os.fspath(folder)))
     run_study(settings, folder, cores=cores, snakefile=SNAKEFILE, work="synthesis")
     return [audit_line(folder, settings), f"{folder / 'report' / 'report.html'}", release_command(folder, settings)]
@@ -108,27 +114,23 @@ def _checked(source: Path, temporary: Path, n_vessel: int, folder: Path) -> Path
     return report.path
 
 
-def _kept(splits: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path, source: Path) -> Path:
-    """Writes the cohort.json of a run into its output folder and returns its path.
-
-    Raises:
-        InputError: the folder has the cohort.json of other patients; or the new one has no labels or an empty split.
-    """
+def _require_same_scans(splits: Splits, folder: Path, source: Path) -> None:
+    """Raises InputError if the output folder has the cohort.json of other scans or of another split."""
     path = cohort_path(folder)
-    if path.exists():
-        before = read_splits(path)
-        if _scans(before) != _scans(splits):
-            raise InputError(
-                f"{folder}: the scans or splits of {source} have changed since this run began; choose another output "
-                "folder, or restore them"
-            )
-        if before == splits:
-            return path
-    require_usable(splits, source)
-    return write_cohort(path, splits)
+    if path.exists() and _scans(read_splits(path)) != _scans(splits):
+        raise InputError(
+            f"{folder}: the scans or splits of {source} have changed since this run began; choose another output "
+            "folder, or restore them"
+        )
 
 
-def _scans(splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[tuple[str, str, str]]:
+def _kept(splits: Splits, folder: Path) -> Path:
+    """Writes the cohort.json of a run into its output folder, unless it is there, and returns its path."""
+    path = cohort_path(folder)
+    return path if path.exists() and read_splits(path) == splits else write_cohort(path, splits)
+
+
+def _scans(splits: Splits) -> set[tuple[str, str, str]]:
     """Returns the split, the subject and the image of each scan."""
     return {(split, item["subject"], item["image"]) for split, items in splits.items() for item in items}
 
