@@ -38,7 +38,7 @@ def test_verbs_of_a_step_are_shown_as_a_user_types_them():
         "tofgan evaluate P --cohort ''",
     ]
     step = f"{python} -m tofgan_monai.study.synthesis.steps copy-bundle generator"
-    assert verbs_of(f"{step} && {tofgan} adopt run ./generator &> a.log") == ["tofgan adopt run ./generator"]
+    assert verbs_of(f"{step} &> a.log && {tofgan} adopt run ./generator &>> a.log") == ["tofgan adopt run ./generator"]
     assert verbs_of(f"{step} &> a.log") == verbs_of("echo > chosen.txt") == verbs_of("") == []
 
 

@@ -98,7 +98,7 @@ def require_snakemake(work: str) -> None:
 def verbs_of(shell_command: str) -> list[str]:
     """Returns the `tofgan` commands in a step's shell command, as a user would type them; empty if there are none."""
     tofgan = f"{shlex.quote(sys.executable)} -m tofgan_monai "
-    parts = shell_command.split(" &> ")[0].split(" && ")
+    parts = [re.split(" &>>? ", part)[0] for part in shell_command.split(" && ")]
     runs = [part.removeprefix(tofgan) for part in parts if part.startswith(tofgan)]
     return [f"tofgan {words.strip()}" for run in runs for words in run.split(" + ")]
 

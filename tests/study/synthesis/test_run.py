@@ -114,4 +114,4 @@ def test_release_names_the_audit_and_needs_a_reason_unless_it_passed(tmp_path, s
     words = shlex.split(run.release_command(tmp_path, settings))
     assert words[words.index("--audit") + 1] == str(tmp_path / "audit")
     assert ("--despite" in words) == needs_reason
-    assert run.audit_line(tmp_path, settings) == f"Audit of the pairs: {outcome}. something was found."
+    assert run.audit_line(tmp_path, settings) == f"Audit of the pairs: {outcome}; audit/audit.html says why."

@@ -100,7 +100,7 @@ def audit_line(folder: Path, settings: Settings) -> str:
         settings: its settings, completed.
     """
     if verdict := read_verdict(folder):
-        return f"Audit of the pairs: {verdict['outcome']}. {'; '.join(verdict['reasons'])}."
+        return f"Audit of the pairs: {verdict['outcome']}; audit/audit.html says why."
     needed, found = (
         "{} training, {} validation and {} test patients".format(*numbers)
         for numbers in (settings["audit_patients"], [plan.n_patients(settings, "A", split) for split in SPLITS])
