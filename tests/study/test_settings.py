@@ -149,7 +149,9 @@ def test_one_patient_in_both_cohorts_is_refused(config, tmp_path):
 def test_bundle_of_ones_own_counts_from_the_files_folder(config, tmp_path):
     (tmp_path / "mine" / "configs").mkdir(parents=True)
     for name in ("metadata.json", "train.yaml"):
-        (tmp_path / "mine" / "configs" / name).write_text("batch_size: 1\nmax_epochs: 1\n", "utf-8")
+        (tmp_path / "mine" / "configs" / name).write_text(
+            "batch_size: 1\nmax_epochs: 1\nwidth: 1\nvalidation_pairs: null\n", "utf-8"
+        )
     assert read_settings(config(gans={"Mine": "./mine"}))["gans"] == {"Mine": str(tmp_path / "mine")}
 
 

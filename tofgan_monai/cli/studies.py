@@ -1,4 +1,4 @@
-"""The verbs frechet, study and report: they measure distances between stacks, run whole studies and write pages.
+"""The verbs synthesise, frechet, study and report: whole ways of cohorts, distances between stacks, and pages.
 
 A stack is a .npy file of image-label pairs.
 """
@@ -13,6 +13,23 @@ from typer import Argument, Context, Option, echo
 
 from tofgan_monai.cli.app import OVERRIDES, InceptionOption, SeedOption, app
 from tofgan_monai.errors import InputError
+
+CoresOption = Annotated[int, Option(min=1, help="CPU cores that the steps may use together")]
+ALL_CORES = os.cpu_count() or 1
+
+
+@app.command()
+def synthesise(
+    patients: Annotated[Path, Argument(help="folder of labelled volumes as for `tofgan check`, or a cohort.json")],
+    output: Annotated[Path, Argument(help="folder of this run; the same command continues a stopped run")],
+    preset: Annotated[str, Option(help="quick, laptop, paper, or a YAML file that changes one of these")] = "quick",
+    cores: CoresOption = ALL_CORES,
+) -> None:
+    """Make synthetic pairs of a cohort, train and score a segmentation on them, and write the report."""
+    from tofgan_monai.study.synthesis import run
+
+    for line in run.synthesise(patients, output, preset, cores=cores):
+        echo(line)
 
 
 @app.command()
@@ -61,7 +78,7 @@ def study(
     context: Context,
     config: Annotated[str, Option(help="smoke, laptop, paper, or a YAML file that changes one of these")],
     output: Annotated[Path | None, Option(help="folder of the study; default: study_CONFIG")] = None,
-    cores: Annotated[int, Option(help="CPU cores that the steps may use together")] = os.cpu_count() or 1,
+    cores: CoresOption = ALL_CORES,
     dry_run: Annotated[bool, Option("--dry-run", help="list the steps and run none")] = False,
 ) -> None:
     """Run all of the paper's experiments; further options are passed to Snakemake."""

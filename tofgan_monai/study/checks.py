@@ -80,8 +80,9 @@ def _option_problems(settings: Settings) -> Iterator[str]:
     point = next(iter(plan.grid_points(settings).values()))
     yield from _training_problems(f"{settings['unet_train']} {point}", unet, "unet_train, grid")
     if settings["retrain"]:
+        given = f"--width {settings['gan_width']} --validation_pairs STACK"  # by the rules
         for bundle in settings["gans"].values():
-            yield from _training_problems(settings["gan_train"], bundle_path(bundle), "gan_train")
+            yield from _training_problems(f"{settings['gan_train']} {given}", bundle_path(bundle), "gan_train")
 
 
 def _training_problems(options: str, bundle: Path, setting: str) -> list[str]:

@@ -75,7 +75,8 @@ def sampled_stacks(settings: Settings) -> dict[str, tuple[str, str]]:
     """Dict from the name of a stack to (site, options of `tofgan extract`), for the stacks sampled from volumes.
 
     "real" and "B_..." come from training patients, "validation_A", "validation_B" and "others" from validation
-    patients, and "procedural" from the public simulated heads of site C.
+    patients, "test_A" from test patients (for an audit alone), and "procedural" from the public simulated heads of
+    site C.
     """
     own = f"--n-vessel {settings['n_vessel']} --n-random {settings['n_random']}"
     others = math.ceil(n_frechet(settings) / n_patients(settings, "A", "validation") / 2)
@@ -84,6 +85,7 @@ def sampled_stacks(settings: Settings) -> dict[str, tuple[str, str]]:
         "validation_A": ("A", f"--split validation {own}"),
         "others": ("A", f"--split validation --n-vessel {others} --n-random {others} --seed 1"),
         "validation_B": ("B", f"--split validation {own}"),
+        "test_A": ("A", f"--split test {own}"),
     }
     if settings["procedural"]:
         half = math.ceil(n_synthetic(settings) / settings["procedural"] / 2)

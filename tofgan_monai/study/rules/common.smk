@@ -51,6 +51,20 @@ def volumes(wildcards):
     return [cohort, *plan.files_of(cohort)] if cohort else f"heads/{wildcards.site}/cohort.json"
 
 
+def gan_training(gan, folder, pairs):
+    """Returns the words of the command that trains a GAN on a stack, with validation patients of site A.
+
+    Args:
+        gan: name of the GAN in the settings.
+        folder: output folder of the training.
+        pairs: the stack.
+    """
+    return (
+        f"{TRAIN} {shlex.quote(GANS[gan])} --output-dir {folder} --pairs {pairs} "
+        f"--validation-pairs pairs/validation_A.npy {config['gan_train']} --width {config['gan_width']}"
+    )
+
+
 def training(folder, pairs, site, options):
     """Returns the words of the commands that train a U-Net and score it on validation patients.
 

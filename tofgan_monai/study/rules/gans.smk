@@ -10,8 +10,7 @@ if config["retrain"]:
         output:
             touch("gans/{gan}/trained"),
         params:
-            words=lambda w: f"{TRAIN} {shlex.quote(GANS[w.gan])} --output-dir gans/{w.gan} --pairs pairs/real.npy "
-            f"--validation-pairs pairs/validation_A.npy {config['gan_train']} --width {config['gan_width']}",
+            words=lambda w: gan_training(w.gan, f"gans/{w.gan}", "pairs/real.npy"),
         log:
             "logs/train_gan/{gan}.log",
         benchmark:

@@ -1,4 +1,5 @@
-# Table 2: U-Nets trained on real pairs, synthetic pairs or both, and scored on the test patients of both cohorts.
+# Table 2: U-Nets trained on real pairs, synthetic pairs or both, and scored on test patients. SITES, which
+# the Snakefile sets, are the sites of these test patients.
 
 
 rule train_unet:
@@ -35,16 +36,16 @@ rule choose_gan:  # on validation patients; every rule that reads a test split w
 
 rule score_unet:
     input:
-        "prepared/A/cohort.json",
-        "prepared/B/cohort.json",
+        expand("prepared/{site}/cohort.json", site=SITES),
         "unets/{set}/{seed}/validation.jsonl",
         "best_gan.txt",
     output:
-        "unets/{set}/{seed}/test_A.jsonl",
-        "unets/{set}/{seed}/test_B.jsonl",
+        expand("unets/{{set}}/{{seed}}/test_{site}.jsonl", site=SITES),
     params:
-        own=lambda w: scoring(f"unets/{w.set}/{w.seed}", "A", "test", f"unets/{w.set}/{w.seed}/test_A.jsonl"),
-        other=lambda w: scoring(f"unets/{w.set}/{w.seed}", "B", "test", f"unets/{w.set}/{w.seed}/test_B.jsonl"),
+        words=lambda w: " + ".join(
+            scoring(f"unets/{w.set}/{w.seed}", site, "test", f"unets/{w.set}/{w.seed}/test_{site}.jsonl")
+            for site in SITES
+        ),
     log:
         "logs/score_unet/{set}_{seed}.log",
     benchmark:
@@ -53,7 +54,7 @@ rule score_unet:
     resources:
         gpu=config["gpus"],
     shell:
-        "{TOFGAN} {params.own} + {params.other} &> {log}"
+        "{TOFGAN} {params.words} &> {log}"
 
 
 rule score_threshold:  # the baseline that a U-Net has to beat
