@@ -26,7 +26,7 @@ def main(output: Path, runs: list[Path]) -> None:
     for run in runs:
         lines = [json.loads(line) for line in (run / "losses.jsonl").read_text("utf-8").splitlines()]
         began = hours[-1] if hours else 0.0
-        hours += (began + np.cumsum([line["seconds"] for line in lines]) / 3600).tolist()
+        hours += (began + np.cumsum([line["processor_seconds"] for line in lines]) / 3600).tolist()
         dice += [line["val_dice"] for line in lines]
         axes.axvline(hours[-1], color="0.8", linewidth=0.8)
         print(f"{run.name}: {hours[-1]:.2f} core-hours, {dice[-1]:.4f}, best {max(dice):.4f}")
