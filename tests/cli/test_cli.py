@@ -27,7 +27,7 @@ VERBS = [
     *("canary", "audit"),
     *("pack", "verify", "install"),
     *("export", "release"),
-    *("frechet", "study", "report"),
+    *("synthesise", "frechet", "study", "report"),
     "doctor",
 ]
 

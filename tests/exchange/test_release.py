@@ -315,7 +315,7 @@ def tofgan(*words):
 
 def released(folder, tmp_path, *words, n=10, seed=3, threshold="0.0"):
     words = [*words, "-n", n, "--seed", seed, "--label_threshold", threshold]
-    return tofgan("generate", folder, tmp_path / "out" / "released.npy", *words)
+    return tofgan("generate", folder, tmp_path / "out" / "released.npy", "--force", *words)
 
 
 def test_released_stack_is_the_first_of_the_audited_with_the_audit_in_its_manifest(clinic, audited, tmp_path):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tofgan_monai.audit.record import Audit, read_audit
-from tofgan_monai.bundle_runs.runs import inference_config, run_bundle
+from tofgan_monai.bundle_runs import runs
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.data_card import patients_behind, seen_of
 from tofgan_monai.exchange.layout import WEIGHTS
@@ -69,7 +69,7 @@ def generate_for_release(
     if not weights.is_file():
         raise InputError(f"{weights}: no such weights; train a GAN, then adopt its weights (`tofgan adopt`)")
     digest = weights_file_digest(weights)
-    threshold = settings.get("label_threshold", inference_config(bundle).get("label_threshold"))
+    threshold = settings.get("label_threshold", runs.inference_config(bundle).get("label_threshold"))
     if problems := list(_uncovered(found, digest, n, seed, threshold, settings)):
         raise InputError(problems)
     behind = patients_behind(seen_of(digest, bundle), bundle)
@@ -82,7 +82,7 @@ def generate_for_release(
     require_writable(output.parent)
     with TemporaryDirectory(dir=output.parent, prefix=".") as folder:
         whole = Path(folder) / output.name
-        run_bundle(bundle, ["inference.yaml"], {**settings, "n": n, "seed": seed, "output": str(whole)})
+        runs.run_bundle(bundle, ["inference.yaml"], {**settings, "n": n, "seed": seed, "output": str(whole)})
         _write(whole, output, dropped, more)
     return len(dropped)
 
