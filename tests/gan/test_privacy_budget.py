@@ -137,7 +137,9 @@ def test_private_share_is_drawn_once_whatever_was_drawn_before():
     first = private_share(draws, 0.5)
     secret.generator()
     torch.manual_seed(5)
-    assert private_share(draws, 0.5) == first != private_share(shares([0.05] * 10, Secret()), 0.5)
+    assert private_share(draws, 0.5) == first
+    others = {private_share(shares([0.05] * 10, Secret()), 0.5) for _ in range(50)}
+    assert len(others) > 2  # one share in seven is cut off at 0, so that two of them may be equal
 
 
 def test_private_share_stays_a_share_whatever_the_noise():
