@@ -3,10 +3,10 @@
     python scripts/benchmark.py --segmentation WEIGHTS --repetitions 5 [--threads 2]
 
 The yardstick is the package at commit 3d53d7a, with the half U-Net and a computed brain mask. The script takes this
-commit from git into a temporary folder. The other rows are this package's 3D network in each precision. Each run is a
-process of its own, so that its peak memory can be told. The time is that of `evaluator.run()` in the process: it leaves
-out the start of Python, the reading of weights, and the preparation of int8, which one run before makes. The rows take
-turns, and the table has their median times.
+commit from git into a temporary folder. The other rows are this package's 3D network in each precision that this
+machine can use; the script says which ones it cannot. Each run is a process of its own, so that its peak memory can be
+told. The time is that of `evaluator.run()` in the process: it leaves out the start of Python, the reading of weights,
+and the preparation of int8, which one run before makes. The rows take turns, and the table has their median times.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from tofgan_monai.errors import InputError
 from tofgan_monai.phantom import SEEDS, simulate_head
-from tofgan_monai.segmentation.precision import PRECISIONS
+from tofgan_monai.segmentation.precision import PRECISIONS, require_precision
 from tofgan_monai.training.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,6 +88,18 @@ def run(tree: Path, threads: int, settings: dict[str, Any]) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def usable_precisions() -> list[str]:
+    """Returns the precisions that this machine can use; prints the reason for each other one."""
+    usable = []
+    for name in PRECISIONS:
+        try:
+            require_precision(name)
+            usable.append(name)
+        except InputError as error:
+            print(f"no row for {name}: {error}")
+    return usable
+
+
 def main(weights: Path, repetitions: int, threads: int) -> None:
     """Times each row `repetitions` times, in turn, and prints a table of median times."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -108,8 +121,9 @@ def main(weights: Path, repetitions: int, threads: int) -> None:
             "width": len(load_weights(weights)["head.weight"][0]),
         }
         rows = {f"half U-Net at {YARDSTICK}, computed mask": (old, yardstick)}
-        rows |= {f"3D network, {name}": (ROOT, {**whole, "precision": name}) for name in PRECISIONS}
-        run(ROOT, threads, rows["3D network, int8"][1])  # prepares int8
+        rows |= {f"3D network, {name}": (ROOT, {**whole, "precision": name}) for name in usable_precisions()}
+        if "3D network, int8" in rows:
+            run(ROOT, threads, rows["3D network, int8"][1])  # prepares int8
         turns = [{name: run(tree, threads, given) for name, (tree, given) in rows.items()} for _ in range(repetitions)]
     print(f"{SHAPE} voxels, {repetitions} runs in turn, {threads} threads; medians\n")
     print("| segmentation of a full-size head, load to written file | s | share | peak GiB |\n|---|---|---|---|")
