@@ -94,7 +94,7 @@ done
 $archive compare "$work/fetched" "$work/heads"
 $archive large "$work"
 
-study=$($archive studies | head -n 1)
+study=$($archive studies | sed -n 1p) # not head, which would close the pipe under the writer
 refused "has no study 1.2.3" tofgan segment "dicomweb:$url" "$work/none" --study 1.2.3
 refused "has no series 1.2.3" tofgan segment "dicomweb:$url" "$work/none" --study "$study" --series 1.2.3
 TOFGAN_DICOMWEB_USER=anna TOFGAN_DICOMWEB_PASSWORD=wrong \
