@@ -101,6 +101,6 @@ TOFGAN_DICOMWEB_USER=anna TOFGAN_DICOMWEB_PASSWORD=wrong \
     refused "status 401" tofgan segment "dicomweb:$url" "$work/none" --study "$study"
 kill "$orthanc" && wait "$orthanc" || true
 refused "the archive does not answer" tofgan segment "dicomweb:$url" "$work/none" --study "$study"
-[ -z "$(ls -A "$work/none")" ] && echo "nothing was left behind"
+[ -z "$(ls -A "$work/none" 2>/dev/null)" ] && echo "nothing was left behind"
 start_orthanc
 $archive count
