@@ -217,6 +217,12 @@ def test_source_never_overwrites_a_stack_from_elsewhere(cohort, tmp_path):
         PairSource(cohort, transform(), tmp_path / "cache.npy")
 
 
+def test_split_without_volumes_is_named(cohort, tmp_path):
+    edit(cohort / "cohort.json", lambda datalist: datalist.update(validation=[]))
+    with pytest.raises(InputError, match=r"the validation split of the cohort has no volumes .*--counts"):
+        PairSource(cohort, transform(), tmp_path / "cache.npy", split="validation")
+
+
 def test_transforms_must_end_in_patches(cohort, tmp_path):
     item = {"subject": "sub-01", "image": str(cohort / "sub-01" / "image.nii.gz")}
     with pytest.raises(InputError, match="VesselPatchesd"):

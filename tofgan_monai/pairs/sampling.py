@@ -99,7 +99,9 @@ def sample_pairs(
             lists the problems of all items.
     """
     if not items:
-        raise InputError(f"{output}: the cohort's split has no volumes to sample; check the splits in cohort.json")
+        split = (manifest or {}).get("split", "chosen")
+        remedy = "give it patients with `tofgan check --counts`"
+        raise InputError(f"{output}: the {split} split of the cohort has no volumes to sample; {remedy}")
     patients = {patient: index for index, patient in enumerate(dict.fromkeys(map(_patient_of, items)))}
     volumes: list[dict[str, Any]] = []
     kind = "simulated" if all(kind_of(item) == "simulated" for item in items) else "real"
