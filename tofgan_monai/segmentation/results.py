@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_json_lines, written_whole
 from tofgan_monai.metrics.segmentation.overlap import SCORES, Overlap, Summary, summarise
 
 GROUP = ("model", "cohort", "split")
@@ -127,8 +127,7 @@ def write_results(path: str | os.PathLike, lines: Sequence[Line]) -> None:
     new = {_group(line) for line in lines}
     existing = _read_all(path) if path.exists() else []
     lines = [*(line for line in existing if _is_of_a_study(line) or _group(line) not in new), *lines]
-    with written_whole(path) as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    write_json_lines(path, lines)
     with (
         written_whole(path.with_suffix(".csv")) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as stream,

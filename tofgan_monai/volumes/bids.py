@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import write_json, written_whole
+from tofgan_monai.files import write_json, write_whole
 
 Splits = dict[str, list[dict[str, Any]]]
 
@@ -84,8 +84,7 @@ def describe_derivative(
     }
     write_json(folder / _DESCRIPTION, description)
     for name, text in (("README", _README), (".bidsignore", "".join(f"{pattern}\n" for pattern in _NOT_BIDS))):
-        with written_whole(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_whole(folder / name, text)
     for item in items:
         scan = f"bids:raw:{Path(item['image']).relative_to(tree).as_posix()}"
         entries = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_whole
 from tofgan_monai.report.galleries import Gallery, mosaic, read_gallery
 from tofgan_monai.report.inputs import collected
 from tofgan_monai.report.pictures import png_uri, svg_uri, training_curves
@@ -50,8 +50,7 @@ def write_study_report(folder: str | os.PathLike, output: str | os.PathLike | No
     if content["errors"] and (folder / ERRORS).resolve() != (output.parent / ERRORS).resolve():
         files[ERRORS] = (folder / ERRORS).read_bytes()
     for name, data in files.items():
-        with written_whole(output.parent / name) as temporary:
-            temporary.write_bytes(data)
+        write_whole(output.parent / name, data)
     return output
 
 
