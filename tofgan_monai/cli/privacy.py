@@ -76,7 +76,7 @@ def audit(
     ] = None,
 ) -> None:
     """Measure the quality of synthetic pairs, and what the pairs or a network give away about training patients."""
-    from tofgan_monai.audit import audit
+    from tofgan_monai.audit.run import audit
     from tofgan_monai.bundle_runs import paths
     from tofgan_monai.report import write_audit_report
 
