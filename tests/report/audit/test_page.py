@@ -20,7 +20,7 @@ from tests.helpers.pages import Page
 from tofgan_monai import InputError
 from tofgan_monai.audit.questions import MAPPING
 from tofgan_monai.audit.verdict import WORST_AUC
-from tofgan_monai.report import write_audit_report
+from tofgan_monai.report.audit.page import write_audit_report
 from tofgan_monai.volumes.writing import write_label
 
 ON_DATA = ("nearest image", "nearest label", "GAN-Leaks image", "GAN-Leaks label", "Monte Carlo", "density ratio")
