@@ -86,7 +86,11 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
                 made.append(read(caption, path))
         return made
 
-    cohorts = _cohorts([line for found in each(inputs.results, lambda _, path: read_results(path)) for line in found])
+    lines: list[Line] = []
+    if inputs.results:
+        with collected(problems, inputs.results):
+            lines = read_results(inputs.results)
+    cohorts = _cohorts(lines)
     content = {
         "cohorts": cohorts,
         "further": _further(cohorts),
