@@ -32,7 +32,7 @@ from generator_columns import COLUMNS, COMPARED, SHIPPED, Bench, Candidate, run
 from tofgan_monai import InputError
 from tofgan_monai.bundle_runs.paths import bundle_names, bundle_path
 from tofgan_monai.bundle_runs.runs import inference_config
-from tofgan_monai.files import held, require_writable, written_whole
+from tofgan_monai.files import held, require_writable, write_json_lines
 from tofgan_monai.training.checkpoint import read_checkpoint
 from tofgan_monai.training.weights import save_weights
 
@@ -105,8 +105,7 @@ def measure(bench: Bench, engines: Sequence[str], columns: Sequence[str]) -> Non
             began = time.process_time()
             line[column] = COLUMNS[column](bench, candidate)
             line["processor_seconds"][column] = round(time.process_time() - began, 1)
-            with written_whole(results) as temporary:
-                temporary.write_text("".join(json.dumps(_rounded(one)) + "\n" for one in lines), "utf-8")
+            write_json_lines(results, map(_rounded, lines))
             print(f"{candidate.name}: {column}", flush=True)
 
 

@@ -72,7 +72,7 @@ def classical_lines(items: list[dict], site: str, kept: Path) -> list[dict]:
             np.savez_compressed(path, *[masked(item, sigma=sigma).astype(np.float32) for item in items])
         with np.load(path) as stored:
             scales[sigma] = list(stored.values())
-    best = max(scales, key=lambda sigma: best_threshold(scales[sigma], labels).mean_dsc)
+    best = max(scales, key=lambda sigma: np.mean(best_threshold(scales[sigma], labels).dsc))
     images[f"{FRANGI} (scale {best:g} voxels)"] = scales[best]
     lines = []
     for model, volumes in images.items():

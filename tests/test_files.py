@@ -10,7 +10,15 @@ import sys
 import pytest
 
 from tofgan_monai import InputError, sha256
-from tofgan_monai.files import held, new_folder, require_writable, write_json, written_whole
+from tofgan_monai.files import (
+    held,
+    new_folder,
+    require_writable,
+    write_json,
+    write_json_lines,
+    write_whole,
+    written_whole,
+)
 
 
 def test_block_that_ends_well_replaces_the_file_and_makes_its_folder(tmp_path):
@@ -67,6 +75,17 @@ def test_a_run_that_fails_leaves_no_empty_folder(tmp_path):
 def test_writable_folder_is_made_and_left_empty(tmp_path):
     require_writable(tmp_path / "a" / "b")
     assert not list((tmp_path / "a" / "b").iterdir())
+
+
+def test_text_is_written_in_utf_8_and_bytes_as_they_are(tmp_path):
+    for content, expected in (("\u00fc\n", b"\xc3\xbc\n"), (b"\xff", b"\xff")):
+        write_whole(tmp_path / "a.txt", content)
+        assert (tmp_path / "a.txt").read_bytes() == expected
+
+
+def test_each_line_of_json_stands_on_its_own(tmp_path):
+    write_json_lines(tmp_path / "a.jsonl", ({"n": n} for n in (1, 2)))
+    assert (tmp_path / "a.jsonl").read_text() == '{"n": 1}\n{"n": 2}\n'
 
 
 def test_json_and_digest_are_the_files_own(tmp_path):

@@ -111,7 +111,7 @@ def test_every_extra_for_users_is_there_with_its_packages_and_lowest_versions():
 
 def test_a_missing_or_old_package_is_named_with_the_remedy(monkeypatch):
     versions = {"pydicom": "2.4.5", "highdicom": "0.28.2rc1", "dicomweb-client": None}
-    monkeypatch.setattr(installation, "_version", versions.get)
+    monkeypatch.setattr(installation, "version_of", versions.get)
     assert missing_packages("dicom") == ["dicomweb-client 0.61 or newer", "pydicom 3.0 or newer"]
     told = "--dicom needs the extra dicom (dicomweb-client 0.61 or newer, pydicom 3.0 or newer not found); run pip inst"
     with pytest.raises(InputError) as caught:

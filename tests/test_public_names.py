@@ -51,6 +51,22 @@ def test_first_use_imports_a_name_and_nothing_before():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+@pytest.mark.parametrize(
+    ("module", "rooms"),
+    [("exchange.inspection", {"exchange"}), ("audit.record", {"attacks", "audit", "errors", "volumes"})],
+)
+def test_what_judges_a_foreign_file_imports_nothing_else(module, rooms):
+    names = "sorted({name.split('.')[1] for name in sys.modules if name.startswith('tofgan_monai.')})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, tofgan_monai.{module}; print(*{names})"],
+        check=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert {*done.stdout.split()} == rooms
+
+
 def test_lower_rooms_know_nothing_of_higher_ones():
     done = subprocess.run(
         [

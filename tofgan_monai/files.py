@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -116,10 +116,20 @@ def _unwritable(path: str | os.PathLike, error: OSError) -> InputError:
     return InputError(f"{path} cannot be written ({error.strerror or error}); {remedy}")
 
 
+def write_whole(path: str | os.PathLike, content: str | bytes | memoryview) -> None:
+    """Writes bytes, or a text in UTF-8, into the file `path`, whole or not at all; see `written_whole`."""
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Writes content as indented JSON into the file `path`; the file is written whole or not at all."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_json_lines(path: str | os.PathLike, lines: Iterable[Any]) -> None:
+    """Writes one line of JSON for each of `lines` into the file `path`; the file is written whole or not at all."""
+    write_whole(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -59,7 +59,7 @@ def missing_packages(extra: str) -> list[str]:
     """Returns the packages of an extra that are not installed or too old, such as `pydicom 3.0 or newer`."""
     missing = []
     for name, lowest in EXTRAS[extra].packages.items():
-        found = _version(name)
+        found = version_of(name)
         if found is None or tuple(map(int, re.findall(r"\d+", found)[: len(lowest)])) < lowest:
             missing.append(f"{name} {'.'.join(map(str, lowest))} or newer")
     return missing
@@ -88,11 +88,11 @@ def require_extra(extra: str, what: str) -> None:
 
 def describe_installation() -> list[str]:
     """Returns lines about versions, processor, memory, GPUs and optional parts; none names a path, user or host."""
-    own = _version("tofgan-monai") or "version unknown, as it was not installed by pip"
+    own = version_of("tofgan-monai") or "version unknown, as it was not installed by pip"
     rows = [("tofgan_monai", own), ("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")]
-    rows += [(name, _version(name) or "missing; install tofgan-monai again") for name in _NEEDED]
+    rows += [(name, version_of(name) or "missing; install tofgan-monai again") for name in _NEEDED]
     rows += [*_machine(), *((f"extra {name}", _extra(name)) for name in EXTRAS)]
-    label = _version("monailabel")
+    label = version_of("monailabel")
     rows.append(("MONAI Label", f"{label or 'not installed'}: serves 3D Slicer, in an environment of its own"))
     width = max(len(what) for what, _ in rows)
     return [*(f"{what:{width}}  {told}" for what, told in rows), _REPORT]
@@ -124,11 +124,11 @@ def _extra(name: str) -> str:
     """Returns the versions of an extra's packages and what the extra is for, or how to install it."""
     if missing := missing_packages(name):
         return f"no {', no '.join(missing)}: {EXTRAS[name].purpose}; {install_command(name)}"
-    packages = ", ".join(f"{package} {_version(package)}" for package in EXTRAS[name].packages)
+    packages = ", ".join(f"{package} {version_of(package)}" for package in EXTRAS[name].packages)
     return f"{packages}: {EXTRAS[name].purpose}"
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
     """Returns the version of an installed package, or None."""
     try:
         return version(package)

@@ -62,7 +62,7 @@ def few_candidates(monkeypatch):
 @pytest.mark.slow
 def test_generator_that_knows_its_members_by_heart_is_caught(by_heart, pairs, few_candidates):
     before = copy.deepcopy(by_heart.state_dict())
-    scores = latent_recovery(by_heart, pairs[: 2 * N], n_steps=40, progress=False)
+    scores = latent_recovery(by_heart, pairs[: 2 * N], n_steps=40)
     assert scores.shape == (2 * N,) and auc(scores) > 0.98
     assert by_heart.training and all(value.equal(before[name]) for name, value in by_heart.state_dict().items())
     assert all(parameter.requires_grad and parameter.grad is None for parameter in by_heart.parameters())
@@ -72,21 +72,21 @@ def test_generator_that_knows_its_members_by_heart_is_caught(by_heart, pairs, fe
 def test_generator_that_knows_strangers_or_nothing_is_not(pairs, few_candidates):
     torch.manual_seed(0)
     for innocent in (Lookup(pairs[2 * N :]), Generator(latent_dim=8, width=2, init_std=0.1)):
-        assert 0.2 < auc(latent_recovery(innocent, pairs[: 2 * N], n_steps=20, progress=False)) < 0.8
+        assert 0.2 < auc(latent_recovery(innocent, pairs[: 2 * N], n_steps=20)) < 0.8
 
 
 def test_generator_that_makes_one_pair_only_is_caught(pairs, few_candidates):
-    scores = latent_recovery(Lookup(pairs[:1]), pairs[: 2 * N], n_steps=2, progress=False)
+    scores = latent_recovery(Lookup(pairs[:1]), pairs[: 2 * N], n_steps=2)
     assert np.isfinite(scores).all() and scores.argmax() == 0 and scores[0] > -0.01 > scores[1:].max()
 
 
 def test_optimising_finds_what_random_latents_do_not(by_heart, pairs, few_candidates):
-    random, short, long = (latent_recovery(by_heart, pairs[:N], n_steps=steps, progress=False) for steps in (0, 10, 40))
+    random, short, long = (latent_recovery(by_heart, pairs[:N], n_steps=steps) for steps in (0, 10, 40))
     assert (random <= short).all() and random.mean() < short.mean() < long.mean()
 
 
 def test_scores_are_the_seeds_and_each_querys_own(by_heart, pairs, few_candidates):
-    together = latent_recovery(by_heart, pairs[:5], n_steps=3, seed=1, progress=False)
+    together = latent_recovery(by_heart, pairs[:5], n_steps=3, seed=1)
     alone = np.concatenate([latent_recovery(by_heart, pairs[i : i + 1], n_steps=3, seed=1) for i in range(5)])
     np.testing.assert_allclose(together, alone, rtol=1e-4)
     assert not np.allclose(together, latent_recovery(by_heart, pairs[:5], n_steps=3, seed=2), rtol=1e-3)
@@ -129,12 +129,12 @@ class LookupWithGrain(Lookup):
 def test_noise_of_a_generator_with_grain_stays_at_zero(by_heart, pairs, few_candidates):
     grainy = LookupWithGrain(pairs[:N])
     grainy.load_state_dict(by_heart.state_dict())
-    with_grain, without = (latent_recovery(g, pairs[:5], n_steps=3, progress=False) for g in (grainy, by_heart))
+    with_grain, without = (latent_recovery(g, pairs[:5], n_steps=3) for g in (grainy, by_heart))
     np.testing.assert_allclose(with_grain, without, rtol=1e-5)
 
 
 def test_generator_with_grain_is_attacked_by_its_codes(pairs, few_candidates):
-    scores = latent_recovery(GrainGenerator(width=1), pairs[:2], n_steps=1, progress=False)
+    scores = latent_recovery(GrainGenerator(width=1), pairs[:2], n_steps=1)
     assert np.isfinite(scores).all()
 
 

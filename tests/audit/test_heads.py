@@ -16,8 +16,8 @@ from tests.helpers.bundles import BUNDLES
 from tests.helpers.heads import write_small_head, write_small_heads
 from tofgan_monai import HalfUNet, InputError, VesselLoss, VesselUNet3D, install, pack, verify
 from tofgan_monai.attacks.canary import plant_head_canary
-from tofgan_monai.audit import audit
 from tofgan_monai.audit.heads import head_reader
+from tofgan_monai.audit.run import audit
 from tofgan_monai.audit.target import read_target
 from tofgan_monai.bundle_runs.runs import run_bundle
 from tofgan_monai.cli import app

@@ -14,10 +14,10 @@ from tests.helpers.clinic import GAN, SEGMENTATION, stacks, trained_gan, trained
 from tofgan_monai import InputError, PairDataset, open_stack, weights_file_digest
 from tofgan_monai.attacks.canary import plant_canary
 from tofgan_monai.attacks.on_pairs import ATTACKS
-from tofgan_monai.audit import audit
 from tofgan_monai.audit import run as stages
 from tofgan_monai.audit.cohorts import read_cohorts
 from tofgan_monai.audit.record import read_audit
+from tofgan_monai.audit.run import audit
 from tofgan_monai.audit.target import read_target, released_pairs
 from tofgan_monai.audit.training import read_training
 from tofgan_monai.audit.verdict import MIN_PATIENTS

@@ -25,16 +25,19 @@ from tofgan_monai import (
     PairDataset,
     check_cohort,
     extract,
+    install,
     open_stack,
+    pack,
     prepare,
     sha256,
+    verify,
     weights_file_digest,
 )
 from tofgan_monai.audit.target import read_target
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.bundle_runs.runs import run_bundle
 from tofgan_monai.cli import app
-from tofgan_monai.exchange import adoption, install, leaks, pack, verify
+from tofgan_monai.exchange import adoption, leaks
 from tofgan_monai.exchange.archive import write
 from tofgan_monai.exchange.data_card import CARD, seen_by, seen_of
 from tofgan_monai.exchange.installing import unpack

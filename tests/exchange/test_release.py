@@ -11,11 +11,10 @@ from typer.testing import CliRunner
 
 from tests.helpers.audits import audit, changed
 from tests.helpers.refusals import refused
-from tofgan_monai import Generator, InputError, open_stack, weights_file_digest
+from tofgan_monai import Generator, InputError, install, open_stack, pack, verify, weights_file_digest
 from tofgan_monai.audit.record import read_audit
 from tofgan_monai.audit.verdict import MIN_PAIRS, MIN_PATIENTS, RULE
 from tofgan_monai.cli import app
-from tofgan_monai.exchange import install, pack, verify
 from tofgan_monai.exchange.data_card import as_text, card, check_card, patients_behind, write_card
 from tofgan_monai.exchange.installing import unpack
 from tofgan_monai.exchange.layout import AUDIT, CARD, WEIGHTS

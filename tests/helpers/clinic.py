@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ SIZES = {"members": 3, "non_members": 3, "references": 6}  # patients, 10 pairs 
 def stacks(clinic: Path) -> dict[str, Path]:
     """The paths of the clinic's three stacks by the names that an audit gives them."""
     return {name: clinic / f"{name}.npy" for name in SIZES}
+
+
+def write_stacks(folder: Path, patients: Mapping[str, int], kind: str, write_pairs: Callable[..., Any]) -> None:
+    """Writes a stack for each name and number of patients, with ten pairs of each patient."""
+    for seed, (name, n) in enumerate(patients.items()):
+        volumes = [{"patient": i, "n_vessel": 5, "n_random": 5, "voxels": f"{name} {i}"} for i in range(n)]
+        write_pairs(folder / f"{name}.npy", 10 * n, seed, kind=kind, volumes=volumes)
 
 
 def trained_gan(

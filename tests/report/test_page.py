@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.pages import Page
 from tofgan_monai import InputError, StackWriter, installation
 from tofgan_monai.metrics.segmentation.overlap import Overlap
-from tofgan_monai.report import write_report
+from tofgan_monai.report.page import write_report
 from tofgan_monai.segmentation.error_maps import error_classes, save_error_map
 from tofgan_monai.segmentation.results import BASELINE_MODEL, result_lines, write_results
 from tofgan_monai.volumes.writing import write_label

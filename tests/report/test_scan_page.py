@@ -12,7 +12,8 @@ import pytest
 from tests.helpers.heads import write_small_head
 from tests.helpers.pages import Page
 from tofgan_monai import InputError, installation
-from tofgan_monai.report import vessel_tree, write_scan_pages
+from tofgan_monai.report import vessel_tree
+from tofgan_monai.report.scan_page import write_scan_pages
 from tofgan_monai.segmentation.companions import SegmentedScan, write_measures, write_picture
 from tofgan_monai.volumes.reading import IMAGE, LABEL, read_scan
 from tofgan_monai.volumes.writing import label_file, write_label

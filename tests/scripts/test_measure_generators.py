@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
 
+from tests.helpers.clinic import GAN, write_stacks
 from tofgan_monai import InputError, PairDataset
 from tofgan_monai.bundle_runs.paths import bundle_names
+from tofgan_monai.exchange.installing import unpack
 from tofgan_monai.metrics.stacks.diversity import similarity_within
 from tofgan_monai.metrics.stacks.features import EFFICIENTNETS
 from tofgan_monai.segmentation.results import write_results
@@ -21,7 +22,6 @@ from tofgan_monai.training.checkpoint import FORMAT
 from tofgan_monai.training.weights import save_weights
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-GAN = "tof_mra_wgan_gp"
 PATIENTS = {"training": 4, "floor": 4, "reference": 6, "validation": 2, "procedural": 4, "B_0": 1, "B_1": 1}
 LITE0 = "FD(EfficientNet-Lite0)"
 N = 26  # fewest pairs whose density the attacks estimate
@@ -48,15 +48,9 @@ def scripts(monkeypatch):
 def bench(tmp_path, write_pairs, bundle_files, scripts, monkeypatch):
     """A bench whose stacks exist, and a bundle of width 2 beside it; real pairs are a copy of the floor's."""
     monkeypatch.setattr(scripts[1], "similarity_within", partial(similarity_within, n_comparisons=10))
-    files = bundle_files(GAN)
-    save_weights(safetensors.torch.load(files.pop("models/model.safetensors")), tmp_path / GAN / "models/model.pt")
-    for path, content in files.items():
-        (tmp_path / GAN / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / GAN / path).write_bytes(content)
+    unpack(bundle_files(GAN), tmp_path / GAN)
     pairs = tmp_path / "work" / "pairs"
-    for seed, (name, n) in enumerate(PATIENTS.items()):
-        volumes = [{"patient": i, "n_vessel": 5, "n_random": 5, "voxels": f"{name} {i}"} for i in range(n)]
-        write_pairs(pairs / f"{name}.npy", 10 * n, seed, kind="simulated", volumes=volumes)
+    write_stacks(pairs, PATIENTS, "simulated", write_pairs)
     for ending in ("npy", "json"):
         shutil.copy(pairs / f"floor.{ending}", pairs / f"real.{ending}")
         shutil.copy(pairs / f"validation.{ending}", pairs / f"validation_B.{ending}")

@@ -135,7 +135,6 @@ def copies(
     to_non_members: Mapping[str, Matches],
     patients: Patients,
     *,
-    rate: float = RATE,
     n_closest: int = 12,
 ) -> dict[str, Any]:
     """Counts the copies and near-copies in a synthetic stack; returns a dict of plain numbers for JSON.
@@ -146,7 +145,6 @@ def copies(
         to_non_members: the two or more nearest neighbours of each synthetic pair among the non-members' pairs, by
             channel.
         patients: two arrays, the patient index of each member's pair and of each non-member's pair.
-        rate: fraction of the synthetic pairs that sets the threshold, see `near_copies`.
         n_closest: number of synthetic pairs to list for each channel.
 
     Returns:
@@ -156,7 +154,7 @@ def copies(
         the synthetic pairs that are most similar to a member's pair) and `caveat` (a sentence).
     """
     both = {channel: (to_members[channel], to_non_members[channel]) for channel in to_members}
-    found = {channel: near_copies(*matches, patients, rate=rate) for channel, matches in both.items()}
+    found = {channel: near_copies(*matches, patients) for channel, matches in both.items()}
     indices = np.unique(np.concatenate([one.synthetic for one in found.values()]))
     return {
         "threshold": {channel: one.threshold for channel, one in found.items()},

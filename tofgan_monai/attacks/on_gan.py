@@ -31,9 +31,7 @@ PRIOR_WEIGHT = 0.1  # weight of the squared relative error of a latent's squared
 CHUNK = 64  # pairs in a batch
 
 
-def latent_recovery(
-    generator: PairGenerator, queries: np.ndarray, *, n_steps: int = 80, seed: int = 0, progress: bool = True
-) -> np.ndarray:
+def latent_recovery(generator: PairGenerator, queries: np.ndarray, *, n_steps: int = 80, seed: int = 0) -> np.ndarray:
     """Returns a score (n,) of how well the generator reproduces each query after its latent vectors are optimised.
 
     This is a white-box attack. For each query, 4096 random latents are tried. Adam then optimises the 3 latents whose
@@ -50,7 +48,6 @@ def latent_recovery(
         queries: pairs whose membership the attack must decide, (n, 2, 96, 96).
         n_steps: number of Adam steps; the learning rate falls to 0 over these steps.
         seed: seed of the random latents. A query's score does not depend on the other queries.
-        progress: whether to show a progress bar on a terminal.
 
     Source: Chen et al. 2020, arXiv:1909.03935, section 4.3 (attack) and 4.4 (calibration); Webster et al. 2019,
         arXiv:1901.03396.
@@ -60,7 +57,7 @@ def latent_recovery(
     candidates = GaussianLatents(_code_dim(generator)).fixed(N_CANDIDATES, seed=seed)
     rows = CHUNK // N_STARTS
     scores = [torch.empty(0)]
-    with tqdm(total=len(queries), desc="latent recovery", unit="pair", disable=None if progress else True) as bar:
+    with tqdm(total=len(queries), desc="latent recovery", unit="pair", disable=None) as bar:
         errors = _errors_of(network, candidates, queries)  # (n, candidates)
         for start in range(0, len(queries), rows):
             part = errors[start : start + rows]

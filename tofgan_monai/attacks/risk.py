@@ -22,6 +22,8 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.bootstrap import Interval
 
 N_RESAMPLES = 2000
+CONFIDENCE = 0.95  # level of each interval
+N_POINTS = 60  # largest number of points of a ROC curve
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def assess(
     *,
     seed: int = 0,
     n_resamples: int = N_RESAMPLES,
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
 ) -> dict[str, Risk]:
     """Returns the risk figures of an attack as a dict with the keys "patch" and "patient" (the unit).
 
@@ -103,11 +105,9 @@ def excess(
     patients: ArrayLike,
     is_member: ArrayLike,
     *,
-    seed: int = 0,
     n_resamples: int = N_RESAMPLES,
-    confidence: float = 0.95,
 ) -> dict[str, Interval]:
-    """Returns an attack's AUC minus its control's AUC, with intervals, as a dict with the keys "patch" and "patient".
+    """Returns an attack's AUC minus its control's AUC, with 95% intervals, as a dict with keys "patch" and "patient".
 
     The attack and the control give scores to the same patches. A paired bootstrap resamples the same patients in both.
 
@@ -116,33 +116,28 @@ def excess(
         control_scores: the control's score of each patch, (n,).
         patients: patient index of each patch, (n,), as for `assess`.
         is_member: whether each patch belongs to a member, (n,) booleans.
-        seed: seed of the resampling.
         n_resamples: number of times that the patients are resampled.
-        confidence: confidence level of each interval.
 
     Raises:
         InputError: the lengths differ, a score is not finite, or there is no member or no non-member.
     """
     attack, control = (_by_unit(values, patients, is_member) for values in (scores, control_scores))
-    weights = resampled_weights(attack["patient"], seed, n_resamples)
+    weights = resampled_weights(attack["patient"], 0, n_resamples)
     beyond = {unit: curves.auc(weights) - control[unit].auc(weights) for unit, curves in attack.items()}
-    return {unit: interval_of(values, attack[unit], 1 - confidence) for unit, values in beyond.items()}
+    return {unit: interval_of(values, attack[unit], 1 - CONFIDENCE) for unit, values in beyond.items()}
 
 
-def member_only(
-    scores: ArrayLike, patients: ArrayLike, is_member: ArrayLike, seed: int = 0, *, confidence: float = 0.95
-) -> dict[str, Risk]:
+def member_only(scores: ArrayLike, patients: ArrayLike, is_member: ArrayLike, seed: int = 0) -> dict[str, Risk]:
     """Compares members with members: returns the attack's risk figures if a random half plays the non-members.
 
     This is a control. Both halves trained the network, so there is nothing to find. The AUC interval should exclude 0.5
-    in a fraction 1 - confidence of all splits. The result has the form of `assess`.
+    in 5% of all splits. The result has the form of `assess`.
 
     Args:
         scores: the attack's score of each patch, (n,); scores of non-members are left out.
         patients: patient index of each patch, (n,), as for `assess`.
         is_member: whether each patch belongs to a member, (n,) booleans.
         seed: seed of the split and of the resampling.
-        confidence: confidence level of each interval.
 
     Raises:
         InputError: the lengths differ, a score is not finite, there is no non-member, or there are fewer than two
@@ -153,22 +148,21 @@ def member_only(
     names = np.random.default_rng(seed).permutation(np.unique(patients))
     if len(names) < 2:
         raise InputError("the scores hold one member patient; give two or more to compare members with members")
-    return assess(scores, patients, np.isin(patients, names[: len(names) // 2]), seed=seed, confidence=confidence)
+    return assess(scores, patients, np.isin(patients, names[: len(names) // 2]), seed=seed)
 
 
-def roc(scores: ArrayLike, is_member: ArrayLike, n_points: int = 60) -> list[list[float]]:
-    """Returns the ROC curve over patches as a list of points [FPR, TPR] from [0, 0] to [1, 1].
+def roc(scores: ArrayLike, is_member: ArrayLike) -> list[list[float]]:
+    """Returns the ROC curve over patches as a list of at most 60 points [FPR, TPR] from [0, 0] to [1, 1].
 
     Half of the points lie at evenly spaced FPR; the other half lie at logarithmically spaced FPR, so many are low.
 
     Args:
         scores: the attack's score of each patch, (n,).
         is_member: whether each patch belongs to a member, (n,) booleans.
-        n_points: largest number of points.
     """
     scores, patients, is_member = _checked(scores, np.zeros(np.shape(scores), int), is_member)
     true, false = (rates[0] for rates in curves_of(scores, patients, is_member).rates((np.ones((1, 1)),) * 2))
-    half = (n_points - 2) // 2
+    half = (N_POINTS - 2) // 2
     wanted = np.concatenate([np.linspace(0, 1, half), np.geomspace(1 / (~is_member).sum(), 1, half)])
     at = np.unique(np.concatenate([[0], np.searchsorted(false, wanted, side="right") - 1, [len(false) - 1]]))
     return np.stack([false, true], axis=1)[at].tolist()

@@ -60,15 +60,15 @@ class Cohort:
         mine = np.isin(self.patients, patients)
         return replace(self, pairs=self.pairs[mine], patients=self.patients[mine])
 
-    def halves(self, seed: int = 0) -> tuple[Cohort, Cohort]:
+    def halves(self) -> tuple[Cohort, Cohort]:
         """Splits the patients at random; returns two cohorts, each with the pairs of one half of the patients."""
-        patients = np.random.default_rng(seed).permutation(np.unique(self.patients))
+        patients = np.random.default_rng(0).permutation(np.unique(self.patients))
         half = len(patients) // 2
         return self.of(patients[:half]), self.of(patients[half:])
 
-    def fewer(self, pairs_per_patient: int, seed: int = 0) -> Cohort:
+    def fewer(self, pairs_per_patient: int) -> Cohort:
         """Returns the cohort reduced to at most `pairs_per_patient` random pairs of each patient."""
-        order = np.random.default_rng(seed).permutation(len(self.patients))
+        order = np.random.default_rng(0).permutation(len(self.patients))
         chosen = [order[self.patients[order] == patient][:pairs_per_patient] for patient in np.unique(self.patients)]
         kept = np.sort(np.concatenate(chosen))
         return replace(self, pairs=self.pairs[kept], patients=self.patients[kept])

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.bundle import ConfigParser
 
 from tofgan_monai.attacks.canary import Repeated
 from tofgan_monai.audit.cohorts import Cohort, Cohorts
 from tofgan_monai.audit.target import SegmentationTarget, Target
+from tofgan_monai.bundle_runs.runs import read_configs
 from tofgan_monai.errors import InputError
 from tofgan_monai.pairs.stack import normalise_patch
 from tofgan_monai.segmentation.heads import HeadSource
@@ -152,9 +152,8 @@ def head_reader(target: Target, cache: Path) -> HeadReader | None:
     if not isinstance(target, SegmentationTarget) or not is_3d:
         return None
     path = target.bundle / "configs" / "train.yaml"
-    parser = ConfigParser()
     try:
-        parser.read_config(os.fspath(path))
+        parser = read_configs(target.bundle, ["train.yaml"])
         window = RandHeadWindow(parser["window"], parser["vessel_share"], parser["strip_share"])
         return HeadReader(parser.get_parsed_content("reading"), window, cache)
     except (OSError, ValueError, KeyError) as error:

@@ -25,7 +25,7 @@ FORMAT = 1  # version of the format of audit.json and of the parts that leave th
 MAX_REASON = 500  # largest length of a reason, in characters
 
 
-def _closed(optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
+def closed(optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
     """Returns the JSON schema of an object that has the given properties and no others.
 
     Args:
@@ -49,18 +49,18 @@ COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": 10**9}
 TRUTH: Schema = {"type": "boolean"}
 NAME: Schema = {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9 _-]{0,39}\Z"}
 SHA256: Schema = {"type": "string", "pattern": r"^[0-9a-f]{64}\Z"}
-INTERVAL = _closed(value=NUMBER, low=NUMBER, high=NUMBER, n=COUNT)
-RISK = _closed(
+INTERVAL = closed(value=NUMBER, low=NUMBER, high=NUMBER, n=COUNT)
+RISK = closed(
     auc=INTERVAL,
     advantage=INTERVAL,
-    tpr=_closed((), **{"0.01": _or_null(INTERVAL), "0.1": _or_null(INTERVAL)}),
+    tpr=closed((), **{"0.01": _or_null(INTERVAL), "0.1": _or_null(INTERVAL)}),
     epsilon=NUMBER,
     epsilon_ceiling=NUMBER,
     n_members=COUNT,
     n_non_members=COUNT,
 )
-CONTROL = _closed(patch=_closed(auc=INTERVAL), patient=_closed(auc=INTERVAL))
-ATTACK = _closed(
+CONTROL = closed(patch=closed(auc=INTERVAL), patient=closed(auc=INTERVAL))
+ATTACK = closed(
     optional=("strangers", "excess"),
     name=NAME,
     release={"enum": ["data", "generator", "critic", "network"]},
@@ -68,30 +68,30 @@ ATTACK = _closed(
     patient=RISK,
     member_only=CONTROL,
     strangers=_or_null(CONTROL),
-    excess=_or_null(_closed(patch=INTERVAL, patient=INTERVAL)),
+    excess=_or_null(closed(patch=INTERVAL, patient=INTERVAL)),
 )
-COHORT = _closed(patients=COUNT, pairs=COUNT, kind={"enum": list(KINDS)})
-GUARANTEE = _closed(epsilon=NUMBER, delta=NUMBER, unit={"enum": ["patient", "patch"]}, n_units=COUNT)
-REPEAT = _closed(above_all=TRUTH, rank=COUNT, of=COUNT, attack=NAME)
-PLANTED = {"type": "object", "additionalProperties": _closed(auc=INTERVAL, caught=TRUTH), "propertyNames": NAME}
+COHORT = closed(patients=COUNT, pairs=COUNT, kind={"enum": list(KINDS)})
+GUARANTEE = closed(epsilon=NUMBER, delta=NUMBER, unit={"enum": ["patient", "patch"]}, n_units=COUNT)
+REPEAT = closed(above_all=TRUTH, rank=COUNT, of=COUNT, attack=NAME)
+PLANTED = {"type": "object", "additionalProperties": closed(auc=INTERVAL, caught=TRUTH), "propertyNames": NAME}
 
 
 def _audit(target: Schema, copies: Schema) -> Schema:
-    return _closed(
+    return closed(
         optional=("guarantee", "planted", "canary", "copies"),
         format={"const": FORMAT},
-        target=_closed(kind={"enum": list(RELEASES)}, weights_sha256=_or_null(SHA256), **target),
-        cohorts=_closed(members=COHORT, non_members=COHORT, references=COHORT),
+        target=closed(kind={"enum": list(RELEASES)}, weights_sha256=_or_null(SHA256), **target),
+        cohorts=closed(members=COHORT, non_members=COHORT, references=COHORT),
         training_checked=TRUTH,
         guarantee=_or_null(GUARANTEE),
         attacks={**_list(ATTACK), "minItems": 1, "maxItems": 20},
-        planted=_or_null(_closed(n=COUNT, attacks=PLANTED)),
-        canary=_or_null(_closed(times={**COUNT, "minimum": 2}, repeats=_list(REPEAT))),
-        copies=_or_null(_closed(n_copies=COUNT, n_near_copies=COUNT, n_expected=NUMBER, p=NUMBER, **copies)),
+        planted=_or_null(closed(n=COUNT, attacks=PLANTED)),
+        canary=_or_null(closed(times={**COUNT, "minimum": 2}, repeats=_list(REPEAT))),
+        copies=_or_null(closed(n_copies=COUNT, n_near_copies=COUNT, n_expected=NUMBER, p=NUMBER, **copies)),
     )
 
 
-STACK = _closed(
+STACK = closed(
     ("digest",),
     digest={"type": "string", "pattern": r"^[0-9a-f]{16}\Z"},
     n=COUNT,
@@ -101,25 +101,25 @@ STACK = _closed(
 )
 MEASURES = {name: NUMBER for name in ("precision", "recall", "density", "coverage")}
 TITLE: Schema = {"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9 ,()_-]{0,79}\Z"}
-QUALITY = _closed(  # figures of the quality of pairs; the values of training patients alone are left out
-    distances=_list(_closed(name=TITLE, value=NUMBER, floor=NUMBER, n=COUNT)),
-    manifold=_closed((), **MEASURES, floor=_closed((), **MEASURES), n=COUNT),
+QUALITY = closed(  # figures of the quality of pairs; the values of training patients alone are left out
+    distances=_list(closed(name=TITLE, value=NUMBER, floor=NUMBER, n=COUNT)),
+    manifold=closed((), **MEASURES, floor=closed((), **MEASURES), n=COUNT),
 )
 INDICES: Schema = {"type": "array", "items": COUNT}
 AUDIT = _audit({"stack": _or_null(STACK)}, {"near_copies": INDICES})  # the part of audit.json that is read
-FIGURES = _audit({"stack": _or_null(_closed(n=COUNT))}, {})  # the part of audit.json that may leave the clinic
-SUMMARY = _closed(
+FIGURES = _audit({"stack": _or_null(closed(n=COUNT))}, {})  # the part of audit.json that may leave the clinic
+SUMMARY = closed(
     format={"const": FORMAT},
     rule={"const": RULE},
     release={"enum": list(RELEASES.values())},
     outcome={"enum": ["passed", "failed", "inconclusive"]},
-    patients=_closed(members=COUNT, non_members=COUNT, references=COUNT),
-    worst=_closed(attack=NAME, auc=INTERVAL),
+    patients=closed(members=COUNT, non_members=COUNT, references=COUNT),
+    worst=closed(attack=NAME, auc=INTERVAL),
     canary_caught={"type": ["boolean", "null"]},
     guarantee=_or_null(GUARANTEE),
     sha256=SHA256,
 )
-OVERRIDDEN = _closed(
+OVERRIDDEN = closed(
     overridden={"const": True},
     reason={"type": "string", "minLength": 1, "maxLength": MAX_REASON},
     summary=_or_null(SUMMARY),

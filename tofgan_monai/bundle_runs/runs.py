@@ -116,10 +116,10 @@ def as_text(text: str) -> str:
 
 def inference_config(bundle: Path) -> ConfigParser:
     """Returns a MONAI ConfigParser that has read a bundle's inference.yaml."""
-    return _parsed(bundle, ["inference.yaml"])
+    return read_configs(bundle, ["inference.yaml"])
 
 
-def _parsed(bundle: Path, configs: Sequence[str]) -> ConfigParser:
+def read_configs(bundle: Path, configs: Sequence[str]) -> ConfigParser:
     """Returns a MONAI ConfigParser that has read these files in a bundle's `configs/`; later files overlay earlier."""
     from monai.bundle import ConfigParser
 
@@ -221,7 +221,7 @@ def mistyped(overrides: Mapping[str, Any], bundle: Path, configs: Sequence[str])
         bundle: the bundle's folder.
         configs: names of files in its `configs/`.
     """
-    parser = _parsed(bundle, configs)
+    parser = read_configs(bundle, configs)
     known = list(parser.get())  # ids of the first level
     problems, unlike = [], []
     for name, value in overrides.items():

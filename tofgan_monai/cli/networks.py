@@ -242,7 +242,7 @@ def segment(
                 for seg in segs:
                     dicomweb.store(archive, seg)
         if page:
-            from tofgan_monai.report import write_scan_pages
+            from tofgan_monai.report.scan_page import write_scan_pages
 
             write_scan_pages(items, output_dir)
     n_scans = len(items) + chosen.n_refused

@@ -76,9 +76,9 @@ def audit(
     ] = None,
 ) -> None:
     """Measure the quality of synthetic pairs, and what the pairs or a network give away about training patients."""
-    from tofgan_monai.audit import audit
+    from tofgan_monai.audit.run import audit
     from tofgan_monai.bundle_runs import paths
-    from tofgan_monai.report import write_audit_report
+    from tofgan_monai.report.audit.page import write_audit_report
 
     stacks, runs = canary or [], canary_run or []
     if len(stacks) != len(runs):

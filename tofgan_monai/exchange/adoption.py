@@ -10,7 +10,7 @@ from pathlib import Path
 from tofgan_monai.bundle_runs.runs import inference_config, inference_network
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.data_card import seen_by, write_card
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_whole
 from tofgan_monai.gan.generation import raw_labels
 from tofgan_monai.gan.label_threshold import choose_label_threshold
 from tofgan_monai.gan.privacy_budget import told_share
@@ -64,6 +64,5 @@ def adopt(
     write_card(bundle, seen)
     if threshold is not None:
         text = re.sub(r"(?m)^label_threshold: \S+", f"label_threshold: {threshold:.6g}", config.read_text("utf-8"))
-        with written_whole(config) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_whole(config, text)
     return target, threshold

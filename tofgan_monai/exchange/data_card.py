@@ -28,7 +28,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tofgan_monai.audit.record import departures
+from tofgan_monai.audit.record import closed, departures
 from tofgan_monai.bundle_runs.paths import known_bundles
 from tofgan_monai.errors import InputError
 from tofgan_monai.exchange.inspection.problems import Problem, shown
@@ -54,26 +54,19 @@ _FORM = (
 )
 
 
-def _closed(required: list[str], **properties: Any) -> dict[str, Any]:
-    """Returns the JSON schema of an object that has these properties and no others."""
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
 _SEEN = {
     "type": "array",
     "minItems": 1,
-    "items": _closed(
-        ["kind"],
+    "items": closed(
+        ("patients", "simulation", "weights_sha256"),
         kind={"enum": list(KINDS)},
         patients={"type": ["integer", "null"], "minimum": 1, "maximum": MAX_PATIENTS},
         simulation={"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1, "maximum": 1000}},
         weights_sha256={"type": ["string", "null"], "pattern": r"^[0-9a-f]{1,64}\Z"},
     ),
 }
-_ENTRY = {"sha256": {}, "seen": _SEEN, "known_from": {"type": "string"}, "audit": {}}
-_SCHEMA = _closed(
-    ["format", "weights"], format={"const": 1}, weights=_closed([WEIGHTS], **{WEIGHTS: _closed(list(_ENTRY), **_ENTRY)})
-)
+_ENTRY: dict[str, Any] = {"sha256": {}, "seen": _SEEN, "known_from": {"type": "string"}, "audit": {}}
+_SCHEMA = closed(format={"const": 1}, weights=closed((), **{WEIGHTS: closed((), **_ENTRY)}))
 
 
 def card(digest: str, seen: Seen, known_from: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tofgan_monai.exchange.layout import AUDIT, CARD, MANIFEST, METADATA, TENSOR
 from tofgan_monai.exchange.leaks import leaks
 from tofgan_monai.exchange.release import audit_of_weights, cleared, is_cleared
 from tofgan_monai.exchange.signatures import sign, signature_path
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_whole
 from tofgan_monai.training.foreign_weights import is_state_dict
 from tofgan_monai.training.weights import load_weights, to_safetensors
 
@@ -71,10 +71,9 @@ def pack(
     packed = write(Content(bundle.name, version, files))
     signature = sign(packed, key) if key is not None else None
     signature_path(target).unlink(missing_ok=True)  # it would belong to an older archive
-    for path, content in ((target, packed), (signature_path(target), signature)):
-        if content is not None:
-            with written_whole(path) as temporary:
-                temporary.write_bytes(content)
+    write_whole(target, packed)
+    if signature is not None:
+        write_whole(signature_path(target), signature)
     return target
 
 

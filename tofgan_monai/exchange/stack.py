@@ -14,8 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from tofgan_monai.audit.record import Audit, read_audit
 from tofgan_monai.bundle_runs import runs
 from tofgan_monai.errors import InputError
@@ -23,10 +21,9 @@ from tofgan_monai.exchange.data_card import patients_behind, seen_of
 from tofgan_monai.exchange.layout import WEIGHTS
 from tofgan_monai.exchange.release import cleared, require_verdict
 from tofgan_monai.files import require_writable
-from tofgan_monai.pairs.stack import StackWriter, open_stack
+from tofgan_monai.pairs.stack import copy_pairs, open_stack
 from tofgan_monai.training.weights import weights_file_digest
 
-_BLOCK = 1024  # pairs copied at once
 _COVERED = {"device", "weights", "label_threshold"}  # any other setting could change the pairs
 
 
@@ -83,7 +80,10 @@ def generate_for_release(
     with TemporaryDirectory(dir=output.parent, prefix=".") as folder:
         whole = Path(folder) / output.name
         runs.run_bundle(bundle, ["inference.yaml"], {**settings, "n": n, "seed": seed, "output": str(whole)})
-        _write(whole, output, dropped, more)
+        pairs, manifest = open_stack(whole)
+        if dropped:
+            del manifest["seed"]
+        copy_pairs(pairs, output, {**manifest, **more}, without=dropped)
     return len(dropped)
 
 
@@ -139,21 +139,3 @@ def _uncovered(
         yield f"-n {n}: only {stack['n']} pairs were audited; ask for fewer pairs, or audit more"
     if others := [name for name, value in settings.items() if value is not None and name not in _COVERED]:
         yield f"--{', --'.join(others)}: could make other pairs than the audited ones; leave this option out"
-
-
-def _write(whole: Path, output: Path, dropped: list[int], more: dict[str, Any]) -> None:
-    """Writes a copy of a stack without some of its pairs, and with further items in its manifest.
-
-    Args:
-        whole: path of the stack to copy.
-        output: path of the copy.
-        dropped: indices of the pairs to leave out; if there are any, the seed is removed from the manifest.
-        more: the further items.
-    """
-    pairs, manifest = open_stack(whole)
-    if dropped:
-        del manifest["seed"]
-    kept = np.delete(np.arange(len(pairs)), dropped)
-    with StackWriter(output, len(kept), {**manifest, **more}) as stack:
-        for start in range(0, len(kept), _BLOCK):
-            stack.append(pairs[kept[start : start + _BLOCK]])

@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from tofgan_monai.bundle_runs.paths import bundle_path
+from tofgan_monai.bundle_runs.runs import inference_config, read_configs
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import require_writable, written_whole
 from tofgan_monai.training.weights import start_from
@@ -50,8 +51,8 @@ def place_app(folder: str | os.PathLike, source: str | os.PathLike = BUNDLE) -> 
     if not bundle.exists():
         with written_whole(bundle) as temporary:
             shutil.copytree(bundle_path(source), temporary)
-            _write_configs(temporary / "configs")
-    network = _parsed(bundle / "configs/inference.json").get_parsed_content("network_def")
+            _write_configs(temporary)
+    network = read_configs(bundle, ["inference.json"]).get_parsed_content("network_def")
     start_from(network, bundle / WEIGHTS)
     return bundle
 
@@ -67,28 +68,18 @@ def require_no_hash(folder: str | os.PathLike) -> None:
         raise InputError(f"{path}: MONAI Label cannot use a path with '#'; rename the folder, or choose another one")
 
 
-def _write_configs(configs: Path) -> None:
-    """Writes inference.json and train.json into a `configs/` folder; MONAI Label prefers them to the YAML files.
+def _write_configs(bundle: Path) -> None:
+    """Writes inference.json and train.json into the `configs/` of a bundle; MONAI Label prefers them to the YAML files.
 
     MONAI Label writes each label itself, so inference.json lacks the transform that writes labels.
     """
-    inference, training = (
-        _parsed(configs / "inference.yaml"),
-        _parsed(configs / "train.yaml", configs / "monailabel.yaml"),
-    )
+    inference, training = inference_config(bundle), read_configs(bundle, ["train.yaml", "monailabel.yaml"])
     if inference["network_def"]["_target_"] == NEEDS_MASK:
         inference["skull_strip"] = "computed"
     if (steps := "postprocessing#transforms") in inference:
         inference[steps] = [step for step in inference[steps] if step["_target_"] != "tofgan_monai.WriteLabeld"]
     for parser, name in ((inference, "inference.json"), (training, "train.json")):
-        ConfigParser.export_config_file(parser.get(), os.fspath(configs / name), indent=4)
-
-
-def _parsed(*configs: Path) -> ConfigParser:
-    """Returns a MONAI ConfigParser that has read these files; later files overlay earlier files."""
-    parser = ConfigParser()
-    parser.read_config([os.fspath(config) for config in configs])
-    return parser
+        ConfigParser.export_config_file(parser.get(), os.fspath(bundle / "configs" / name), indent=4)
 
 
 def training_folder(folder: str | os.PathLike) -> str:

@@ -62,7 +62,7 @@ def mean_interval(scores: ArrayLike, seed: int = 0, *, n_resamples: int = N_RESA
     return hierarchical_difference(patients[None, None], seed, n_resamples=n_resamples)
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, *, seed: int = 0, n_resamples: int = N_RESAMPLES) -> Paired:
+def paired_difference(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Paired:
     """Returns the mean of a - b over the same patients, its 95% bootstrap interval and Wilcoxon's signed-rank p value.
 
     The p value is two-sided. Differences of zero get no rank, and the p value is 1 if all differences are zero.
@@ -74,7 +74,6 @@ def paired_difference(a: ArrayLike, b: ArrayLike, *, seed: int = 0, n_resamples:
         a: scores of one model, (patients,) or (runs, patients); runs are averaged first.
         b: scores of the other model on the same patients in the same order; the number of runs may differ.
         seed: seed of the random resampling.
-        n_resamples: number of resamples.
 
     Raises:
         InputError: no score, unequal numbers of patients, more than two dimensions, NaN or infinity.
@@ -85,7 +84,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, *, seed: int = 0, n_resamples:
     if len(first) != len(second):
         raise InputError(f"a has {len(first)} patients and b {len(second)}; give scores of the same patients")
     differences = first - second
-    interval = mean_interval(differences, seed, n_resamples=n_resamples)
+    interval = mean_interval(differences, seed)
     return Paired(interval.value, interval.low, interval.high, _signed_rank_p(differences), interval.n)
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from monai.bundle import ConfigParser
 
 from tofgan_monai.bundle_runs.paths import bundle_path
+from tofgan_monai.bundle_runs.runs import read_configs
 from tofgan_monai.errors import InputError
 from tofgan_monai.pairs.sampling import sample_pairs
 from tofgan_monai.volumes.cohort import read_cohort
@@ -55,8 +55,7 @@ def extract(
     unlabelled = [item["subject"] for item in items if not item.get("label")]
     if unlabelled:
         raise InputError([f"{subject} has no label; add a label, or omit this subject" for subject in unlabelled])
-    parser = ConfigParser()
-    parser.read_config(os.fspath(bundle_path(bundle) / "configs" / "train.yaml"))
+    parser = read_configs(bundle_path(bundle), ["train.yaml"])
     parser.update({"n_vessel": n_vessel, "n_random": n_random, "seed": seed})
     sampling = parser.get_parsed_content("sampling")
     return sample_pairs(items, sampling, output, manifest={"split": split, "seed": seed})

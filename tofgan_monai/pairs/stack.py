@@ -29,6 +29,7 @@ from tofgan_monai.volumes.kinds import kind_of
 from tofgan_monai.volumes.patch_grid import PATCH_SIZE
 
 PAIR_SHAPE = (2, PATCH_SIZE, PATCH_SIZE)
+_BLOCK = 1024  # pairs that are copied at once
 
 
 def normalise_patch(image: np.ndarray) -> np.ndarray:
@@ -158,6 +159,16 @@ def open_stack(path: str | os.PathLike) -> tuple[np.memmap, dict[str, Any]]:
         name = manifest_path(path).name
         raise InputError(f"{path}: the file {name} in this folder is not the stack's manifest; copy both files again")
     return pairs, manifest
+
+
+def copy_pairs(
+    pairs: np.ndarray, output: str | os.PathLike, manifest: dict[str, Any], *, without: Sequence[int] = ()
+) -> None:
+    """Writes pairs into a new stack, without those at the indices `without`; few of them are in memory at a time."""
+    kept = np.delete(np.arange(len(pairs)), without)
+    with StackWriter(output, len(kept), manifest) as stack:
+        for start in range(0, len(kept), _BLOCK):
+            stack.append(pairs[kept[start : start + _BLOCK]])
 
 
 def patients_of_pairs(path: str | os.PathLike, manifest: dict[str, Any]) -> np.ndarray:

@@ -25,10 +25,3 @@ same content is written as Markdown to FOLDER/report.md, and the figures are wri
 `tofgan audit`; see `tofgan_monai.report.audit.page`. `write_scan_pages(ITEMS, FOLDER)` shows the labels of `tofgan
 segment`, each on a page of its own.
 """
-
-from tofgan_monai.report.audit.page import write_audit_report
-from tofgan_monai.report.comparison import write_comparison
-from tofgan_monai.report.page import write_report
-from tofgan_monai.report.scan_page import write_scan_pages
-
-__all__ = ["write_audit_report", "write_comparison", "write_report", "write_scan_pages"]

@@ -90,7 +90,7 @@ def _read_other(folder: Path) -> Run:
     if not inputs.results:
         raise InputError(f"{folder}: the folder has no results.jsonl to compare; write it with `tofgan evaluate`")
     scores: dict[Place, dict[str, tuple[Summary, Summary]]] = {}
-    for (model, cohort, split), summary in summaries(read_results(inputs.results[0][1])).items():
+    for (model, cohort, split), summary in summaries(read_results(inputs.results)).items():
         scores.setdefault((cohort, split), {})[model] = summary
     return Run(inputs.title, inputs.paragraphs[0] if inputs.paragraphs else "", scores)
 

@@ -23,7 +23,7 @@ class ReportInputs:
     Attributes:
         title: title of the page.
         paragraphs: texts that say what was done, on whose data (simulated or not) and at which scale.
-        results: path of the run's results.jsonl, with an empty caption; an empty list if there is no such file.
+        results: path of the run's results.jsonl; None if there is no such file.
         stacks: (caption, path) of each stack of pairs, in the order of the page.
         losses: (name, path of losses.jsonl) of each training run.
         figures: (caption, path) of each PNG.
@@ -32,7 +32,7 @@ class ReportInputs:
 
     title: str
     paragraphs: list[str]
-    results: Captioned
+    results: Path | None
     stacks: Captioned
     losses: Captioned
     figures: Captioned
@@ -80,7 +80,7 @@ def inputs_from_folder(folder: str | os.PathLike) -> ReportInputs:
     inputs = ReportInputs(
         title=about.get("title", "Synthetic angiography pairs: a report"),
         paragraphs=about.get("paragraphs", []),
-        results=[("", path) for path in folder.glob("results.jsonl")],
+        results=next(folder.glob("results.jsonl"), None),
         stacks=sorted(stacks, key=lambda stack: not _is_real(stack[1])),
         losses=captioned("train/*/losses.jsonl", lambda path: path.parent.name),
         figures=figures,

@@ -14,7 +14,7 @@ from tofgan_monai.metrics.segmentation.overlap import Summary
 from tofgan_monai.report import paper
 from tofgan_monai.report.galleries import read_gallery
 from tofgan_monai.report.inputs import Captioned, ReportInputs, collected, inputs_from_folder
-from tofgan_monai.report.pictures import png_uri, read_curves
+from tofgan_monai.report.pictures import data_uri, read_curves
 from tofgan_monai.report.rendering import write_page
 from tofgan_monai.report.study.page import write_study_report
 from tofgan_monai.report.tables import Cell, Row, Table, fixed, place_words
@@ -86,7 +86,11 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
                 made.append(read(caption, path))
         return made
 
-    cohorts = _cohorts([line for found in each(inputs.results, lambda _, path: read_results(path)) for line in found])
+    lines: list[Line] = []
+    if inputs.results:
+        with collected(problems, inputs.results):
+            lines = read_results(inputs.results)
+    cohorts = _cohorts(lines)
     content = {
         "cohorts": cohorts,
         "further": _further(cohorts),
@@ -95,7 +99,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "gans": list(paper.FID),
         "galleries": each(inputs.stacks, read_gallery),
         "trainings": each(inputs.losses, lambda name, path: (name, read_curves(path))),
-        "figures": each(inputs.figures, lambda caption, path: (caption, png_uri(path))),
+        "figures": each(inputs.figures, lambda caption, path: (caption, data_uri("png", path.read_bytes()))),
         "views": each(inputs.errors, _error_view),
     }
     if problems:

@@ -53,22 +53,12 @@ def tile_uri(tile: np.ndarray) -> str:
 
     buffer = io.BytesIO()
     Image.fromarray(tile).save(buffer, "PNG", optimize=True)
-    return _uri("image/png", buffer.getvalue())
+    return data_uri("png", buffer.getvalue())
 
 
-def png_uri(path: Path) -> str:
-    """Reads a PNG file and returns its data URI."""
-    return _uri("image/png", path.read_bytes())
-
-
-def jpeg_uri(path: Path) -> str:
-    """Reads a JPEG file and returns its data URI."""
-    return _uri("image/jpeg", path.read_bytes())
-
-
-def svg_uri(svg: bytes) -> str:
-    """Returns the data URI of an SVG, which is given as bytes."""
-    return _uri("image/svg+xml", svg)
+def data_uri(kind: str, content: bytes) -> str:
+    """Returns a picture as a data URI; `kind` is the format in the media type: "png", "jpeg" or "svg+xml"."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def svg_bytes(figure: Figure) -> bytes:
@@ -152,14 +142,9 @@ def _curves(keys: Sequence[str], rows: Sequence[dict], axis: str) -> Curves:
     else:
         panel.set_ylabel(_words(keys[0]))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return Curves(svg_uri(svg_bytes(figure)), axis, last)
+    return Curves(data_uri("svg+xml", svg_bytes(figure)), axis, last)
 
 
 def _words(key: str) -> str:
     """Returns the name of a curve for a reader, such as "validation Dice" for `val_dice`."""
     return {"val_dice": "validation Dice", "wasserstein": "Wasserstein estimate"}.get(key, key.replace("_", " "))
-
-
-def _uri(kind: str, content: bytes) -> str:
-    """Returns bytes as a data URI; `kind` is the media type, such as "image/png"."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_whole
 from tofgan_monai.report import tables
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -64,9 +64,7 @@ def write_page(path: str | os.PathLike, template: str, **content: Any) -> Path:
     Raises:
         InputError: the file cannot be written.
     """
-    page = render(template, **content)
-    with written_whole(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_whole(path, render(template, **content))
     return Path(path)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.report.pictures import jpeg_uri
+from tofgan_monai.report.pictures import data_uri
 from tofgan_monai.report.rendering import write_page
 from tofgan_monai.report.tables import Cell, Row, Table, fixed
 from tofgan_monai.report.vessel_tree import VESSELS, View, view_of, why_nothing_turns
@@ -59,7 +59,7 @@ def write_scan_pages(items: Iterable[Mapping[str, Any]], output_dir: Path) -> li
                 name=name,
                 is_simulated=kind_of(item) == "simulated",
                 view=View("In three dimensions", None, why) if why else _view(item, label),
-                picture=jpeg_uri(path.with_suffix(".jpg")),
+                picture=data_uri("jpeg", path.with_suffix(".jpg").read_bytes()),
                 measures=_table(measures),
             )
             paths.append(path)

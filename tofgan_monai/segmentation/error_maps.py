@@ -109,6 +109,11 @@ def save_error_map(
         axis.imshow(radiological(rgb), aspect=y_mm / x_mm, interpolation="nearest")
         axis.set_title(name, fontsize=9)
         axis.set_axis_off()
+    save_with_legend(figure, path, title)
+
+
+def save_with_legend(figure: Figure, path: str | os.PathLike, title: str = "") -> None:
+    """Adds the legend of the colours to a figure, and writes it as a PNG with a title in the file's metadata."""
     key = [Patch(color=colour / 255, label=name) for colour, name in zip(COLOURS, ERROR_COLOURS, strict=True)]
     figure.legend(handles=key, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     with written_whole(path) as temporary:

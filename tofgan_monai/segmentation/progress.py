@@ -16,7 +16,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_json_lines
 from tofgan_monai.volumes.cohort import FILES
 from tofgan_monai.volumes.digests import content_digest
 
@@ -74,8 +74,7 @@ class Progress(Sequence):
 
     def start(self) -> None:
         """Writes the record with all processed items; the file is written whole or not at all."""
-        with written_whole(self.path) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in [self.settings, *self.done]), "utf-8")
+        write_json_lines(self.path, [self.settings, *self.done])
 
     def add(self, figures: Mapping[str, Any]) -> None:
         """Records that the next item has been processed, with the figures (scores) of this item."""

@@ -12,7 +12,7 @@ from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_whole
 from tofgan_monai.metrics.segmentation.overlap import bounding_box
 from tofgan_monai.segmentation.error_maps import radiological
 from tofgan_monai.volumes.volume import Volume, to_ras
@@ -51,8 +51,7 @@ def save_projections(path: str | os.PathLike, image: Volume, label: np.ndarray) 
         _draw(figure, image, label)
     else:
         figure.text(0.5, 0.5, "no vessel found", color="white", ha="center")
-    with written_whole(path) as temporary:
-        temporary.write_bytes(_jpeg(figure))
+    write_whole(path, _jpeg(figure))
 
 
 def _draw(figure: Figure, image: Volume, label: np.ndarray) -> None:

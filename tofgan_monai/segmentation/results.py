@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_json_lines, written_whole
 from tofgan_monai.metrics.segmentation.overlap import SCORES, Overlap, Summary, summarise
 
 GROUP = ("model", "cohort", "split")
@@ -88,10 +88,15 @@ def read_results(path: str | os.PathLike) -> list[Line]:
     Raises:
         InputError: the file does not exist, or lines are not results; the message lists all such lines.
     """
-    return [line for line in _read_all(Path(path)) if not _is_of_a_study(line)]
+    return [line for line in read_all_results(Path(path)) if not _is_of_a_study(line)]
 
 
-def _read_all(path: Path) -> list[Line]:
+def read_all_results(path: Path) -> list[Line]:
+    """Returns the lines of results.jsonl with a patient's scores, and those with other results of a study.
+
+    Raises:
+        InputError: as of `read_results`.
+    """
     try:
         rows = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -125,10 +130,9 @@ def write_results(path: str | os.PathLike, lines: Sequence[Line]) -> None:
     """
     path = Path(path)
     new = {_group(line) for line in lines}
-    existing = _read_all(path) if path.exists() else []
+    existing = read_all_results(path) if path.exists() else []
     lines = [*(line for line in existing if _is_of_a_study(line) or _group(line) not in new), *lines]
-    with written_whole(path) as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    write_json_lines(path, lines)
     with (
         written_whole(path.with_suffix(".csv")) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as stream,

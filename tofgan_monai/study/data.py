@@ -17,7 +17,7 @@ import numpy as np
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.metrics.segmentation.threshold_baseline import PROBABILITIES
-from tofgan_monai.segmentation.results import BASELINE_MODEL, VALIDATION_BASELINE_MODEL, Line, read_results
+from tofgan_monai.segmentation.results import BASELINE_MODEL, VALIDATION_BASELINE_MODEL, Line, read_all_results
 from tofgan_monai.study.plan import Settings
 
 BASELINES = {"validation": VALIDATION_BASELINE_MODEL, None: BASELINE_MODEL}
@@ -170,9 +170,9 @@ def read_study(folder: str | os.PathLike) -> StudyResults:
             are missing for some draws or seeds.
     """
     path = Path(folder) / "results.jsonl"
-    read_results(path)  # raises for a broken line
+    lines = read_all_results(path)
     try:
-        return as_results([json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()])
+        return as_results(lines)
     except InputError as error:
         raise InputError([f"{path}: {problem}; {RUN_AGAIN}" for problem in error.problems]) from error
 

@@ -16,10 +16,9 @@ from scipy import ndimage
 
 from tofgan_monai.bundle_runs.paths import bundle_path
 from tofgan_monai.bundle_runs.runs import inference_config
-from tofgan_monai.files import written_whole
 from tofgan_monai.metrics.segmentation.calibre import EDGES_MM, calibre_mm
 from tofgan_monai.metrics.segmentation.overlap import dice, spacing_of
-from tofgan_monai.segmentation.error_maps import COLOURS, ERROR_COLOURS, error_map, radiological
+from tofgan_monai.segmentation.error_maps import error_map, radiological, save_with_legend
 from tofgan_monai.training.weights import start_from
 from tofgan_monai.volumes.cohort import read_cohort
 from tofgan_monai.volumes.reading import ReadScand
@@ -39,9 +38,7 @@ def draw(dataset_dir: Path, networks: Mapping[str, Path], output: str | os.PathL
         output: the PNG file to write.
         width: number of channels in the first level of the networks.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
 
     keys = ["image", "label"]
     load = Compose([ReadScand(keys), Orientationd(keys, axcodes="RAS", labels=None)])
@@ -64,10 +61,7 @@ def draw(dataset_dir: Path, networks: Mapping[str, Path], output: str | os.PathL
             axis.imshow(radiological(rgb), aspect=spacing_mm[1] / spacing_mm[0], interpolation="nearest")
             axis.set_title(f"{name}, {what}\nDSC here {dice(prediction[window], truth[window]):.2f}", fontsize=10)
             axis.set_axis_off()
-    key = [Patch(color=colour / 255, label=name) for colour, name in zip(COLOURS, ERROR_COLOURS, strict=True)]
-    figure.legend(handles=key, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    with written_whole(output) as temporary:
-        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+    save_with_legend(figure, output)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_json_lines
 
 NOTES = "made_by.jsonl"
 PACKAGES = ("monai", "torch", "numpy", "pytorch-ignite", "snakemake")
@@ -23,8 +23,7 @@ def note(folder: Path) -> None:
     now = {"versions": _versions(), "commit": _commit()}
     notes = _notes(folder)
     if notes[-1:] != [now]:
-        with written_whole(folder / NOTES) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in [*notes, now]), encoding="utf-8")
+        write_json_lines(folder / NOTES, [*notes, now])
 
 
 def made_by(folder: Path) -> dict[str, Any]:

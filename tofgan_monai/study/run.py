@@ -17,7 +17,7 @@ import yaml
 from tqdm import tqdm
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import held, require_writable, written_whole
+from tofgan_monai.files import held, require_writable, write_whole
 from tofgan_monai.study import provenance
 from tofgan_monai.study.plan import Settings
 
@@ -191,5 +191,4 @@ def _watched(work: str) -> Iterator[_Watch]:
 def _write_if_new(path: Path, text: str) -> None:
     """Writes a text to a file, unless the file already holds this text."""
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        with written_whole(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_whole(path, text)

@@ -19,7 +19,7 @@ import numpy as np
 import typer
 import yaml
 
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_json_lines, write_whole, written_whole
 from tofgan_monai.segmentation.results import Line, read_results
 from tofgan_monai.study import plan, provenance
 from tofgan_monai.study.data import BASELINES, as_results
@@ -85,10 +85,8 @@ def collect(output: Path) -> None:
     start = time.perf_counter()
     summary = list(statistics(as_results(lines)))
     cost = {"wall_s": round((time.perf_counter() - start) / max(len(summary), 1), 3)}  # an equal part for each line
-    with written_whole(output) as temporary, open(temporary, "w", encoding="utf-8") as stream:
-        made_by = provenance.made_by(Path())
-        for line in [*lines, *({**line, **cost} for line in summary)]:
-            stream.write(json.dumps({**line, **made_by}) + "\n")
+    made_by = provenance.made_by(Path())
+    write_json_lines(output, [{**line, **made_by} for line in [*lines, *({**line, **cost} for line in summary)]])
 
 
 def results(settings: Settings) -> Iterator[dict[str, Any]]:
@@ -197,8 +195,7 @@ def _best(scores: dict[str, float]) -> str:
 
 def _write(output: Path, text: str) -> None:
     """Writes a text and a line break to a file."""
-    with written_whole(output) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_whole(output, text + "\n")
 
 
 def _settings() -> Settings:

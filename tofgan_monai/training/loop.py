@@ -9,7 +9,6 @@ The recipe is a list of all settings that decide the weights (see `tofgan_monai.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from monai.engines import Trainer
 from tqdm import tqdm
 
 from tofgan_monai.errors import TrainingDivergedError
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_json_lines
 from tofgan_monai.ranks import from_first, rank, require_joined, world_size
 from tofgan_monai.training.checkpoint import FORMAT, read_checkpoint, refuse_changed, start_of
 from tofgan_monai.training.handlers import History
@@ -107,8 +106,7 @@ def run_resumable(
             _logger.info(f"{folder}: the training run continues after epoch {content['epoch']} of {max_epochs}")
 
     def save(engine: Engine) -> None:
-        with written_whole(folder / "losses.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(epoch) + "\n" for epoch in history.epochs), encoding="utf-8")
+        write_json_lines(folder / "losses.jsonl", history.epochs)
         save_weights(now(), checkpoint)
 
     if save_first and not content and not rank():

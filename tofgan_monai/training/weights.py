@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import sha256, written_whole
+from tofgan_monai.files import sha256, write_whole
 from tofgan_monai.training.foreign_weights import bare_weights, described, is_state_dict, kind_of_file
 
 
@@ -24,9 +24,7 @@ def save_weights(content: Any, path: str | os.PathLike) -> None:
     Raises:
         InputError: the folder cannot be written to, or the disk is full.
     """
-    data = saved(content)  # torch.save into a file would raise another exception for a full disk
-    with written_whole(path) as temporary:
-        temporary.write_bytes(data)
+    write_whole(path, saved(content))  # torch.save into a file would raise another exception for a full disk
 
 
 def saved(content: Any) -> memoryview:

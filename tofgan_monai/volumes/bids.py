@@ -10,12 +10,12 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import write_json, written_whole
+from tofgan_monai.files import write_json, write_whole
+from tofgan_monai.installation import version_of
 
 Splits = dict[str, list[dict[str, Any]]]
 
@@ -78,14 +78,13 @@ def describe_derivative(
         "Name": "Vessels of the brain in TOF-MRA",
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": _PROGRAM, "Version": _program_version(), "Description": told}],
+        "GeneratedBy": [{"Name": _PROGRAM, "Version": version_of(_PROGRAM) or "unknown", "Description": told}],
         "SourceDatasets": [source],
         "DatasetLinks": {"raw": source["URL"]},
     }
     write_json(folder / _DESCRIPTION, description)
     for name, text in (("README", _README), (".bidsignore", "".join(f"{pattern}\n" for pattern in _NOT_BIDS))):
-        with written_whole(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_whole(folder / name, text)
     for item in items:
         scan = f"bids:raw:{Path(item['image']).relative_to(tree).as_posix()}"
         entries = {
@@ -139,10 +138,3 @@ def _described(folder: Path) -> dict[str, Any] | None:
 def _is_own(description: dict[str, Any] | None) -> bool:
     makers = (description or {}).get("GeneratedBy")
     return isinstance(makers, list) and any(isinstance(one, dict) and one.get("Name") == _PROGRAM for one in makers)
-
-
-def _program_version() -> str:
-    try:
-        return version(_PROGRAM)
-    except PackageNotFoundError:
-        return "unknown"

@@ -197,7 +197,7 @@ def _grid_problems(volume: Volume, image: Volume | None) -> list[str]:
         return []
     volume, image = to_ras(volume), to_ras(image)
     one, other = ((volume.voxels.shape, volume.affine), (image.voxels.shape, image.affine))
-    return [f"{difference}; bring both onto one grid" for difference in geometry_differences(one, other, "the image's")]
+    return [f"{difference}; bring both onto one grid" for difference in geometry_differences(one, other)]
 
 
 def _label_problems(vessels: np.ndarray, mask: Volume | None, n_vessel: int) -> Iterator[str]:

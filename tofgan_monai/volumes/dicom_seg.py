@@ -15,7 +15,7 @@ import numpy as np
 from nibabel.affines import from_matvec
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_whole
 from tofgan_monai.installation import require_extra
 from tofgan_monai.volumes.dicom import series_files
 from tofgan_monai.volumes.dicom_extra import as_bytes
@@ -108,8 +108,7 @@ def write_seg(
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         problem = f"no DICOM SEG can refer to these images ({type(error).__name__}: {reason})"
         raise InputError(f"{series}: {problem}; export the series again, or take the NIfTI label") from error
-    with written_whole(path) as temporary:
-        temporary.write_bytes(content)
+    write_whole(path, content)
 
 
 def _affine_of(slices: Sequence[Dataset]) -> np.ndarray:

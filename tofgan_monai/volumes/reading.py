@@ -95,7 +95,7 @@ def onto_grid(volume: Volume, grid: Volume) -> Volume:
     )
     affine = volume.affine @ nibabel.orientations.inv_ornt_aff(turns, volume.voxels.shape)
     voxels = nibabel.apply_orientation(volume.voxels, turns)
-    differences = geometry_differences((voxels.shape, affine), (grid.voxels.shape, grid.affine), "the image's")
+    differences = geometry_differences((voxels.shape, affine), (grid.voxels.shape, grid.affine))
     if differences:
         raise InputError([f"{difference}; bring both onto one grid" for difference in differences])
     return volume._replace(voxels=voxels, affine=grid.affine)

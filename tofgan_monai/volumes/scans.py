@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.volumes.bids import own_derivatives
+from tofgan_monai.volumes.dicom_checks import some
 from tofgan_monai.volumes.patterns import filled_in, matches_of, refuse_odd_pattern
 
 _NIFTI = re.compile(r"\.(nii|NII)(\.(gz|GZ))?$")  # for scan.Nii, nibabel 5.4.2 would read scan.nii
@@ -127,7 +128,7 @@ def find_scans(
     used = {path.relative_to(folder).as_posix() for scan in found.scans for path in (scan.label, scan.mask) if path}
     left = [path for path in passed_over if path not in used]
     if left:
-        found.warnings.append(f"{len(left)} volumes passed over: {_some(left)}; {_CONVERT}")
+        found.warnings.append(f"{len(left)} volumes passed over: {some(left)}; {_CONVERT}")
     return found
 
 
@@ -170,7 +171,7 @@ def _nothing_found(folder: Path, tried: Sequence[str], passed_over: list[str]) -
     return InputError(
         f"{folder}: no image found by {', '.join(tried)}; name the files by a pattern relative to the folder, such as "
         '--image "{subject}_tof.nii.gz" (a NIfTI file, or the folder of a DICOM series)'
-        + (f"; passed over: {_some(passed_over)}, {_CONVERT}" if passed_over else "")
+        + (f"; passed over: {some(passed_over)}, {_CONVERT}" if passed_over else "")
     )
 
 
@@ -273,7 +274,3 @@ def default_patient(subject: str) -> str:
 def _first_group(pattern: str, text: str) -> str:
     match = re.search(pattern, text)
     return match[1] if match else ""
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")

@@ -213,31 +213,32 @@ def simulation_version(path: str | os.PathLike) -> int | None:
 
 
 def geometry_differences(
-    one: tuple[tuple[int, ...], np.ndarray], other: tuple[tuple[int, ...], np.ndarray], whose: str
+    one: tuple[tuple[int, ...], np.ndarray], image: tuple[tuple[int, ...], np.ndarray]
 ) -> list[str]:
-    """Returns a line for each difference between two grids that exceeds this module's tolerances.
+    """Returns a line for each difference of a grid from the image's grid that exceeds this module's tolerances.
 
     Args:
         one: shape and affine of the grid that is checked.
-        other: shape and affine of the expected grid.
-        whose: the words for the owner of the expected grid in the lines, such as "the image's".
+        image: shape and affine of the image's grid.
     """
-    (shape, affine), (other_shape, other_affine) = one, other
+    (shape, affine), (other_shape, other_affine) = one, image
     if shape != other_shape:
-        return [f"shape {by(shape)} differs from {whose} {by(other_shape)}"]
+        return [f"shape {by(shape)} differs from the image's {by(other_shape)}"]
     spacing, other_spacing = voxel_sizes(affine), voxel_sizes(other_affine)
     differences = []
     if np.abs(spacing - other_spacing).max() > SPACING_TOLERANCE_MM:
         tolerance = f"(tolerance {SPACING_TOLERANCE_MM} mm)"
-        differences.append(f"spacing {mm(spacing)} differs from {whose} {mm(other_spacing)} {tolerance}")
+        differences.append(f"spacing {mm(spacing)} differs from the image's {mm(other_spacing)} {tolerance}")
     cosines = np.abs(affine[:3, :3] / spacing - other_affine[:3, :3] / other_spacing).max()
     if cosines > COSINE_TOLERANCE:
         one_code, other_code = ("".join(nibabel.aff2axcodes(a)) for a in (affine, other_affine))
         by_how_much = f"by up to {cosines:.3f} in the direction cosines (tolerance {COSINE_TOLERANCE})"
-        differences.append(f"orientation {one_code} differs from {whose} {other_code} {by_how_much}")
+        differences.append(f"orientation {one_code} differs from the image's {other_code} {by_how_much}")
     elif np.abs(affine[:3, 3] - other_affine[:3, 3]).max() > ORIGIN_TOLERANCE_MM:  # a flip moves the origin, too
         origin, other_origin = mm(affine[:3, 3]), mm(other_affine[:3, 3])
-        differences.append(f"origin {origin} differs from {whose} {other_origin} (tolerance {ORIGIN_TOLERANCE_MM} mm)")
+        differences.append(
+            f"origin {origin} differs from the image's {other_origin} (tolerance {ORIGIN_TOLERANCE_MM} mm)"
+        )
     return differences
 
 

@@ -12,7 +12,7 @@ from tofgan_monai import InputError, sha256
 from tofgan_monai.metrics.stacks import features
 from tofgan_monai.metrics.stacks.features import (
     EFFICIENTNETS,
-    NetworkFeatures,
+    Extractor,
     efficientnet_lite,
     inception_pool3,
     load_extractor,
@@ -54,7 +54,7 @@ def test_a_network_sees_grey_in_three_colours_resized_and_16_at_a_time():
         shown.append(x)
         return x.mean(dim=(2, 3))
 
-    extractor = NetworkFeatures("FD(trial)", 3, "", network, size=50, scale=lambda x: x * 10)
+    extractor = Extractor("FD(trial)", 3, "", network, size=50, scale=lambda x: x * 10)
     given = images(34)
     found = extractor(given)
     assert [tuple(x.shape) for x in shown] == [(16, 3, 50, 50), (16, 3, 50, 50), (2, 3, 50, 50)]

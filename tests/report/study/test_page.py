@@ -19,7 +19,8 @@ from tofgan_monai import InputError, study
 from tofgan_monai.cli import app
 from tofgan_monai.metrics.bootstrap import hierarchical_difference, mean_interval
 from tofgan_monai.metrics.segmentation.overlap import Overlap
-from tofgan_monai.report import write_comparison, write_report
+from tofgan_monai.report.comparison import write_comparison
+from tofgan_monai.report.page import write_report
 from tofgan_monai.report.study.page import WORKFLOW
 from tofgan_monai.segmentation.results import result_lines, write_results
 from tofgan_monai.study.data import BASELINES, as_results

@@ -22,7 +22,7 @@ from tofgan_monai.exchange.dataset.croissant import mlcroissant, write_croissant
 from tofgan_monai.exchange.leaks import leaks
 from tofgan_monai.files import sha256, write_json, written_whole
 from tofgan_monai.pairs.export import png_files, require_new, source_of
-from tofgan_monai.pairs.stack import StackWriter, open_stack
+from tofgan_monai.pairs.stack import copy_pairs, open_stack
 from tofgan_monai.volumes.kinds import kind_of
 
 _logger = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ _KEPT = {  # entries of a manifest, by the kind of the pairs
 }
 _ADDED = ("n", "shape", "dtype")  # by the writer of a stack
 _TITLE = "image-label pairs of brain angiographies (TOF-MRA)"
-_BLOCK = 1024  # pairs that are copied at once
 _N_SHOWN = 8  # pairs in the picture
 STACK, CARD, CROISSANT, PICTURE, SUMS = "pairs.npy", "README.md", "croissant.json", "preview.png", "SHA256SUMS"
 FIGURES = "audit.json"
@@ -77,7 +76,7 @@ def release_stack(
     described = Described(pairs, released, clearance, citation)
     with written_whole(folder) as temporary:
         temporary.mkdir()
-        _copy(pairs, released, temporary / STACK)
+        copy_pairs(pairs, temporary / STACK, released)
         archives = _write_archives(pairs, manifest, temporary)
         if clearance.audit is not None:
             write_json(temporary / FIGURES, clearance.audit.figures)
@@ -102,12 +101,6 @@ def preview(pairs: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(montage(grey, fill=255, grid_shape=(2, len(chosen)), padding_width=4)).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _copy(pairs: np.ndarray, manifest: dict[str, Any], path: Path) -> None:
-    with StackWriter(path, len(pairs), manifest) as writer:
-        for start in range(0, len(pairs), _BLOCK):
-            writer.append(pairs[start : start + _BLOCK])
 
 
 def _write_archives(pairs: np.ndarray, manifest: dict[str, Any], folder: Path) -> dict[str, str]:

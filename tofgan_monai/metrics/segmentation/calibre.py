@@ -115,10 +115,7 @@ def dsc_by_calibre(
         InputError: shapes that differ, values other than 0 and 1, or edges that do not ascend.
     """
     prediction, truth = binary_pair(prediction, truth, spacing_mm)
-    if not np.isfinite(edges_mm).all() or not (np.diff(edges_mm) > 0).all():
-        raise InputError(
-            f"edges_mm {tuple(edges_mm)} do not ascend or are not finite; give finite numbers in ascending order"
-        )
+    require_ascending(edges_mm)
     if not truth.any():
         return (None,) * (len(edges_mm) + 1)
     # A calibre depends only on the box and one voxel of background round it, or on the volume's border.
@@ -129,3 +126,11 @@ def dsc_by_calibre(
     predicted, true = prediction[vessels], truth[vessels]
     members = [classes == index for index in range(len(edges_mm) + 1)]
     return tuple(dice(predicted[those], true[those]) if true[those].any() else None for those in members)
+
+
+def require_ascending(edges_mm: Sequence[float]) -> None:
+    """Raises InputError unless limits between classes of calibre are finite and ascend."""
+    if not np.isfinite(edges_mm).all() or not (np.diff(edges_mm) > 0).all():
+        raise InputError(
+            f"edges_mm {tuple(edges_mm)} do not ascend or are not finite; give finite numbers in ascending order"
+        )

@@ -13,7 +13,7 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from scipy.spatial import KDTree
 
-from tofgan_monai.errors import InputError
+from tofgan_monai.metrics.segmentation.calibre import require_ascending
 from tofgan_monai.metrics.segmentation.centreline import Centreline, trace_centreline
 from tofgan_monai.metrics.segmentation.overlap import Volume, binary_pair
 
@@ -82,10 +82,7 @@ def vessel_measures(
     """
     affine = np.asarray(affine, float)
     vessels, _ = binary_pair(label, label, voxel_sizes(affine).tolist())
-    if not np.isfinite(edges_mm).all() or not (np.diff(edges_mm) > 0).all():
-        raise InputError(
-            f"edges_mm {tuple(edges_mm)} do not ascend or are not finite; give finite numbers in ascending order"
-        )
+    require_ascending(edges_mm)
     table = _Table(vessels, affine, np.asarray(midline, float), edges_mm)
     names = calibre_names(edges_mm)
     classes: dict[str, int | None] = {ALL: None} | {name: index for index, name in enumerate(names)}

@@ -28,11 +28,6 @@ class ThresholdBaseline:
     threshold: float
     dsc: tuple[float, ...]
 
-    @property
-    def mean_dsc(self) -> float:
-        """Mean DSC over the heads."""
-        return float(np.mean(self.dsc))
-
 
 def best_threshold(images: Sequence[Volume], labels: Sequence[Volume]) -> ThresholdBaseline:
     """Searches for the intensity threshold with the highest mean DSC over all heads; returns it with each head's DSC.

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -31,18 +30,34 @@ EFFICIENTNETS = ("EfficientNet-Lite0", "EfficientNet-Lite2")  # the first is the
 INCEPTION_FILE, INCEPTION_SHA256 = "pt_inception-2015-12-05-6726825d.pth", "6726825d"
 
 
-class Extractor(Protocol):
-    """Function from images to features; `name` is also the Frechet distance's name, `sha256` the weights' digest."""
+@dataclass(frozen=True, eq=False)
+class Extractor:
+    """Wraps a network in eval mode: resizes grey images and copies each into all three colour channels.
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def dim(self) -> int: ...  # noqa: D102
-    @property
-    def sha256(self) -> str: ...  # noqa: D102
+    Attributes:
+        name: name of the Frechet distance that uses this extractor.
+        dim: number of features per image.
+        sha256: digest of the network's weights.
+        network: function from images (B, 3, size, size) to features (B, dim).
+        size: edge in pixels of the images that the network expects.
+        scale: function that maps values in [-1, 1] to the range of values that the network was trained on.
+    """
 
+    name: str
+    dim: int
+    sha256: str
+    network: Callable[[Tensor], Tensor]
+    size: int
+    scale: Callable[[Tensor], Tensor]
+
+    @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Returns the features (B, dim) of images (B, 1, 96, 96), float32, in [-1, 1]."""
+        """Returns the features (B, dim) of images (B, 1, H, W), float32, in [-1, 1]; processes 16 images at once."""
+        return torch.cat([self._of_a_few(few) for few in images.split(N_AT_ONCE)])
+
+    def _of_a_few(self, images: Tensor) -> Tensor:
+        resized = F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=False)
+        return self.network(self.scale(resized).expand(-1, 3, -1, -1))
 
 
 def measure_of(extractor: Extractor, channel: str) -> str:
@@ -88,39 +103,7 @@ def drawn(size: int, n: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(size, n, replace=False))
 
 
-@dataclass(frozen=True, eq=False)
-class NetworkFeatures:
-    """Extractor that wraps a network in eval mode, resizes grey images and copies each into all three colour channels.
-
-    Attributes:
-        name: name of the Frechet distance that uses this extractor.
-        dim: number of features per image.
-        sha256: digest of the network's weights.
-        network: function from images (B, 3, size, size) to features (B, dim).
-        size: edge in pixels of the images that the network expects.
-        scale: function that maps values in [-1, 1] to the range of values that the network was trained on.
-    """
-
-    name: str
-    dim: int
-    sha256: str
-    network: Callable[[Tensor], Tensor]
-    size: int
-    scale: Callable[[Tensor], Tensor]
-
-    @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
-        """Returns the features (B, dim) of images (B, 1, H, W), float32, in [-1, 1]; processes 16 images at once."""
-        return torch.cat([self._of_a_few(few) for few in images.split(N_AT_ONCE)])
-
-    def _of_a_few(self, images: Tensor) -> Tensor:
-        resized = F.interpolate(images, size=(self.size, self.size), mode="bilinear", align_corners=False)
-        return self.network(self.scale(resized).expand(-1, 3, -1, -1))
-
-
-def load_extractor(
-    inception_weights: str | os.PathLike | None = None, network: str = EFFICIENTNETS[0]
-) -> NetworkFeatures:
+def load_extractor(inception_weights: str | os.PathLike | None = None, network: str = EFFICIENTNETS[0]) -> Extractor:
     """Returns the extractor for the FID if the path of the Inception weights is given, otherwise an EfficientNet-Lite.
 
     Args:
@@ -130,7 +113,7 @@ def load_extractor(
     return efficientnet_lite(network) if inception_weights is None else inception_pool3(inception_weights)
 
 
-def efficientnet_lite(network: str = EFFICIENTNETS[0]) -> NetworkFeatures:
+def efficientnet_lite(network: str = EFFICIENTNETS[0]) -> Extractor:
     """Returns an extractor for the 1280 pooled features of an EfficientNet-Lite that was trained on ImageNet.
 
     The weights are in a Python package for each network, which the extra `study` installs.
@@ -155,7 +138,7 @@ def efficientnet_lite(network: str = EFFICIENTNETS[0]) -> NetworkFeatures:
     model = package.EfficientNet.from_name(network.lower())
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     model.eval()
-    return NetworkFeatures(
+    return Extractor(
         name=f"FD({network})",
         dim=1280,
         sha256=sha256(weights),
@@ -165,7 +148,7 @@ def efficientnet_lite(network: str = EFFICIENTNETS[0]) -> NetworkFeatures:
     )
 
 
-def inception_pool3(weights: str | os.PathLike) -> NetworkFeatures:
+def inception_pool3(weights: str | os.PathLike) -> Extractor:
     """Returns an extractor for the 2048 features of the last pooling layer of Inception-v3.
 
     Args:
@@ -187,4 +170,4 @@ def inception_pool3(weights: str | os.PathLike) -> NetworkFeatures:
     network = inception.inception_v3()
     network.load_state_dict({name: value for name, value in content.items() if not name.startswith("fc.")})
     network.eval()
-    return NetworkFeatures("FID", inception.DIM, digest, network, inception.SIZE, scale=lambda images: images)
+    return Extractor("FID", inception.DIM, digest, network, inception.SIZE, scale=lambda images: images)

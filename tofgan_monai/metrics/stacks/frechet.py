@@ -21,7 +21,7 @@ import torch
 from scipy import linalg
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import require_writable, written_whole
+from tofgan_monai.files import require_writable, write_json_lines, written_whole
 from tofgan_monai.metrics.bootstrap import jackknife_interval
 from tofgan_monai.metrics.stacks.features import CHANNELS, Extractor, drawn, measure_of, pair_features
 from tofgan_monai.pairs.stack import PairDataset, open_stack, patients_of_pairs
@@ -272,6 +272,5 @@ def compare_stacks(
             ends = {"low": round(interval.low, 5), "high": round(interval.high, 5)}
             lines[-1].update(ends, n_patients=interval.n, without_each=[round(one, 5) for one in left])
     if output:
-        with written_whole(output) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        write_json_lines(output, lines)
     return lines

@@ -12,7 +12,7 @@ import numpy as np
 from tofgan_monai.errors import InputError
 
 DEGREE = 3
-N_SUBSETS = 10
+N_SUBSETS = 10  # for the jackknife
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class KernelDistance:
     standard_error: float
 
 
-def kernel_distance(a: np.ndarray, b: np.ndarray, *, n_subsets: int = N_SUBSETS, seed: int = 0) -> KernelDistance:
+def kernel_distance(a: np.ndarray, b: np.ndarray, *, seed: int = 0) -> KernelDistance:
     """Unbiased squared maximum mean discrepancy between two sets of features, with the kernel (x.y / d + 1)^3.
 
     The value is computed from all features. The standard error is computed by a jackknife, which leaves out random
@@ -37,7 +37,6 @@ def kernel_distance(a: np.ndarray, b: np.ndarray, *, n_subsets: int = N_SUBSETS,
     Args:
         a: features of the first set, (n, d), with n of 3 or more.
         b: features of the second set, (m, d), with m of 3 or more.
-        n_subsets: number of subsets for the jackknife.
         seed: seed for the random choice of the subsets.
 
     Raises:
@@ -51,7 +50,7 @@ def kernel_distance(a: np.ndarray, b: np.ndarray, *, n_subsets: int = N_SUBSETS,
         )
     kernels = _kernel(a, a), _kernel(b, b), _kernel(a, b)
     rng = np.random.default_rng(seed)
-    n_subsets = min(n_subsets, len(a), len(b))
+    n_subsets = min(N_SUBSETS, len(a), len(b))
     subsets = zip(*(np.array_split(rng.permutation(len(x)), n_subsets) for x in (a, b)), strict=True)
     left = np.array([_estimate(*_without(kernels, *subset)) for subset in subsets])
     error = np.sqrt((n_subsets - 1) * left.var())

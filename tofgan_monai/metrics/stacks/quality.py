@@ -20,6 +20,7 @@ from tofgan_monai.metrics.stacks.manifold import N_NEAREST, manifold
 from tofgan_monai.metrics.stacks.memorisation import mifid
 from tofgan_monai.metrics.stacks.vessels import compare_vessels, vessel_statistics
 
+SEED = 0  # of all random draws
 N_FEATURES = 1000  # largest number of pairs of each set that the network processes
 WORDS = {"image": "images", "label": "labels", "pair": "images and labels jointly"}
 WARNING = (
@@ -31,28 +32,18 @@ WARNING = (
 Pairs = dict[str, np.ndarray]  # one array for each set: "synthetic", "real", "others"
 
 
-def quality(
-    synthetic: np.ndarray,
-    members: np.ndarray,
-    others: np.ndarray,
-    extractor: Extractor,
-    *,
-    n: int | None = None,
-    seed: int = 0,
-) -> dict[str, Any]:
+def quality(synthetic: np.ndarray, members: np.ndarray, others: np.ndarray, extractor: Extractor) -> dict[str, Any]:
     """Measures the quality of synthetic pairs against the training patients; returns a dict for JSON without any pixel.
 
-    The function draws n pairs from each of the three sets. The measures on features (distances, manifold, MiFID) use at
-    most 1000 of these pairs and state the number. For 3 x 2000 pairs, the features of EfficientNet-Lite0 take three to
-    four minutes on one core, and all other measures take about two minutes.
+    The function draws as many pairs from each of the three sets as the smallest set has. The measures on features
+    (distances, manifold, MiFID) use at most 1000 of these pairs and state the number. For 3 x 2000 pairs, the features
+    of EfficientNet-Lite0 take three to four minutes on one core, and all other measures take about two minutes.
 
     Args:
         synthetic: synthetic pairs (n, 2, 96, 96), image in [-1, 1], label in {-1, +1}, an array or a memory map.
         members: real pairs of the training patients, likewise.
         others: real pairs of held-out patients, likewise.
         extractor: computes the features; see `tofgan_monai.metrics.stacks.features`.
-        n: number of pairs drawn from each set; by default the size of the smallest set.
-        seed: seed for all random draws.
 
     Returns:
         Dict with "n", "seed", "extractor"; "distances" (Frechet and kernel distances between images, between labels,
@@ -61,29 +52,28 @@ def quality(
         "warning" (a text). The key "real" holds values of the training patients.
 
     Raises:
-        InputError: a set has fewer than n pairs; n is too small for the measures; the package `prdc` is missing.
+        InputError: a set is too small for the measures; the package `prdc` is missing.
     """
     given = {"synthetic": synthetic, "real": members, "others": others}
-    n = _n_of_each(given, n)
-    pairs = {name: of[drawn(len(of), n, seed)] for name, of in given.items()}
-    features = _features(pairs, min(n, N_FEATURES), extractor, seed)
+    n = _n_of_each(given)
+    pairs = {name: of[drawn(len(of), n, SEED)] for name, of in given.items()}
+    features = _features(pairs, min(n, N_FEATURES), extractor)
     return {
         "n": n,
-        "seed": seed,
+        "seed": SEED,
         "extractor": {"name": extractor.name, "sha256": extractor.sha256},
-        "distances": [line for channel in CHANNELS for line in _distances(features[channel], channel, extractor, seed)],
+        "distances": [line for channel in CHANNELS for line in _distances(features[channel], channel, extractor)],
         "manifold": _manifold(features["image"]),
         "mifid": {**mifid(*(features["image"][name] for name in pairs)), "n": len(features["image"]["real"])},
-        "diversity": _diversity(pairs, seed),
+        "diversity": _diversity(pairs),
         "vessels": compare_vessels(**{name: vessel_statistics(of, name=name) for name, of in pairs.items()}),
         "warning": WARNING,
     }
 
 
-def _n_of_each(pairs: Pairs, n: int | None) -> int:
-    smallest = min(map(len, pairs.values()))
-    n = smallest if n is None else n
-    if not N_NEAREST + 2 <= n <= smallest:
+def _n_of_each(pairs: Pairs) -> int:
+    n = min(map(len, pairs.values()))
+    if n < N_NEAREST + 2:
         sizes = ", ".join(f"{name} {len(of)}" for name, of in pairs.items())
         raise InputError(
             f"n of {n} pairs; {N_NEAREST + 2} or more are needed, and at most as many as the smallest set has ({sizes})"
@@ -91,12 +81,12 @@ def _n_of_each(pairs: Pairs, n: int | None) -> int:
     return n
 
 
-def _features(pairs: Pairs, n: int, extractor: Extractor, seed: int) -> dict[str, dict[str, np.ndarray]]:
+def _features(pairs: Pairs, n: int, extractor: Extractor) -> dict[str, dict[str, np.ndarray]]:
     """Computes the features of n pairs per set; returns a dict from channel to a dict from set to features (n, dim).
 
     The network processes each image and each label map once. The channel "pair" joins both (n, 2 dim).
     """
-    rows = drawn(len(pairs["real"]), n, seed)
+    rows = drawn(len(pairs["real"]), n, SEED)
     found = {
         channel: {
             name: np.concatenate([chunk.numpy() for chunk in pair_features(of, rows, extractor, channel, name=name)])
@@ -108,10 +98,10 @@ def _features(pairs: Pairs, n: int, extractor: Extractor, seed: int) -> dict[str
     return {**found, "pair": jointly}
 
 
-def _distances(features: Pairs, channel: str, extractor: Extractor, seed: int) -> list[dict[str, Any]]:
+def _distances(features: Pairs, channel: str, extractor: Extractor) -> list[dict[str, Any]]:
     measure = measure_of(extractor, channel)
     stats = {name: feature_stats(of, measure) for name, of in features.items()}
-    kernel = {name: kernel_distance(features[name], features["real"], seed=seed) for name in ("synthetic", "others")}
+    kernel = {name: kernel_distance(features[name], features["real"], seed=SEED) for name in ("synthetic", "others")}
     n = len(features["real"])
     return [
         {
@@ -139,6 +129,6 @@ def _manifold(features: Pairs) -> dict[str, Any]:
     }
 
 
-def _diversity(pairs: Pairs, seed: int) -> dict[str, Any]:
-    within = {name: similarity_within(of[:, 0], n_comparisons=N_COMPARISONS, seed=seed) for name, of in pairs.items()}
+def _diversity(pairs: Pairs) -> dict[str, Any]:
+    within = {name: similarity_within(of[:, 0], n_comparisons=N_COMPARISONS, seed=SEED) for name, of in pairs.items()}
     return {"name": "MS-SSIM of two random images of one set", **within, "n_comparisons": N_COMPARISONS}

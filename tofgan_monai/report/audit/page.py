@@ -47,14 +47,12 @@ ASKED = {
 Audit = dict[str, Any]
 
 
-def write_audit_report(folder: Path, output: Path | None = None, *, patches: bool = True) -> Path:
-    """Writes the self-contained HTML page of an audit and returns its path.
+def write_audit_report(folder: Path, *, patches: bool = True) -> Path:
+    """Writes audit.html, the self-contained page of an audit, and returns its path.
 
     Args:
-        folder: the folder with audit.json and, if the page shall have pictures, pictures.npz.
-        output: path of the page. The default is audit.html in `folder`, or audit_for_sharing.html if `patches` is
-            False.
-        patches: False writes the page for sharing, without patches, curves, digests and the seed.
+        folder: the folder with audit.json and, if the page shall have pictures, pictures.npz; the page comes there.
+        patches: False writes audit_for_sharing.html, without patches, curves, digests and the seed.
 
     Raises:
         InputError: audit.json is missing or has another format, pictures.npz does not fit audit.json, or the page
@@ -63,7 +61,7 @@ def write_audit_report(folder: Path, output: Path | None = None, *, patches: boo
     folder = Path(folder)
     audit = _read_audit(folder / "audit.json")
     pictures = _read_pictures(folder / "pictures.npz", audit) if patches else {}
-    output = output or folder / ("audit.html" if patches else "audit_for_sharing.html")
+    output = folder / ("audit.html" if patches else "audit_for_sharing.html")
     content = _content(audit if patches else _for_sharing(audit), pictures)
     return write_page(output, "audit/page.html", is_for_sharing=not patches, **content)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.files import written_whole
+from tofgan_monai.files import write_whole
 from tofgan_monai.report.galleries import Gallery, mosaic, read_gallery
 from tofgan_monai.report.inputs import collected
-from tofgan_monai.report.pictures import png_uri, svg_uri, training_curves
+from tofgan_monai.report.pictures import data_uri, training_curves
 from tofgan_monai.report.rendering import TEMPLATES, render
 from tofgan_monai.report.study import figures, tables
 from tofgan_monai.report.study.facts import sentences
@@ -50,8 +50,7 @@ def write_study_report(folder: str | os.PathLike, output: str | os.PathLike | No
     if content["errors"] and (folder / ERRORS).resolve() != (output.parent / ERRORS).resolve():
         files[ERRORS] = (folder / ERRORS).read_bytes()
     for name, data in files.items():
-        with written_whole(output.parent / name) as temporary:
-            temporary.write_bytes(data)
+        write_whole(output.parent / name, data)
     return output
 
 
@@ -66,7 +65,7 @@ def _content(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     errors = None
     if (folder / ERRORS).exists():
         with collected(problems, folder / ERRORS):
-            errors = png_uri(folder / ERRORS)
+            errors = data_uri("png", (folder / ERRORS).read_bytes())
     if problems:
         raise InputError(problems)
     courses = {str(line["model"]): line["epochs"] for line in results.lines("losses")}
@@ -85,7 +84,9 @@ def _content(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         "results": results,
         "words": sentences(results),
         "tables": {make.__name__: make(results) for make in makers},
-        "pictures": {Path(name).stem: svg_uri(data) for name, data in files.items() if name.endswith(".svg")},
+        "pictures": {
+            Path(name).stem: data_uri("svg+xml", data) for name, data in files.items() if name.endswith(".svg")
+        },
         "galleries": galleries,
         "errors": errors,
         "trainings": [(name, training_curves(rows)) for name, rows in courses.items() if name not in unets],

@@ -17,7 +17,7 @@ import typer
 import yaml
 
 from tofgan_monai.bundle_runs.paths import bundle_path
-from tofgan_monai.files import write_json, written_whole
+from tofgan_monai.files import write_json, write_json_lines
 from tofgan_monai.segmentation.results import Line, read_results
 from tofgan_monai.study import plan
 from tofgan_monai.study.plan import Settings
@@ -49,8 +49,7 @@ def copy_bundle(folder: Path) -> None:
 def gather(folder: Path) -> None:
     """Write what `tofgan report` reads into a folder: scores, losses, links to the stacks, texts of the page."""
     settings = _settings()
-    with written_whole(folder / "results.jsonl") as temporary, open(temporary, "w", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(line) + "\n" for line in _scores())
+    write_json_lines(folder / "results.jsonl", _scores())
     trained = {"GAN": Path("gans", SYNTHETIC), **{MODELS[name]: Path("unets", name, "0") for name in MODELS}}
     for name, run in trained.items():
         (folder / "train" / name).mkdir(parents=True, exist_ok=True)
