@@ -1,5 +1,5 @@
 #!/bin/sh
-# MONAI 1.6.1: GibbsNoise(alpha=0), documented as the identity, changes cubic volumes; thin ones are never cut along z
+# MONAI 1.6.1: GibbsNoise(alpha=0), documented as the identity, changes cubes; slabs are not cut along z up to alpha 0.8
 #
 # Expected: "alpha = 0 acting as the identity mapping", for 2D and 3D images, and the same alpha takes the same part of
 #   the frequencies of each axis away, as the smaller matrix of a real scan does.
