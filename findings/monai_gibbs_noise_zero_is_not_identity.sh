@@ -4,7 +4,7 @@
 # Expected: "alpha = 0 acting as the identity mapping", for 2D and 3D images, and the same alpha takes the same part of
 #   the frequencies of each axis away, as the smaller matrix of a real scan does.
 # Seen: the mask keeps the frequencies within (1 - alpha) * sqrt(2) / 2 * (the longest axis, in voxels) of the middle.
-#   That ball reaches the corners of a square, but not those of a cube (they lie at sqrt(3) / 2): alpha = 0 takes 3.3%
+#   That ball reaches the corners of a square, but not those of a cube (they lie at sqrt(3) / 2): alpha = 0 takes 3.6%
 #   of the frequencies of 96 x 96 x 96 away, changes noise by 18% of its standard deviation, and makes values below 0.
 #   On 96 x 96 x 24 the radius of 68 is set by 96, and z ends at 12: a pattern of every second slice comes through
 #   unchanged at alpha 0.8, where the same pattern along x is gone at alpha 0.35. At alpha 0.3 the cube keeps half of
