@@ -29,6 +29,7 @@ from tofgan_monai.errors import InputError, unwrapped
 from tofgan_monai.label_app.working_copy import BUNDLE, place_app, require_no_hash, split_by_patient
 from tofgan_monai.training.weights import fit_weights, load_weights
 from tofgan_monai.volumes.scans import default_patient
+from tofgan_monai.volumes.transforms.small_pieces import DropSmallPiecesd
 
 EPISTEMIC_DROPOUT = 0.2
 
@@ -123,7 +124,7 @@ class VesselApp(MONAILabelApp):
             train_mode=True,
             skip_writer=True,
             dropout=EPISTEMIC_DROPOUT,
-            post_filter=[Invertd, AsDiscreted],
+            post_filter=[Invertd, AsDiscreted, DropSmallPiecesd],  # probabilities, not labels
         )
         return {"epistemic": EpistemicScoring(uncertain, simulation_size=3)}
 
