@@ -101,7 +101,7 @@ def test_numbers_without_sense_are_refused(tmp_path, n):
 def test_heads_of_the_phantom_are_taken(tmp_path):
     source = HeadSource(None, Reading(), tmp_path / "cache", simulated=simulated_items(tmp_path, 1, small=True))
     (head,) = source.heads
-    assert head.simulated and head.has_mask and len(head.vessels) > 500 and head.image.dtype == np.int16
+    assert head.has_mask and len(head.vessels) > 500 and head.image.dtype == np.int16
 
 
 # ---- heads as arrays
@@ -114,7 +114,7 @@ def test_arrays_hold_what_the_files_hold(tmp_path):
     np.testing.assert_array_equal(head.image, image)
     np.testing.assert_array_equal(head.marks, label + 2 * mask)
     np.testing.assert_array_equal(head.vessels, np.flatnonzero(label))
-    assert head.image.dtype == np.int16 and head.black == image.min() and head.has_mask and not head.simulated
+    assert head.image.dtype == np.int16 and head.black == image.min() and head.has_mask
 
 
 def test_scan_in_another_orientation_is_turned_to_ras(tmp_path):
@@ -169,7 +169,7 @@ def test_cohort_and_simulated_heads_together(tmp_path, simulating):
     items[1]["patient"] = items[0]["patient"]
     write_cohort(tmp_path, {"training": items[:3], "validation": items[3:]})
     source = HeadSource(tmp_path, Reading(), tmp_path / "cache", simulated=simulated_items(tmp_path / "made", 2))
-    assert [head.simulated for head in source.heads] == [False] * 3 + [True] * 2
+    assert source.n_own == 3 and len(source) == 5
     assert source.provenance == [
         {"kind": "simulated", "patients": 2, "simulation": [VERSION]},
         {"kind": "real", "patients": 2},
@@ -203,9 +203,9 @@ def test_scan_without_a_label_is_refused(tmp_path):
 # ---- how often
 
 
-@pytest.fixture
-def mixed(tmp_path, simulating):
-    own = [write_small_head(tmp_path / "sub-01")]
+@pytest.fixture(params=["real", "simulated"])
+def mixed(request, tmp_path, simulating):
+    own = [{**write_small_head(tmp_path / "sub-01"), "kind": request.param}]
     return HeadSource(own, Reading(), tmp_path / "cache", simulated=simulated_items(tmp_path / "made", 3))
 
 

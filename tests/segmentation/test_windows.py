@@ -24,7 +24,7 @@ def head_of(seed=0):
     label = rng.random(SHAPE) < 0.01
     blocks = np.ones([-(-n // edge) for n, edge in zip(SHAPE, BLOCK, strict=True)], bool)
     blocks[0] = False  # air
-    return StoredHead(image, label + 2 * brain.astype(np.uint8), np.flatnonzero(label), blocks, 7.0, True, False)
+    return StoredHead(image, label + 2 * brain.astype(np.uint8), np.flatnonzero(label), blocks, 7.0, True)
 
 
 HEAD = head_of()

@@ -99,7 +99,6 @@ class StoredHead:
         blocks: bool, the blocks that hold more than air; see `head_blocks`.
         black: the smallest intensity of the image.
         has_mask: whether the scan has a brain mask.
-        simulated: whether the head is simulated.
     """
 
     image: np.ndarray
@@ -108,7 +107,6 @@ class StoredHead:
     blocks: np.ndarray
     black: float
     has_mask: bool
-    simulated: bool
 
 
 class HeadSource(Dataset):
@@ -117,7 +115,8 @@ class HeadSource(Dataset):
     Each head is read once and kept as plain arrays in the folder `cache`, from which windows are cut in milliseconds.
     A head is read again if the content of its files or the transform has changed. The attribute `digest` identifies the
     heads and the transform: 16 hexadecimal digits for the cohort's scans, 16 for `simulated`, and a plus sign between
-    them if there are both. The attribute `provenance` lists the kinds of data with the numbers of patients.
+    them if there are both. The attribute `provenance` lists the kinds of data with the numbers of patients; `n_own` is
+    the number of the cohort's scans, which are the first items.
 
     Args:
         dataset_dir: the folder of a cohort (or its cohort.json), a list of items, or None.
@@ -151,7 +150,7 @@ class HeadSource(Dataset):
             new = {folder: item for item, folder in zip(items, folders, strict=True) if not folder.exists()}
             for folder, item in tqdm(new.items(), "reading", unit="head", disable=None if new else True):
                 _store(transform(item), folder)
-        self.heads = [_opened(folder, item) for folder, item in zip(folders, items, strict=True)]
+        self.heads, self.n_own = [_opened(folder) for folder in folders], len(own)
         groups = (names[: len(own)], names[len(own) :])
         self.digest = "+".join(hashlib.sha256("".join(group).encode()).hexdigest()[:16] for group in groups if group)
         self.provenance = _provenance(items)
@@ -164,21 +163,21 @@ class HeadSource(Dataset):
 
 
 class HeadSampler(WeightedRandomSampler):
-    """Sampler that draws heads with replacement, a share of them from the simulated heads.
+    """Sampler that draws heads with replacement, a share of them from the simulated heads that were added to a cohort.
 
     Args:
         heads: the heads.
         num_samples: number of heads that are drawn in an epoch.
-        simulated_share: expected share of simulated heads, if there are both simulated and other heads. None draws all
-            heads equally often.
+        simulated_share: expected share of the added heads, if there are both these and a cohort's scans (which may be
+            simulated, too). None draws all heads equally often.
     """
 
     def __init__(self, heads: HeadSource, num_samples: int, simulated_share: float | None = None) -> None:
-        simulated = torch.tensor([head.simulated for head in heads.heads], dtype=torch.float64)
-        n, weights = simulated.sum(), torch.ones_like(simulated)
-        if simulated_share is not None and 0 < n < len(simulated):
-            weights = simulated * simulated_share / n + (1 - simulated) * (1 - simulated_share) / (len(simulated) - n)
-        super().__init__(weights.tolist(), num_samples)
+        n_own, n_added = heads.n_own, len(heads) - heads.n_own
+        weights = [1.0] * len(heads)
+        if simulated_share is not None and n_own and n_added:
+            weights = [(1 - simulated_share) / n_own] * n_own + [simulated_share / n_added] * n_added
+        super().__init__(weights, num_samples)
 
 
 def _provenance(items: Sequence[Item]) -> list[dict[str, Any]]:
@@ -213,7 +212,7 @@ def _store(volumes: Mapping[Any, Any], folder: Path) -> None:
         (temporary / "head.json").write_text(json.dumps(told), encoding="utf-8")
 
 
-def _opened(folder: Path, item: Item) -> StoredHead:
+def _opened(folder: Path) -> StoredHead:
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("image", "marks", "vessels")}
     told = json.loads((folder / "head.json").read_text("utf-8"))
-    return StoredHead(**arrays, **told, blocks=np.load(folder / "blocks.npy"), simulated=kind_of(item) == "simulated")
+    return StoredHead(**arrays, **told, blocks=np.load(folder / "blocks.npy"))
