@@ -75,9 +75,9 @@ class Progress(Sequence):
 
     def attach(self, engine: Engine) -> None:
         """Adds this handler to an evaluator that computes no figures, only files; it then records each iteration."""
-        engine.add_event_handler(Events.STARTED, lambda: self.start())
+        engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: self.add({}))
-        engine.add_event_handler(Events.COMPLETED, lambda: self.finish())
+        engine.add_event_handler(Events.COMPLETED, self.finish)
 
     def start(self) -> None:
         """Writes the record with all processed items; the file is written whole or not at all."""
