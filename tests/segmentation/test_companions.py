@@ -82,7 +82,9 @@ def test_a_folder_with_a_broken_scan(scans, segment, tmp_path):
     ]
 
 
-def test_a_stopped_run_goes_on_with_the_scan_whose_companions_are_missing(scans, segment, monkeypatch, tmp_path):
+def test_a_stopped_run_goes_on_with_added_scans_and_those_whose_companions_are_missing(
+    scans, segment, monkeypatch, tmp_path
+):
     folder, calls = scans(3), []
 
     def stop_at_second(scan):
@@ -94,9 +96,10 @@ def test_a_stopped_run_goes_on_with_the_scan_whose_companions_are_missing(scans,
     monkeypatch.setitem(companions.WRITERS, "picture", stop_at_second)
     segment(folder)
     assert calls == ["p0", "p1"] and not (tmp_path / "out" / "measures.csv").exists()
+    shutil.copy(folder / "p0.nii.gz", folder / "added.nii.gz")  # comes before the others
     assert segment(folder).exit_code == 0
-    assert calls == ["p0", "p1", "p1", "p2"]
-    assert len((tmp_path / "out" / "measures.csv").read_text("utf-8").splitlines()) == 1 + 3 * 12
+    assert calls == ["p0", "p1", "added", "p1", "p2"]
+    assert len((tmp_path / "out" / "measures.csv").read_text("utf-8").splitlines()) == 1 + 4 * 12
 
 
 def test_scans_whose_files_have_one_name(segment, tmp_path):

@@ -102,7 +102,7 @@ class CompanionWriter:
         """Adds this handler to the evaluator."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.write)
         if "measures" in self.kinds:
-            engine.add_event_handler(Events.COMPLETED, lambda: self.write_table())
+            engine.add_event_handler(Events.COMPLETED, self.write_table)
 
     def write(self, engine: Engine) -> None:
         """Writes the companions of the scans of one iteration."""

@@ -12,8 +12,7 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.installation import install_command, missing_packages
 from tofgan_monai.training.weights import weights_file_digest
 from tofgan_monai.volumes.dicom_seg import Algorithm, write_seg_beside
-from tofgan_monai.volumes.scans import SEGMENTED
-from tofgan_monai.volumes.writing import output_name
+from tofgan_monai.volumes.writing import label_file
 
 _logger = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ def write_segs(items: Iterable[Mapping[str, Any]], output_dir: Path, algorithm: 
 
     Args:
         items: items of a cohort that were segmented into `output_dir`.
-        output_dir: folder with SUBJECT_vessels.nii.gz of each item.
+        output_dir: folder with the label of each item.
         algorithm: what made the labels.
 
     Raises:
@@ -67,7 +66,7 @@ def write_segs(items: Iterable[Mapping[str, Any]], output_dir: Path, algorithm: 
         if not Path(item["image"]).is_dir():
             continue
         try:
-            label = output_dir / f"{output_name(item, item['image'])}_{SEGMENTED}.nii.gz"
+            label = output_dir / label_file(item, item["image"])
             paths.append(write_seg_beside(label, item["image"], algorithm))
         except InputError as error:
             problems += [f"{item['subject']}: {problem}" for problem in error.problems]

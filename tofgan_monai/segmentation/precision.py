@@ -8,6 +8,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -129,16 +130,14 @@ def _ranges(network: nn.Module, window: Sequence[int], volumes: Iterable[Tensor]
     """
     seen: dict[str, list[tuple[float, float]]] = defaultdict(list)
 
-    def look_at(name: str) -> torch.utils.hooks.RemovableHandle:
-        def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            seen[name].append((float(inputs[0].min()), float(inputs[0].max())))
+    def note(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen[name].append((float(inputs[0].min()), float(inputs[0].max())))
 
-        return network.get_submodule(name).register_forward_pre_hook(note)
-
-    convolutions = [
-        name for name, module in network.named_modules() if isinstance(module, nn.Conv3d | nn.ConvTranspose3d)
+    hooks = [
+        module.register_forward_pre_hook(partial(note, name))
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d)
     ]
-    hooks = [look_at(name) for name in convolutions]
     try:
         for volume in volumes:
             HeadWindowInferer(window, batch_size=1)(volume, network)

@@ -1,4 +1,4 @@
-"""The record of a run over the scans of a cohort, so that a stopped run can continue with the next scan.
+"""The record of a run over the scans of a cohort, so that a stopped run can continue with the others.
 
 An item is the entry of one scan in cohort.json. The record is the file `unfinished.jsonl` in the output folder.
 """
@@ -19,6 +19,7 @@ from tofgan_monai.errors import InputError
 from tofgan_monai.files import write_json_lines
 from tofgan_monai.volumes.cohort import FILES
 from tofgan_monai.volumes.digests import content_digest
+from tofgan_monai.volumes.writing import label_file
 
 _logger = logging.getLogger(__name__)
 _NAME = "unfinished.jsonl"
@@ -30,6 +31,10 @@ class Progress(Sequence):
     The record `unfinished.jsonl` is in the output folder until the run is complete. The first line of the record holds
     the settings of the run. Each further line holds the digests of one scan's files and the scan's figures (scores).
     The record contains no names.
+
+    A run without figures writes labels. It omits each scan that is in the record and whose label is in the output
+    folder; other scans may have been added, removed or changed. A run with figures keeps them in the order of the
+    items, so that scans may only be added after those in the record.
 
     Args:
         items: items of a cohort, which the run processes one after the other in this order.
@@ -52,44 +57,48 @@ class Progress(Sequence):
     ) -> None:
         self.items = items
         self.path = Path(output_dir) / _NAME
-        self.settings = json.loads(json.dumps({**settings, "patients": len(items)}))
-        self.done: list[dict[str, Any]] = [] if restart else self._done_before()
-        if self.done:
-            message = "%s: an earlier run has processed %d of %d scans; this run continues with the next scan"
-            _logger.info(message, self.path.parent, len(self.done), len(items))
-        self.first = min(len(self.done), len(items) - 1)  # if all items are done, the last is repeated: a run needs one
-        self.done = self.done[: self.first]
+        self.settings = json.loads(json.dumps(settings))
+        done = {} if restart else self._done_before()
+        if done:
+            message = "%s: an earlier run has processed %d of %d scans; this run continues with the others"
+            _logger.info(message, self.path.parent, len(done), len(items))
+            if len(done) == len(items):
+                done.popitem()  # one scan is repeated: a run needs one
+        self.done = [*done.values()]
+        self.left: Sequence[Mapping[str, Any]] = [item for n, item in enumerate(items) if n not in done]
 
     def __len__(self) -> int:
-        return len(self.items) - self.first
+        return len(self.left)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.items[self.first :][index]
+        return self.left[index]
 
     def attach(self, engine: Engine) -> None:
         """Adds this handler to an evaluator that computes no figures, only files; it then records each iteration."""
-        engine.add_event_handler(Events.STARTED, lambda: self.start())
+        engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: self.add({}))
-        engine.add_event_handler(Events.COMPLETED, lambda: self.finish())
+        engine.add_event_handler(Events.COMPLETED, self.finish)
 
     def start(self) -> None:
         """Writes the record with all processed items; the file is written whole or not at all."""
         write_json_lines(self.path, [self.settings, *self.done])
+        self._unrecorded = iter(self.left)
 
     def add(self, figures: Mapping[str, Any]) -> None:
         """Records that the next item has been processed, with the figures (scores) of this item."""
-        item = self.items[len(self.done)]
-        self.done.append({"files": _digests(item), "figures": dict(figures)})
+        self.done.append({"files": _digests(next(self._unrecorded)), "figures": dict(figures)})
         with open(self.path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(self.done[-1]) + "\n")
 
     def finish(self) -> None:
         """Deletes the record of a complete run; the next run begins with the first item."""
         self.path.unlink(missing_ok=True)
-        self.done, self.first = [], 0
+        self.done, self.left = [], self.items
 
-    def _done_before(self) -> list[dict[str, Any]]:
-        """Returns the lines of a stopped run's record, without the settings; an incomplete last line is omitted.
+    def _done_before(self) -> dict[int, dict[str, Any]]:
+        """Returns a dict from the position of an item to its line in a stopped run's record.
+
+        An incomplete last line is omitted.
 
         Raises:
             InputError: the record belongs to a run with other settings or other files.
@@ -98,17 +107,29 @@ class Progress(Sequence):
         with suppress(FileNotFoundError, ValueError):
             lines.extend(map(json.loads, self.path.read_text("utf-8").splitlines()))
         if not lines:
-            return []
-        before, *done = lines
+            return {}
+        before, *lines = lines
         remedy = "choose another output folder, or start again with --restart"
         if before != self.settings:
             differ = [name for name in self.settings | before if before.get(name) != self.settings.get(name)]
             told = ", ".join(f"{name} was {before.get(name)}, is {self.settings.get(name)} now" for name in differ)
             raise InputError(f"{self.path.parent} holds a stopped run with other settings ({told}); {remedy}")
-        for line, item in zip(done, self.items, strict=False):
-            if line["files"] != _digests(item):
-                name = item.get("subject", item["image"])
-                raise InputError(f"{self.path}: the files of {name} have changed since the run was stopped; {remedy}")
+        files = [line["files"] for line in lines]
+        if any(line["figures"] for line in lines):
+            for digests, item in zip(files, self.items, strict=False):
+                if digests != _digests(item):
+                    name = item.get("subject", item["image"])
+                    problem = f"the files of {name} have changed since the run was stopped"
+                    raise InputError(f"{self.path}: {problem}; {remedy}")
+            return dict(enumerate(lines[: len(self.items)]))
+        done = {}
+        for n, item in enumerate(self.items):
+            has_label = (self.path.parent / label_file(item, item["image"])).exists()
+            if has_label and (digests := _digests(item)) in files:
+                files.remove(digests)  # two scans with the same files have two lines
+                done[n] = {"files": digests, "figures": {}}
+        if lines and not done:
+            raise InputError(f"{self.path.parent} holds a stopped run of other scans; {remedy}")
         return done
 
 

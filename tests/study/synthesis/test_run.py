@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 
 import pytest
+import yaml
 
 from tests.helpers.patients import write_patient
 from tofgan_monai import InputError, read_cohort
@@ -102,6 +105,17 @@ def test_last_lines_name_the_report_and_the_release(tmp_path, settings_file, sta
     words = shlex.split(release)
     assert words[:4] == ["tofgan", "release", str(out / "pairs" / "synthetic.npy"), "DATASET"]
     assert words[4:8] == ["--bundle", str(out / "generator"), "--despite", "REASON"]
+
+
+def test_networks_are_scored_with_error_maps_for_the_report(tmp_path, settings_file, started):
+    out = tmp_path / "out"
+    run.synthesise(patients(tmp_path / "p"), out, settings_file, cores=1)
+    (out / "config.yaml").write_text(yaml.safe_dump(started[0]), "utf-8")
+    words = ["--snakefile", run.SNAKEFILE, "--directory", out, "--configfile", out / "config.yaml"]
+    command = [sys.executable, "-m", "snakemake", *map(str, words), "--dry-run", "--printshellcmds"]
+    listed = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    scorings = [line for line in (listed.stdout + listed.stderr).splitlines() if " --split test " in line]
+    assert len([line for line in scorings if " --error_maps error_maps " in line]) == len({*scorings}) == 2
 
 
 @pytest.mark.parametrize(("outcome", "needs_reason"), [("passed", False), ("inconclusive", True), ("failed", True)])

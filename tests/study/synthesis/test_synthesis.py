@@ -79,6 +79,7 @@ def test_report_names_no_patient_and_no_path(done):
     folder, ran = done
     page = (folder / "out" / "report" / "report.html").read_text("utf-8")
     assert "The audit" not in page and "Audit of the pairs: " in page and "U-Net on synthetic pairs" in page
+    assert "U-Net on synthetic pairs, test-01" in page
     assert "sub-" not in page and str(folder) not in page
     assert str(folder / "out" / "report" / "report.html") in ran.stdout.splitlines()
 

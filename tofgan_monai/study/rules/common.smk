@@ -82,9 +82,18 @@ def training(folder, pairs, site, options):
     )
 
 
-def scoring(folder, site, split, results):
-    """Returns the words of the command that scores a trained U-Net on a split of a site, without error maps."""
+def scoring(folder, site, split, results, error_maps=""):
+    """Returns the words of the command that scores a trained U-Net on a split of a site.
+
+    Args:
+        folder: output folder of the training.
+        site: site of the patients.
+        split: their split.
+        results: the results.jsonl to write.
+        error_maps: folder for error maps of the first two patients; "" for none.
+    """
     return (
         f"evaluate prepared/{site} {folder}/files --bundle {UNET} --weights {folder}/best.pt {WIDTH} --split {split} "
-        f"--results {results} --model {folder.split('/')[1]} --cohort {site} --error_maps '' --restart"
+        f"--results {results} --model {folder.split('/')[1]} --cohort {site} "
+        f"--error_maps {shlex.quote(error_maps)} --restart"
     )

@@ -1,5 +1,5 @@
-# Table 2: U-Nets trained on real pairs, synthetic pairs or both, and scored on test patients. SITES, which
-# the Snakefile sets, are the sites of these test patients.
+# Table 2: U-Nets trained on real pairs, synthetic pairs or both, and scored on test patients. The Snakefile sets SITES,
+# the sites of these test patients, and ERROR_MAPS, the folder for error maps of them.
 
 
 rule train_unet:
@@ -43,7 +43,7 @@ rule score_unet:
         expand("unets/{{set}}/{{seed}}/test_{site}.jsonl", site=SITES),
     params:
         words=lambda w: " + ".join(
-            scoring(f"unets/{w.set}/{w.seed}", site, "test", f"unets/{w.set}/{w.seed}/test_{site}.jsonl")
+            scoring(f"unets/{w.set}/{w.seed}", site, "test", f"unets/{w.set}/{w.seed}/test_{site}.jsonl", ERROR_MAPS)
             for site in SITES
         ),
     log:

@@ -47,7 +47,7 @@ def copy_bundle(folder: Path) -> None:
 
 @app.command()
 def gather(folder: Path) -> None:
-    """Write what `tofgan report` reads into a folder: scores, losses, links to the stacks, texts of the page."""
+    """Write what `tofgan report` reads into a folder: scores, losses, texts, links to the stacks and the error maps."""
     settings = _settings()
     write_json_lines(folder / "results.jsonl", _scores())
     trained = {"GAN": Path("gans", SYNTHETIC), **{MODELS[name]: Path("unets", name, "0") for name in MODELS}}
@@ -55,11 +55,14 @@ def gather(folder: Path) -> None:
         (folder / "train" / name).mkdir(parents=True, exist_ok=True)
         shutil.copy(run / "losses.jsonl", folder / "train" / name / "losses.jsonl")
     (folder / "pairs").mkdir(exist_ok=True)
-    for file in (f"{name}{suffix}" for name in STACKS for suffix in (".npy", ".json")):
-        link = folder / "pairs" / file
+    for path in ("error_maps", *(f"pairs/{name}{suffix}" for name in STACKS for suffix in (".npy", ".json"))):
+        link = folder / path
         link.unlink(missing_ok=True)
-        link.symlink_to(os.path.relpath(Path("pairs", file), link.parent))
-    about = {"title": "Synthetic pairs of one cohort", "paragraphs": list(_paragraphs(settings)), "captions": STACKS}
+        link.symlink_to(os.path.relpath(path, link.parent))
+    patients = ("test-00", "test-01")
+    maps = {f"{name}_A_{patient}": f"{model}, {patient}" for patient in patients for name, model in MODELS.items()}
+    paragraphs = list(_paragraphs(settings))
+    about = {"title": "Synthetic pairs of one cohort", "paragraphs": paragraphs, "captions": STACKS | maps}
     write_json(folder / "about.json", about)
 
 
@@ -76,8 +79,8 @@ def _paragraphs(settings: Settings) -> Iterator[str]:
     kinds = {kind_of(item) for item in read_cohort(settings["cohort_a"], "all")}
     yield (
         f"The cohort has {n_training} training, {n_validation} validation and {n_test} test patients"
-        f"{', all of them simulated' if kinds == {'simulated'} else ''}. The page shows patches of patients: it stays "
-        "where the scans stay."
+        f"{', all of them simulated' if kinds == {'simulated'} else ''}. The page shows patches and slices of "
+        "patients: it stays where the scans stay."
     )
     yield (
         f"The GAN is {os.path.basename(settings['gan'])} of width {settings['gan_width']}, trained for "
