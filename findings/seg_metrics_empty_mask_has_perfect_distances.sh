@@ -12,8 +12,8 @@
 #   is left out without a word: the table has three rows for four patients, and a mean hd95 of 0.33 mm.
 # Versions: seg-metrics 1.2.8, medutils 0.1.21, SimpleITK 2.5.7, numpy 2.4.6, pandas 3.1.1.
 # Who is hurt: means of hd95 and msd over patients and labels get better with each vessel that is missed altogether or
-#   invented; a network that predicts nothing has the best distances of all. Elsewhere this is NaN (MONAI) or an error
-#   (MedPy), so figures of two packages do not compare.
+#   invented; a network that predicts nothing has the best distances of all. MONAI has NaN, MedPy an error there (not
+#   run here), so figures of two packages do not compare.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
