@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Starts a MONAI Label server on 127.0.0.1 for a folder of studies (NIfTI), offline, in an environment of its own (.venv-monailabel):
+# Starts a MONAI Label server on 127.0.0.1 for studies, offline, in an environment of its own (.venv-monailabel); STUDIES
+# is a folder of NIfTI files, or the address of an archive's DICOMweb service (http://... or https://...), whose MR series it offers:
 #   bash scripts/monailabel.sh STUDIES [monailabel's options, such as --port 8001]
 #   bash scripts/monailabel.sh --test        tests this app and MONAI Label's stock app over the server's REST API
 #
 #   TOFGAN_LABEL_APP=FOLDER   folder of the app and of its weights, which its trainings change; default: monailabel-app.
 #                             A folder named monaibundle becomes MONAI Label's stock app of that name.
 #   TOFGAN_LABEL_BUNDLE=FOLDER   your own segmentation bundle to start from; default: the shipped one.
+#   MONAI_LABEL_DICOMWEB_USERNAME, MONAI_LABEL_DICOMWEB_PASSWORD   user and password for the archive.
 set -euo pipefail
 caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
 
-[ $# -gt 0 ] || { sed -n '2,8s/^# \{0,1\}//p' "scripts/monailabel.sh"; exit 1; }
+[ $# -gt 0 ] || { sed -n '2,10s/^# \{0,1\}//p' "scripts/monailabel.sh"; exit 1; }
 
 if [ "$1" = --test ]; then
     shift
@@ -30,8 +32,18 @@ export PYTHONPATH="$root/scripts/monailabel:$PYTHONPATH"
 cd "$caller"
 studies=$1
 shift
-[ -d "$studies" ] || { echo "$studies: no such folder; give the folder of the studies" >&2; exit 1; }
 app=${TOFGAN_LABEL_APP:-monailabel-app}
+case $studies in
+http://* | https://*)
+    # MONAI Label would offer CT series, keep copies in the home, offer a labelled series for two hours more, and download dcmqi.
+    mr='{"Modality": "MR"}'
+    export MONAI_LABEL_DICOMWEB_SEARCH_FILTER=${MONAI_LABEL_DICOMWEB_SEARCH_FILTER:-$mr}
+    export MONAI_LABEL_DICOMWEB_CACHE_PATH=${MONAI_LABEL_DICOMWEB_CACHE_PATH:-$app/archive}
+    export MONAI_LABEL_DICOMWEB_CACHE_EXPIRY=${MONAI_LABEL_DICOMWEB_CACHE_EXPIRY:-0}
+    export PATH=$venv/bin:$PATH
+    ;;
+*) [ -d "$studies" ] || fail "$studies: no such folder; give the folder of the studies, or an address that begins with http:// or https://" ;;
+esac
 options=()
 if [ "$(basename "$app")" = monaibundle ]; then
     [ -e "$app/main.py" ] || "$PYTHON" -m monailabel.main apps --download --name monaibundle --output "$(dirname "$app")"

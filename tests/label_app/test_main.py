@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser, run
 from tests.helpers.patients import write_patient
 from tofgan_monai import HalfUNet, InputError, VesselUNet3D, take_into_use
 from tofgan_monai.bundle_runs.paths import bundle_path
-from tofgan_monai.label_app.working_copy import BUNDLE, WEIGHTS, place_app, split_by_patient
+from tofgan_monai.label_app.working_copy import BUNDLE, WEIGHTS, place_app, split_by_patient, with_patients
 from tofgan_monai.training.weights import save_weights
 
 
@@ -61,6 +61,14 @@ def test_folder_with_a_hash_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(InputError, match="lab #3: MONAI Label cannot use a path with '#'; rename the folder"):
         place_app(tmp_path / "lab #3")
     assert not (tmp_path / "lab #3").exists()
+
+
+def test_patient_id_tells_the_patient_of_a_series_and_the_name_that_of_a_file():
+    known = {"1.2.8": {"PatientID": "anna"}, "1.2.9": {"PatientID": "anna"}}
+    names = ("1.2.8.nii.gz", "1.2.9.nii.gz", "sub-01_ses-01.nii.gz", "Dr. X.nrrd")
+    found = with_patients([{"image": f"/studies/{name}"} for name in names], lambda name: known.get(name, {}))
+    assert [item["subject"] for item in found] == ["1.2.8", "1.2.9", "sub-01_ses-01", "Dr. X"]
+    assert [item["patient"] for item in found] == ["anna", "anna", "sub-01", "Dr. X"]
 
 
 def test_no_patient_is_both_trained_on_and_held_out():

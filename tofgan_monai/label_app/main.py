@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,8 @@ from monailabel.tasks.scoring.epistemic_v2 import EpistemicScoring
 from monailabel.tasks.train.bundle import BundleTrainTask
 
 from tofgan_monai.errors import InputError, unwrapped
-from tofgan_monai.label_app.working_copy import BUNDLE, place_app, require_no_hash, split_by_patient
+from tofgan_monai.label_app.working_copy import BUNDLE, place_app, require_no_hash, split_by_patient, with_patients
 from tofgan_monai.training.weights import fit_weights, load_weights
-from tofgan_monai.volumes.scans import default_patient
 from tofgan_monai.volumes.transforms.small_pieces import DropSmallPiecesd
 
 EPISTEMIC_DROPOUT = 0.2
@@ -62,12 +60,7 @@ class VesselTrain(BundleTrainTask):
 
     def _fetch_datalist(self, request: Mapping[str, Any], datastore: Datastore) -> list[dict[str, str]]:
         """Returns the labelled studies as dicts with the paths of image and label, the subject and the patient."""
-        items = super()._fetch_datalist(request, datastore)
-        subjects = [Path(item["image"]).name.split(".")[0] for item in items]
-        return [
-            {**item, "subject": subject, "patient": default_patient(subject)}
-            for item, subject in zip(items, subjects, strict=True)
-        ]
+        return with_patients(super()._fetch_datalist(request, datastore), datastore.get_image_info)
 
     def _partition_datalist(self, datalist: list, request: Mapping[str, Any], shuffle: bool = False) -> Any:
         """Splits labelled studies into a list for training and a list of held-out patients."""
@@ -88,7 +81,7 @@ class VesselApp(MONAILabelApp):
 
     Args:
         app_dir: the working folder of the app; see `tofgan_monai.label_app.working_copy`.
-        studies: folder of the clinic's studies.
+        studies: folder of the clinic's studies, or the DICOMweb address of its archive.
         conf: options that the server was given by `--conf`.
     """
 

@@ -19,6 +19,7 @@ from tofgan_monai.bundle_runs.runs import inference_config, read_configs
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import require_writable, written_whole
 from tofgan_monai.training.weights import start_from
+from tofgan_monai.volumes.scans import default_patient
 
 BUNDLE = "tof_mra_vessel_segmentation_3d"
 WEIGHTS = Path("models/model.pt")
@@ -117,6 +118,23 @@ def take_into_use(
         "new" if better else "old",
     )
     return better
+
+
+def with_patients(items: Sequence[Mapping[str, Any]], info: Callable[[str], Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns labelled studies, each with the study's name as `subject` and with its `patient`.
+
+    A series of an archive is named by its SeriesInstanceUID, so its PatientID tells the patient; the name of a file
+    tells the patient of any other study.
+
+    Args:
+        items: labelled studies, each with the path of its `image`.
+        info: function that returns what MONAI Label knows about a study, such as its `PatientID`.
+    """
+    subjects = [Path(Path(item["image"]).name.removesuffix(".gz")).stem for item in items]
+    return [
+        {**item, "subject": subject, "patient": info(subject).get("PatientID") or default_patient(subject)}
+        for item, subject in zip(items, subjects, strict=True)
+    ]
 
 
 def split_by_patient(
