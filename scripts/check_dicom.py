@@ -66,8 +66,8 @@ def modalities(client: DICOMwebClient, study: str) -> dict[str, str]:
 
 
 def wait(client: DICOMwebClient, _: Sequence[Path]) -> None:
-    """Returns when the archive answers, within a minute."""
-    for _attempt in range(120):
+    """Returns when the archive answers; five minutes, as Orthanc took one to start on a busy machine."""
+    for _attempt in range(600):
         try:
             client.search_for_studies(limit=1)
             return

@@ -13,6 +13,7 @@ import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,8 @@ from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
 WIDTHS = (400, 1400)
 LEAST_PIXELS = 500
+TIMEOUT_MS = 300_000
+"""How long a step may take: on a busy machine software WebGL can need more than Playwright's 30 s."""
 EYE = "document.querySelector('#vessel-tree .drawing').layout.scene.camera.eye"
 DRAWN = "window.Plotly && document.querySelector('#vessel-tree .drawing').querySelector('canvas')"
 
@@ -55,7 +58,7 @@ def draws_and_turns(browser: Browser, path: Path, folder: Path) -> str:
         before = page.evaluate(f"JSON.stringify({EYE})")
         by()
         try:
-            page.wait_for_function(f"before => JSON.stringify({EYE}) != before", arg=before, timeout=20_000)
+            page.wait_for_function(f"before => JSON.stringify({EYE}) != before", arg=before)
         except TimeoutError:
             raise AssertionError(f"{what} does not turn the vessels") from None
 
@@ -79,8 +82,12 @@ def draws_and_turns(browser: Browser, path: Path, folder: Path) -> str:
     parts = page.get_by_role("checkbox")
     for part in parts.all():
         part.uncheck()
-    page.wait_for_timeout(500)
-    assert coloured(pixels(page)) < n_drawn / 10, "a hidden part is still drawn"
+    for _attempt in range(TIMEOUT_MS // 500):
+        page.wait_for_timeout(500)
+        if coloured(pixels(page)) < n_drawn / 10:
+            break
+    else:
+        raise AssertionError("a hidden part is still drawn")
     outside = [url for url in requests if url != path.as_uri() and not url.startswith(("data:", "blob:"))]
     assert not outside, f"requests: {outside}"
     page.context.close()
@@ -113,24 +120,23 @@ def prints(browser: Browser, path: Path, folder: Path) -> str:
 
 def without_javascript(browser: Browser, path: Path) -> str:
     """The projections and a line remain, and no control is there that does nothing."""
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
+    page = new_page(browser, java_script_enabled=False)
     page.goto(path.as_uri())
     told = page.locator("noscript")
     assert told.is_visible() and "turn only where JavaScript runs" in told.inner_text()
     assert page.locator("img").last.is_visible()
     assert not page.locator("#vessel-tree .drawing").is_visible() and not page.locator(".controls").is_visible()
-    context.close()
+    page.context.close()
     return "says that it needs JavaScript, and shows the projections"
 
 
 def without_webgl(browser: Browser, path: Path) -> str:
     """The projections and a line remain."""
-    page = browser.new_page()
+    page = new_page(browser)
     page.goto(path.as_uri())
     assert page.get_by_text("it lacks WebGL").is_visible() and page.locator("img").last.is_visible()
     assert not page.locator("#vessel-tree .drawing").is_visible()
-    page.close()
+    page.context.close()
     return "says that it needs WebGL, and shows the projections"
 
 
@@ -143,7 +149,7 @@ def opened(
     color_scheme: str = "light",
 ) -> Page:
     """Returns a page that has drawn its vessels; an error in its console ends the check."""
-    page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=color_scheme).new_page()
+    page = new_page(browser, viewport={"width": width, "height": 900}, color_scheme=color_scheme)
     page.on("request", lambda request: on_request(request.url))
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
@@ -153,6 +159,13 @@ def opened(
     page.wait_for_timeout(1500)
     assert not problems, problems
     return page
+
+
+def new_page(browser: Browser, **options: Any) -> Page:
+    """Returns an empty page in a context of its own that has these options; each step may take TIMEOUT_MS."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(TIMEOUT_MS)
+    return context.new_page()
 
 
 def pixels(page: Page) -> np.ndarray:
