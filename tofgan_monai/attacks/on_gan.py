@@ -41,10 +41,10 @@ def latent_recovery(generator: PairGenerator, queries: np.ndarray, *, n_steps: i
     image and label (both in [-1, 1]) plus a term that keeps the length of the latent near the lengths in the prior. The
     noise of a `GrainGenerator` is left at 0, its mean: only the codes are tried and optimised, as noise would fit the
     grain of any pair. A latent of a `Refiner` is itself a pair, and free latents would reproduce any query: its latents
-    are tried, with noise 0, and not optimised. The score is minus the least error, divided by the 10% quantile of the random latents' errors,
-    because any generator reproduces a plain patch easily. If more than a tenth of all latents reproduce a pair, that
-    pair gets a high score only if its least error is almost 0. The attacks on the released pairs recognise such a pair
-    easily.
+    are tried, with noise 0, and not optimised. The score is minus the least error, divided by the 10% quantile of the
+    random latents' errors, because any generator reproduces a plain patch easily. If more than a tenth of all latents
+    reproduce a pair, that pair gets a high score only if its least error is almost 0. The attacks on the released pairs
+    recognise such a pair easily.
 
     Args:
         generator: any network with a `latent_dim` or a `code_dim`; the function does not change it.

@@ -30,7 +30,7 @@ def generator_of_size(weights: Mapping[str, Tensor]) -> PairGenerator:
 
 
 def prior_of(generator: PairGenerator) -> Latents:
-    """Returns the prior of a generator: plain simulated heads for a `Refiner`, else the standard normal distribution."""
+    """Returns the prior of a generator: plain simulated heads for a `Refiner`, else the normal distribution."""
     if isinstance(generator, Refiner):
         return SimulatedLatents(small=generator.small)
     return GaussianLatents(generator.latent_dim)

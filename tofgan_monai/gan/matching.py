@@ -24,9 +24,10 @@ SMALLEST_STD = 1e-3  # of a feature over the real images
 
 
 class MatchingObjective(Protocol):
-    """A loss of generated pairs (B, 2, 96, 96), a scalar, with figures of it."""
+    """A loss of generated pairs (B, 2, 96, 96) that needs no critic."""
 
-    def __call__(self, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]: ...
+    def __call__(self, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss, to which the generator's gradient flows, and a dict from name to figure."""
 
 
 class FeatureMatching:

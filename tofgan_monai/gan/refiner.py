@@ -5,6 +5,8 @@ Source: Shrivastava et al. 2017, arXiv:1612.07828 (a refiner of simulated images
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -37,8 +39,7 @@ class Refiner(nn.Module):
         small: whether the latents are those of small heads; see `SimulatedLatents`. The weights hold this setting.
     """
 
-    __jit_unused_properties__ = ["small"]
-    small_heads: Tensor
+    __jit_unused_properties__: ClassVar = ["small"]
 
     def __init__(self, width: int = 24, small: bool = False) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class Refiner(nn.Module):
     @property
     def small(self) -> bool:
         """Whether the latents are those of small heads."""
-        return bool(self.small_heads)
+        return bool(self.get_buffer("small_heads"))
 
     def forward(self, latents: Tensor) -> Tensor:
         """Returns pairs (B, 2, 96, 96) for latents (B, 27648[, 1, 1])."""

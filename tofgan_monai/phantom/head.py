@@ -1,7 +1,8 @@
 """Simulates a head: anatomy, arteries, contrast and acquisition on the grid of the image.
 
-A source is a simulated site, "A", "B" or "C", or the plain source "P", from whose ranges the parameters of a head are drawn. The stretch of a
-head is the factor (3,) from template coordinates (a head of standard size, RAS mm) to the head's own RAS mm.
+A source is a simulated site, "A", "B" or "C", or the plain source "P", from whose ranges the parameters of a head are
+drawn. The stretch of a head is the factor (3,) from template coordinates (a head of standard size, RAS mm) to the
+head's own RAS mm.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The sources of simulated heads as a table of parameter ranges, and the seeds reserved for each use.
 
 A source is a simulated site. Sources A and B stand for the patients of two hospitals. Source C is public; its ranges
-are much wider. Source P ("plain") stands for no site and no patients: it has C's anatomy, drawn without noise or
-artefacts, and a `Refiner` learns from patients how a scan of this anatomy looks. VERSION names the state of this simulation: version 2 has widened C, and A and B have kept their bytes.
+are much wider. Source P ("plain") stands for no site and no patients: it has C's anatomy, healthy, in a scan without
+noise or artefacts, and a `Refiner` learns from patients how a scan of this anatomy looks. VERSION names the state of
+this simulation: version 2 has widened C, and A and B have kept their bytes.
 """
 
 from __future__ import annotations
