@@ -70,6 +70,7 @@ def bundle_files():
     from tofgan_monai.exchange.data_card import as_text, card
     from tofgan_monai.gan.grain_networks import GrainGenerator
     from tofgan_monai.gan.networks import Generator
+    from tofgan_monai.gan.refiner import Refiner
     from tofgan_monai.segmentation.networks import HalfUNet
     from tofgan_monai.segmentation.networks_3d import VesselUNet3D
     from tofgan_monai.training.weights import to_safetensors, weights_digest
@@ -78,7 +79,13 @@ def bundle_files():
     def read(name):
         folder = Path(__file__).parents[1] / "bundles" / name
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        kinds = {"3d": VesselUNet3D, "segmentation": HalfUNet, "r3gan": GrainGenerator, "": Generator}
+        kinds = {
+            "3d": VesselUNet3D,
+            "segmentation": HalfUNet,
+            "r3gan": GrainGenerator,
+            "refiner": Refiner,
+            "": Generator,
+        }
         kind = next(kind for part, kind in kinds.items() if part in name)
         weights = kind(width=2).state_dict()
         config = "configs/inference.yaml"

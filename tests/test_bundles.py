@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from tests.helpers.bundles import BUNDLES, ROOT, command, configs, inference_files, metadata, parsed, run_bundle
 from tests.helpers.checkpoints import same
 from tests.helpers.patients import write_patient
-from tofgan_monai import Generator, GrainGenerator, HalfUNet, open_stack
+from tofgan_monai import Generator, GrainGenerator, HalfUNet, Refiner, SimulatedLatents, open_stack
 from tofgan_monai.training.weights import load_weights
 from tofgan_monai.volumes.cohort import write_cohort
 
@@ -33,12 +33,17 @@ R3GAN = "tof_mra_r3gan"
 OPEN_GANS = [*PAPERS_GANS, R3GAN]
 PRIVATE = "tof_mra_dp_wgan_gp"
 GANS = [*OPEN_GANS, PRIVATE]
+REFINER = "tof_mra_refiner"  # no GAN, but it makes pairs, too
+GENERATORS = [*GANS, REFINER]
 UNET = "tof_mra_vessel_segmentation"
-ALL = [*GANS, UNET]
+ALL = [*GENERATORS, UNET]
 UNET_3D = "tof_mra_vessel_segmentation_3d"  # test_bundle_3d.py trains and runs it
 WHOLE = [*ALL, UNET_3D]
 TINY = {"width": 2, "max_epochs": 1, "batch_size": 4}
-OWN = {PRIVATE: {"critic_width": 2, "accountant": "rdp", "n_fakes": 4}}  # the private one's own sizes
+OWN = {  # sizes of their own
+    PRIVATE: {"critic_width": 2, "accountant": "rdp", "n_fakes": 4},
+    REFINER: {"small": True, "n_heads": 1, "pairs_per_epoch": 12, "objective#n": 8},
+}
 
 
 def train(name, output_dir, *files, **overrides):
@@ -79,8 +84,9 @@ def weights(tmp_path_factory):
     unet = HalfUNet(2)
     torch.save(Generator(width=2).state_dict(), folder / "generator.pt")
     torch.save(GrainGenerator(width=2).state_dict(), folder / "grain.pt")
+    torch.save(Refiner(width=2, small=True).state_dict(), folder / "refiner.pt")
     torch.save(unet.state_dict(), folder / "unet.pt")
-    others = {R3GAN: str(folder / "grain.pt"), UNET: str(folder / "unet.pt")}
+    others = {R3GAN: str(folder / "grain.pt"), REFINER: str(folder / "refiner.pt"), UNET: str(folder / "unet.pt")}
     return {**{name: str(folder / "generator.pt") for name in GANS}, **others}
 
 
@@ -89,7 +95,7 @@ def weights(tmp_path_factory):
 
 def check_training(output_dir, name):
     weights = torch.load(output_dir / "best.pt", weights_only=True)
-    fresh = {UNET: HalfUNet, R3GAN: GrainGenerator}.get(name, Generator)(width=2)
+    fresh = {UNET: HalfUNet, R3GAN: GrainGenerator, REFINER: Refiner}.get(name, Generator)(width=2)
     fresh.load_state_dict(weights)
     assert (output_dir / "checkpoint.pt").exists()
     (epoch,) = [json.loads(line) for line in (output_dir / "losses.jsonl").read_text("utf-8").splitlines()]
@@ -147,7 +153,7 @@ def test_r3gan_goes_on_with_the_same_rhythm_of_penalties(stack, tmp_path):
 # ---- inference
 
 
-@pytest.mark.parametrize("name", GANS)
+@pytest.mark.parametrize("name", GENERATORS)
 def test_generates_a_stack(name, weights, tmp_path, monkeypatch):
     monkeypatch.chdir(BUNDLES / name)
     overrides = {"weights": weights[name], "width": 2, "n": 70, "seed": 3, "output": str(tmp_path / "made.npy")}
@@ -295,7 +301,7 @@ def test_network_does_what_the_metadata_says(name):
 
 
 SHAPES = {UNET: (1, 96, 96), UNET_3D: (1, 96, 96, 24)}
-LATENT_DIM = {**dict.fromkeys(GANS, 100), R3GAN: 12_196}
+LATENT_DIM = {**dict.fromkeys(GANS, 100), R3GAN: 12_196, REFINER: 27_648}
 
 
 def shipped(name, net_id="network_def"):
@@ -317,7 +323,7 @@ def test_network_is_exported_as_the_zoo_does_it(name, tmp_path):
 
 # ---- what is exported serves alone
 
-DEPLOYED = dict.fromkeys(GANS, ("network_def", "latents", "pairs"))
+DEPLOYED = dict.fromkeys(GENERATORS, ("network_def", "latents", "pairs"))
 DEPLOYED[UNET] = DEPLOYED[UNET_3D] = ("probability_def", "image", "probability")
 NOT_INSTALLED = "import sys\nsys.modules['tofgan_monai'] = sys.modules['monai'] = None\n"  # importing them now fails
 NO_TORCH_EITHER = NOT_INSTALLED + "sys.modules['torch'] = None\n"
@@ -420,6 +426,39 @@ def test_gan_inferences_differ_in_name_network_and_threshold_alone():
     assert [parsed(name, "inference.yaml")["bundle"] for name in GANS] == GANS
 
 
+def test_refiner_makes_pairs_as_the_gans_do_but_for_its_prior():
+    """Its inference differs from a GAN's in lines about the network and the prior alone, its handlers are the same."""
+    ours, theirs = (parsed(name, "inference.yaml") for name in (REFINER, R3GAN))
+    assert {*theirs.config} - {*ours.config} == {"latent_dim"} and {*ours.config} <= {*theirs.config}
+    same = ("dataset", "dataloader", "inferer", "handlers", "evaluator", "run", "network", "output", "weights")
+    assert all(ours[key] == theirs[key] for key in same)
+    ours, theirs = (parsed(name, "train.yaml") for name in (REFINER, R3GAN))
+    for key in ("sampling", "train#dataset", "train#handlers", "train#trainer", "validate"):
+        assert ours[key] == theirs[key], key
+    assert {*theirs["run"][0]["state"]} - {*ours["run"][0]["state"]} == {"critic", "critic_optimizer"}
+    assert ours["run"][0]["parts"] == theirs["run"][0]["parts"]
+
+
+def test_labels_of_the_refiner_are_those_of_the_simulated_anatomy(weights, tmp_path):
+    run_bundle(
+        REFINER, "inference.yaml", weights=weights[REFINER], width=2, n=3, seed=3, output=str(tmp_path / "a.npy")
+    )
+    latents = SimulatedLatents(small=True).fixed(3, seed=3).unflatten(1, (3, 96, 96)).numpy()
+    pairs, _ = open_stack(tmp_path / "a.npy")
+    np.testing.assert_array_equal(pairs[:, 1], latents[:, 1])
+    assert np.corrcoef(pairs[:, 0].ravel(), latents[:, 0].ravel())[0, 1] > 0.9, "its weights are not trained"
+
+
+@pytest.mark.slow
+def test_refiner_goes_on_as_if_it_had_not_been_stopped(stack, tmp_path):
+    for folder, n_epochs in (("whole", 2), ("cut", 1), ("cut", 2)):
+        sizes = {**TINY, **OWN[REFINER], "max_epochs": n_epochs}
+        run_bundle(REFINER, "train.yaml", pairs=str(stack), output_dir=str(tmp_path / folder), **sizes)
+    whole, cut = (load_weights(tmp_path / folder / "checkpoint.pt")["state"] for folder in ("whole", "cut"))
+    for part in ("generator", "average", "generator_optimizer"):
+        assert same(whole[part], cut[part]), part
+
+
 @pytest.mark.parametrize("name", [UNET, UNET_3D])
 def test_evaluation_prepares_an_image_as_inference_does(name):
     """The same transforms with the same settings: the evaluation reads the label beside the image."""
@@ -479,6 +518,12 @@ def test_paper_overlay_of_the_r3gan_is_as_wide_as_the_papers_and_penalises_at_ea
         networks = [parser.get_parsed_content(name) for name in ("network_def", "critic_def")]
     assert [network.width for network in networks] == [96, 96]
     assert parser.get_parsed_content("objective").penalty_interval == 1
+
+
+def test_paper_overlay_of_the_refiner_is_larger():
+    small, large = parsed(REFINER, "train.yaml"), parsed(REFINER, "train.yaml", "paper.yaml")
+    keys = ("width", "n_heads", "batch_size", "pairs_per_epoch", "max_epochs", "objective#n", "objective#n_compared")
+    assert all(large[key] > small[key] for key in keys)
 
 
 def test_paper_overlay_of_the_unet_has_the_papers_numbers(stack, tmp_path):

@@ -18,8 +18,13 @@ from .gan.generation import StackSaver as StackSaver
 from .gan.generation import raw_labels as raw_labels
 from .gan.grain_networks import GrainGenerator as GrainGenerator
 from .gan.grain_networks import PlainCritic as PlainCritic
+from .gan.kinds import prior_of as prior_of
 from .gan.label_threshold import choose_label_threshold as choose_label_threshold
 from .gan.latents import GaussianLatents as GaussianLatents
+from .gan.latents import Latents as Latents
+from .gan.latents import SimulatedLatents as SimulatedLatents
+from .gan.matching import FeatureMatching as FeatureMatching
+from .gan.matching import MatchingStep as MatchingStep
 from .gan.monitor import PairMonitor as PairMonitor
 from .gan.networks import Critic as Critic
 from .gan.networks import Generator as Generator
@@ -34,6 +39,7 @@ from .gan.private_draws import UnitDraws as UnitDraws
 from .gan.private_step import GuaranteedWeights as GuaranteedWeights
 from .gan.private_step import PrivatePlayer as PrivatePlayer
 from .gan.private_step import PrivateStep as PrivateStep
+from .gan.refiner import Refiner as Refiner
 from .gan.step import AdversarialStep as AdversarialStep
 from .gan.step import Player as Player
 from .label_app.working_copy import take_into_use as take_into_use

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from tests.helpers.scores import auc
-from tofgan_monai import Critic, Generator, GrainGenerator, HalfUNet, InputError, PlainCritic
+from tofgan_monai import Critic, Generator, GrainGenerator, HalfUNet, InputError, PlainCritic, Refiner, prior_of
 from tofgan_monai.attacks import on_gan as model_attacks
 from tofgan_monai.attacks.on_gan import critic_score, latent_recovery, run_critic
 from tofgan_monai.gan.networks import Norm
@@ -136,6 +136,22 @@ def test_noise_of_a_generator_with_grain_stays_at_zero(by_heart, pairs, few_cand
 def test_generator_with_grain_is_attacked_by_its_codes(pairs, few_candidates):
     scores = latent_recovery(GrainGenerator(width=1), pairs[:2], n_steps=1)
     assert np.isfinite(scores).all()
+
+
+def test_refiner_is_not_credited_with_pairs_that_its_latents_could_hold(pairs, monkeypatch):
+    """A free latent reproduces any pair. Only latents of simulated heads count: a pair of the prior is recognised."""
+    monkeypatch.setattr(model_attacks, "N_CANDIDATES", 24)
+    network = Refiner(2, small=True).eval()
+    with torch.no_grad():
+        network.last.weight.zero_()
+    latents = prior_of(network).fixed(24, seed=0)
+    latents[:, 2 * 96**2 :] = 0
+    member = network(latents[5:6]).detach().numpy()
+    queries = np.concatenate([member, pairs[:3]])
+    scores = latent_recovery(network, queries, n_steps=50)
+    assert scores[0] == pytest.approx(0, abs=1e-4)
+    errors = np.square(network(latents).detach().numpy()[None] - queries[1:, None].astype(np.float32)).mean((2, 3, 4))
+    np.testing.assert_allclose(scores[1:], -errors.min(1) / np.quantile(errors, 0.1, axis=1), rtol=1e-3)
 
 
 def test_minibatch_discrimination_is_left_out(pairs):

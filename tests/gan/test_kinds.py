@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tofgan_monai import Critic, Generator, GrainGenerator, PlainCritic
+from tofgan_monai import Critic, Generator, GrainGenerator, PlainCritic, Refiner
 from tofgan_monai.gan.grain_networks import NOISE_DIM
 from tofgan_monai.gan.kinds import CRITICS, PairCritic, PairGenerator, generator_of_size
 
 
-@pytest.mark.parametrize("network", [Generator(7, 3), GrainGenerator(7 + NOISE_DIM, 3)])
+@pytest.mark.parametrize("network", [Generator(7, 3), GrainGenerator(7 + NOISE_DIM, 3), Refiner(3)])
 def test_generator_comes_back_from_the_shapes_of_its_weights(network):
     again = generator_of_size(network.state_dict())
     assert type(again) is type(network)
@@ -17,8 +17,14 @@ def test_generator_comes_back_from_the_shapes_of_its_weights(network):
     again.load_state_dict(network.state_dict())
 
 
+@pytest.mark.parametrize("small", [False, True])
+def test_refiner_comes_back_with_the_heads_that_it_belongs_to(small):
+    assert generator_of_size(Refiner(3, small=small).state_dict()).small is small
+
+
 def test_kinds_are_told_apart():
     assert isinstance(GrainGenerator(width=1), PairGenerator) and isinstance(Generator(width=1), PairGenerator)
+    assert isinstance(Refiner(1), PairGenerator)
     assert not isinstance(PlainCritic(1), PairGenerator)
     assert all(isinstance(kind(1), PairCritic) for kind in CRITICS.values())
     assert list(CRITICS.values()) == [Critic, PlainCritic]

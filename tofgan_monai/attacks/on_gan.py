@@ -18,9 +18,11 @@ from torch.nn import functional as F  # noqa: N812
 from tqdm import tqdm
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.gan.kinds import CRITICS, PairCritic, PairGenerator
+from tofgan_monai.gan.kinds import CRITICS, PairCritic, PairGenerator, prior_of
 from tofgan_monai.gan.latents import GaussianLatents
+from tofgan_monai.gan.refiner import Refiner
 from tofgan_monai.training.weights import fit_weights
+from tofgan_monai.volumes.patch_grid import PATCH_SIZE
 
 N_CANDIDATES = 4096  # number of random latents; the best of them are optimised
 N_STARTS = 3  # number of latents that are optimised for each query
@@ -38,10 +40,11 @@ def latent_recovery(generator: PairGenerator, queries: np.ndarray, *, n_steps: i
     generated pairs are nearest to the query, with the generator in evaluation mode. The loss is the squared error of
     image and label (both in [-1, 1]) plus a term that keeps the length of the latent near the lengths in the prior. The
     noise of a `GrainGenerator` is left at 0, its mean: only the codes are tried and optimised, as noise would fit the
-    grain of any pair. The score is minus the least error, divided by the 10% quantile of the random latents' errors,
-    because any generator reproduces a plain patch easily. If more than a tenth of all latents reproduce a pair, that
-    pair gets a high score only if its least error is almost 0. The attacks on the released pairs recognise such a pair
-    easily.
+    grain of any pair. A latent of a `Refiner` is itself a pair, and free latents would reproduce any query: its latents
+    are tried, with noise 0, and not optimised. The score is minus the least error, divided by the 10% quantile of the
+    random latents' errors, because any generator reproduces a plain patch easily. If more than a tenth of all latents
+    reproduce a pair, that pair gets a high score only if its least error is almost 0. The attacks on the released pairs
+    recognise such a pair easily.
 
     Args:
         generator: any network with a `latent_dim` or a `code_dim`; the function does not change it.
@@ -54,7 +57,7 @@ def latent_recovery(generator: PairGenerator, queries: np.ndarray, *, n_steps: i
     """
     network: Any = copy.deepcopy(generator).eval().requires_grad_(False)
     network.to(memory_format=torch.channels_last)
-    candidates = GaussianLatents(_code_dim(generator)).fixed(N_CANDIDATES, seed=seed)
+    candidates = _candidates(generator, seed)
     rows = CHUNK // N_STARTS
     scores = [torch.empty(0)]
     with tqdm(total=len(queries), desc="latent recovery", unit="pair", disable=None) as bar:
@@ -62,11 +65,23 @@ def latent_recovery(generator: PairGenerator, queries: np.ndarray, *, n_steps: i
         for start in range(0, len(queries), rows):
             part = errors[start : start + rows]
             wanted = _tensor(queries[start : start + rows], network)
-            starts = candidates[part.topk(N_STARTS, largest=False).indices].to(wanted.device)  # (rows, starts, dim)
-            least = _recover(network, starts, wanted, n_steps)
+            if isinstance(generator, Refiner):
+                least = part.amin(1)
+            else:
+                starts = candidates[part.topk(N_STARTS, largest=False).indices].to(wanted.device)  # (rows, starts, dim)
+                least = _recover(network, starts, wanted, n_steps)
             scores.append(-least / part.quantile(DIFFICULTY, dim=1).clamp_min(SAME))
             bar.update(len(wanted))
     return torch.cat(scores).numpy()
+
+
+def _candidates(generator: PairGenerator, seed: int) -> Tensor:
+    """Returns the codes that are tried, (candidates, dim); of a `Refiner` the whole latents, with noise 0."""
+    if not isinstance(generator, Refiner):
+        return GaussianLatents(_code_dim(generator)).fixed(N_CANDIDATES, seed=seed)
+    latents = prior_of(generator).fixed(N_CANDIDATES, seed=seed)
+    latents[:, 2 * PATCH_SIZE**2 :] = 0
+    return latents
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ _RANGES = {  # smallest and largest value of a setting, by the last part of its 
     **dict.fromkeys(("width", "critic_width", "latent_dim", "critic_steps", "penalty_interval"), (1, math.inf)),
     **dict.fromkeys(("lr", "generator_lr", "critic_lr", "init_std", "max_grad_norm", "target_epsilon"), _POSITIVE),
     **dict.fromkeys(("n_vessel", "n_random", "seed", "num_workers", "instance_noise", "share_epsilon"), _NOT_NEGATIVE),
-    **dict.fromkeys(("levels", "steps_per_epoch", "n_validation"), (1, math.inf)),
+    **dict.fromkeys(("levels", "steps_per_epoch", "n_validation", "n_heads"), (1, math.inf)),
     **dict.fromkeys(("simulated", "simulated_validation", "cldice_weight", "min_piece_mm3"), _NOT_NEGATIVE),
     **dict.fromkeys(("ema_decay", "dropout", "overlap"), (0, math.nextafter(1, 0))),
     **dict.fromkeys(("threshold", "prob", "strip_share", "simulated_share"), (0, 1)),

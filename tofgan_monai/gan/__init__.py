@@ -1,1 +1,4 @@
-"""The GANs (DCGAN, WGAN-GP, WGAN-GP-SN, R3GAN): networks, losses, training step, generation and private training."""
+"""The generators: GANs (DCGAN, WGAN-GP, WGAN-GP-SN, R3GAN) and a refiner of simulated anatomy, which has no critic.
+
+Networks, losses, training steps, generation and private training.
+"""

@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from tofgan_monai.gan.latents import GaussianLatents
+from tofgan_monai.gan.latents import Latents
 
 N_BATCHES, BATCH_SIZE = 32, 64  # batches of latents for the batch statistics of the averaged network
 
@@ -29,7 +29,7 @@ class GeneratorAverage:
     Source: Karras et al. 2018, arXiv:1710.10196, section 7; Izmailov et al. 2018, arXiv:1803.05407, section 3.2.
     """
 
-    def __init__(self, generator: nn.Module, latents: GaussianLatents, *, decay: float) -> None:
+    def __init__(self, generator: nn.Module, latents: Latents, *, decay: float) -> None:
         self.generator, self.latents, self.decay = generator, latents, decay
         self.network = copy.deepcopy(generator) if decay else generator
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.gan.kinds import PairGenerator
-from tofgan_monai.gan.latents import GaussianLatents
+from tofgan_monai.gan.kinds import PairGenerator, prior_of
+from tofgan_monai.gan.latents import Latents
 from tofgan_monai.pairs.stack import StackWriter, binarise_labels
 from tofgan_monai.training.weights import weights_file_digest
 
@@ -37,7 +37,7 @@ class LatentDataset(Dataset):
         InputError: n is below 1, or the seed is negative.
     """
 
-    def __init__(self, latents: GaussianLatents, n: int, seed: int) -> None:
+    def __init__(self, latents: Latents, n: int, seed: int) -> None:
         if n < 1:
             raise InputError(f"n = {n} is no number of pairs; give 1 or more")
         if seed < 0:
@@ -107,7 +107,7 @@ def make_pairs(generator: PairGenerator, n: int, *, threshold: float, seed: int 
 
 def _chunks(generator: PairGenerator, n: int, *, seed: int) -> Iterator[np.ndarray]:
     """Yields the pairs, with raw labels, of the first n latents of a seed, 64 at a time: latents may be long."""
-    prior = GaussianLatents(generator.latent_dim)
+    prior = prior_of(generator)
     for start in range(0, n, GENERATION_CHUNK):
         latents = prior.fixed(min(GENERATION_CHUNK, n - start), seed=seed, start=start)
         yield raw_pairs(generator, latents).numpy()

@@ -24,7 +24,7 @@ NOISY_EDGES = (24, 48)  # of the hidden layers that add noise; the output adds i
 NOISE_DIM = sum(edge**2 for edge in (*NOISY_EDGES, 96))
 
 
-def _initialised(layer: Layer, slope: float = SLOPE) -> Layer:
+def initialised(layer: Layer, slope: float = SLOPE) -> Layer:
     """Returns the layer with He's initial weights for a leaky ReLU of this slope; 1 if no activation follows."""
     nn.init.kaiming_normal_(layer.weight, slope)
     if layer.bias is not None:
@@ -43,7 +43,7 @@ class NoisyBlock(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, *, noisy: bool) -> None:
         super().__init__()
-        self.convolution = _initialised(nn.Conv2d(n_in, n_out, 3, padding=1))
+        self.convolution = initialised(nn.Conv2d(n_in, n_out, 3, padding=1))
         self.activation = nn.LeakyReLU(SLOPE, inplace=True)
         self.noisy = noisy
         self.strength = nn.Parameter(torch.zeros(n_out, 1, 1)) if noisy else None
@@ -87,14 +87,14 @@ class GrainGenerator(nn.Module):
         self.latent_dim, self.width, self.initial_output = latent_dim, width, initial_output
         self.code_dim = latent_dim - NOISE_DIM
         channels = [16 * width, 8 * width, 4 * width, 2 * width, width, max(1, width // 2)]
-        self.first = _initialised(nn.Linear(self.code_dim, channels[0] * 9))
+        self.first = initialised(nn.Linear(self.code_dim, channels[0] * 9))
         self.activation = nn.LeakyReLU(SLOPE, inplace=True)
         edges = [6, 12, 24, 48, 96]
         self.blocks = nn.ModuleList(
             NoisyBlock(n_in, n_out, noisy=edge in NOISY_EDGES)
             for edge, (n_in, n_out) in zip(edges, pairwise(channels), strict=True)
         )
-        self.last = _initialised(nn.Conv2d(channels[-1], 3, 3, padding=1), slope=1.0)
+        self.last = initialised(nn.Conv2d(channels[-1], 3, 3, padding=1), slope=1.0)
         with torch.no_grad():
             self.last.weight[2] *= 0.1  # the grain starts fine
         self.last.bias = nn.Parameter(torch.tensor([*initial_output, 0.0]).atanh())
@@ -131,10 +131,10 @@ class PlainCritic(nn.Module):
         self.width = width
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise([2, width, 2 * width, 4 * width, 8 * width, 16 * width]):
-            convolution = _initialised(nn.Conv2d(n_in, n_out, 4, stride=2, padding=1))
+            convolution = initialised(nn.Conv2d(n_in, n_out, 4, stride=2, padding=1))
             layers += [convolution, nn.LeakyReLU(SLOPE, inplace=True)]
         self.body = nn.Sequential(*layers)
-        self.head = _initialised(nn.Conv2d(16 * width, 1, 3, bias=False), slope=1.0)  # a bias cancels in pairs
+        self.head = initialised(nn.Conv2d(16 * width, 1, 3, bias=False), slope=1.0)  # a bias cancels in pairs
 
     def features(self, pairs: Tensor) -> Tensor:
         """Returns the output (B, 16w, 3, 3) of the last hidden layer for pairs (B, 2, 96, 96)."""

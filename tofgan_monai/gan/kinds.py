@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from tofgan_monai.gan.grain_networks import NOISE_DIM, GrainGenerator, PlainCritic
+from tofgan_monai.gan.latents import GaussianLatents, Latents, SimulatedLatents
 from tofgan_monai.gan.networks import Critic, Generator
+from tofgan_monai.gan.refiner import Refiner
 
-PairGenerator = Generator | GrainGenerator
+PairGenerator = Generator | GrainGenerator | Refiner
 PairCritic = Critic | PlainCritic
 CRITICS = {"tofgan_monai.Critic": Critic, "tofgan_monai.PlainCritic": PlainCritic}  # by `_target_`
 
@@ -19,7 +21,16 @@ def generator_of_size(weights: Mapping[str, Tensor]) -> PairGenerator:
 
     Other weights, of a network that is no generator, give a generator that they do not fit.
     """
+    if "small_heads" in weights and "last.weight" in weights:
+        return Refiner(width=weights["last.weight"].shape[1], small=bool(weights["small_heads"].any()))
     if (first := weights.get("first.weight")) is not None:
         return GrainGenerator(latent_dim=first.shape[-1] + NOISE_DIM, width=first.shape[0] // 144 or 1)
     shapes = [weight.shape for weight in weights.values() if weight.ndim == 4]
     return Generator(latent_dim=shapes[0][0], width=shapes[-1][0])
+
+
+def prior_of(generator: PairGenerator) -> Latents:
+    """Returns the prior of a generator: plain simulated heads for a `Refiner`, else the normal distribution."""
+    if isinstance(generator, Refiner):
+        return SimulatedLatents(small=generator.small)
+    return GaussianLatents(generator.latent_dim)

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from tofgan_monai.files import written_whole
 from tofgan_monai.gan.generation import raw_pairs
 from tofgan_monai.gan.label_threshold import choose_label_threshold
-from tofgan_monai.gan.latents import GaussianLatents
+from tofgan_monai.gan.latents import Latents
 from tofgan_monai.metrics.stacks.sliced_wasserstein import sliced_wasserstein
 from tofgan_monai.ranks import rank
 
@@ -48,7 +48,7 @@ class PairMonitor:
     def __init__(
         self,
         generator: nn.Module,
-        latents: GaussianLatents,
+        latents: Latents,
         *,
         reals: Dataset | None,
         output_dir: str,

@@ -19,7 +19,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from tofgan_monai.errors import InputError
 from tofgan_monai.files import write_json
-from tofgan_monai.gan.latents import GaussianLatents
+from tofgan_monai.gan.latents import Latents
 from tofgan_monai.gan.networks import Critic, MinibatchDiscrimination
 from tofgan_monai.gan.objectives import WassersteinGP
 from tofgan_monai.gan.privacy_budget import GUARANTEE, PrivacyBudget
@@ -150,7 +150,7 @@ class PrivateStep:
     generator: Player
     critic: PrivatePlayer
     objective: WassersteinGP
-    latents: GaussianLatents
+    latents: Latents
     n_fakes: int = 32
     critic_steps: int = 1
 

@@ -1,7 +1,8 @@
 """Simulates a head: anatomy, arteries, contrast and acquisition on the grid of the image.
 
-A source is a simulated site, "A", "B" or "C", from whose ranges the parameters of a head are drawn. The stretch of a
-head is the factor (3,) from template coordinates (a head of standard size, RAS mm) to the head's own RAS mm.
+A source is a simulated site, "A", "B" or "C", or the plain source "P", from whose ranges the parameters of a head are
+drawn. The stretch of a head is the factor (3,) from template coordinates (a head of standard size, RAS mm) to the
+head's own RAS mm.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from tofgan_monai.phantom.grid import Grid
 from tofgan_monai.phantom.growth import grow
 from tofgan_monai.phantom.illness import add_aneurysms, fall_ill
 from tofgan_monai.phantom.raster import along, rasterise
-from tofgan_monai.phantom.sources import FULL_SHAPE, SMALL_SHAPE, SOURCES, draw_parameters
+from tofgan_monai.phantom.sources import FULL_SHAPE, SMALL_SHAPE, draw_parameters
 from tofgan_monai.phantom.trunks import Branch, circle_of_willis
 from tofgan_monai.phantom.veins import face_vessels, scalp_arteries, veins
 
+NUMBERS = {"A": 0, "B": 1, "C": 2, "P": 3}  # of the sources; a head's random numbers begin with its source's
 CENTRE_MM = (0.0, -13.0, 4.0)  # centre of the full field of view, RAS
 CIRCLE_MM = (0.0, -8.0, -17.0)  # centre of the field of view of a small head, near the circle of Willis
 SCALES_MM = {"wide": 35.0, "small": 9.0, "fold": 5.6, "texture": 2.6, "bias": 42.0}
@@ -152,12 +154,12 @@ def _posed(
         The number of the source and the seed, the parameters, the generator of the pose after these draws, the stretch
         and the grid.
     """
-    if source not in SOURCES or seed < 0:
+    if source not in NUMBERS or seed < 0:
         raise InputError(
-            f"source {source!r}, seed {seed}: there is no such simulated head; choose the source A, B or C, and a seed "
-            "of 0 or more"
+            f"source {source!r}, seed {seed}: there is no such simulated head; choose the source A, B, C or P, and a "
+            "seed of 0 or more"
         )
-    parts = ["ABC".index(source), int(seed)]
+    parts = [NUMBERS[source], int(seed)]
     drawn = draw_parameters(source, _fresh(parts, "parameters"))
     pose = _fresh(parts, "pose")
     stretch = drawn["head_size"] * (1 + pose.uniform(-1, 1, 3) * drawn["head_shape"])
@@ -185,8 +187,9 @@ def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
     """Simulates a TOF-MRA head; the same source and seed always give the same bytes.
 
     Args:
-        source: the simulated site: "A" and "B" stand for two hospitals, "C" is public and has much wider ranges. The
-            parameters of the head are drawn from the ranges of this site in `sources.PARAMETERS`.
+        source: the simulated site: "A" and "B" stand for two hospitals, "C" is public and has much wider ranges; "P"
+            has C's anatomy in a clean scan, and stands for no site. The parameters of the head are drawn from the
+            ranges of this site in `sources.PARAMETERS`.
         seed: 0 or more; `sources.SEEDS` lists reserved ranges.
         small: True crops the head to at most 192 x 192 x 24 voxels around the circle of Willis, with the same voxel
             size.

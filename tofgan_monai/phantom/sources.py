@@ -1,7 +1,9 @@
-"""The three sources of simulated heads as a table of parameter ranges, and the seeds reserved for each use.
+"""The sources of simulated heads as a table of parameter ranges, and the seeds reserved for each use.
 
 A source is a simulated site. Sources A and B stand for the patients of two hospitals. Source C is public; its ranges
-are much wider. VERSION names the state of this simulation: version 2 has widened C, and A and B have kept their bytes.
+are much wider. Source P ("plain") stands for no site and no patients: it has C's anatomy, healthy, in a scan without
+noise or artefacts, and a `Refiner` learns from patients how a scan of this anatomy looks. VERSION names the state of
+this simulation: version 2 has widened C, and A and B have kept their bytes.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ class Parameter:
     log: bool = False
 
     def range_of(self, source: str) -> Range:
-        """Returns the lowest and the highest value at source "A", "B" or "C"."""
-        return getattr(self, source)
+        """Returns the lowest and the highest value at source "A", "B", "C" or "P"."""
+        return PLAIN.get(self.name, self.C) if source == "P" else getattr(self, source)
 
 
 _p = Parameter
@@ -127,7 +129,47 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
 )
 
-FULL_SHAPE: dict[str, tuple[int, int, int]] = {"A": (312, 384, 127), "B": (384, 268, 127)}
+# Where source P differs from C: healthy arteries that are labelled by one rule, in a clean scan of one voxel size.
+PLAIN: dict[str, Range] = {
+    **dict.fromkeys(("blur", "noise_blur", "slab_step", "motion", "pulsation", "distortion", "sharpening"), (0, 0)),
+    **dict.fromkeys(("block_noise", "face_vessels", "marrow", "stenoses", "occlusions", "moyamoya"), (0, 0)),
+    **dict.fromkeys(("label_piece", "label_contrast"), (0, 0)),
+    **dict.fromkeys(("spacing_y_ratio", "gamma", "kept_in_plane", "kept_through_plane", "carotid"), (1, 1)),
+    "spacing_x": (0.5, 0.5),
+    "spacing_z": (0.7, 0.7),
+    "tilt": (0, 6),
+    "repetition_time": (22, 26),
+    "flip_angle": (18, 21),
+    "flip_ramp": (0.1, 0.3),
+    "slab": (28, 45),
+    "slab_edge": (0.05, 0.15),
+    "magnetisation_transfer": (0.75, 0.85),
+    "snr": (1000, 1000),
+    "bias": (0.0, 0.2),
+    "coil_rim": (0.0, 0.3),
+    "grey_level": (1000, 1000),
+    "window": (99, 99),
+    "white_matter": (0.95, 1.15),
+    "csf": (0.5, 0.95),
+    "fat": (0.3, 1.0),
+    "texture": (0.03, 0.08),
+    "sulcus_width": (0.08, 0.3),
+    "ventricles": (0.7, 1.5),
+    "head_size": (0.9, 1.03),
+    "height": (-3, 3),
+    "m1_radius": (1.0, 1.6),
+    "tortuosity": (0.4, 1.8),
+    "velocity": (110, 300),
+    "flow_loss": (0.7, 0.95),
+    "veins": (1.0, 1.5),
+    "label_fraction": (0.5, 0.5),
+    "field_strength": (3, 3),
+    "cortical_veins": (30, 40),
+}
+
+FULL_SHAPE: dict[str, tuple[int, int, int]] = {
+    "A": (312, 384, 127), "B": (384, 268, 127), "P": (312, 384, 127)
+}  # fmt: skip
 SMALL_SHAPE = (192, 192, 24)
 SOURCES: dict[str, dict[str, Range]] = {s: {p.name: p.range_of(s) for p in PARAMETERS} for s in "ABC"}
 

