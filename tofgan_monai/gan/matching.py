@@ -66,7 +66,8 @@ class FeatureMatching:
     def __call__(self, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the energy distance of a batch of generated pairs (B, 2, 96, 96), and its part of each stage."""
         if self._network is None:
-            network = load_efficientnet()[0].requires_grad_(False)
+            with torch.random.fork_rng(devices=[]):  # its first weights are drawn; a resumed training draws as before
+                network = load_efficientnet()[0].requires_grad_(False)
             self._network = network.to(fakes.device, memory_format=torch.channels_last)
             self._stages = [_Stage.of(features) for features in zip(*self._of_reals(fakes.device), strict=True)]
         n = len(self._stages[0].reals)

@@ -44,7 +44,7 @@ class Refiner(nn.Module):
     def __init__(self, width: int = 24, small: bool = False) -> None:
         super().__init__()
         self.width, self.latent_dim = width, 3 * PATCH_SIZE**2
-        self.register_buffer("small_heads", torch.tensor(small))
+        self.register_buffer("small_heads", torch.tensor(small, dtype=torch.uint8))  # bundles may hold no bool
         self.top = _convolutions(12, width, width)
         self.middle = _convolutions(width, 2 * width, 2 * width, halve=True)
         self.bottom = _convolutions(2 * width, 4 * width, 4 * width, 2 * width, halve=True)
