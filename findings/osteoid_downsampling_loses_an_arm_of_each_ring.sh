@@ -8,8 +8,8 @@
 #                            as it is   downsample(1)   downsample(2)   downsample(4)   average_smoothing(3)
 #   length in mm              102.77       102.77           71.29           70.90              70.92
 #   Cut open at one end of an arm, so that it is a tree, it keeps 98% of its length at least. interjoint_paths walks
-#   depth first and ends a path only at a point not seen before: three paths come back, not four. Of the second arm
-#   nothing is left. A ring with no end at all raises an IndexError.
+#   depth first and ends a path only at a point not seen before: three paths come back, not four. Nothing is left
+#   of the second arm.
 # Versions: osteoid 0.7.4 (the skeletons of kimimaro and CloudVolume), fastremap 1.21.0, networkx 3.6.1, numpy 2.4.6.
 # Who is hurt: whoever thins out or smooths centrelines of a circle of Willis, or of any vessels with a loop: length,
 #   number of branches and Betti numbers are those of other vessels, here 31% shorter; a true ring looks like a gap in
