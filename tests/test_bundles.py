@@ -84,7 +84,7 @@ def weights(tmp_path_factory):
     unet = HalfUNet(2)
     torch.save(Generator(width=2).state_dict(), folder / "generator.pt")
     torch.save(GrainGenerator(width=2).state_dict(), folder / "grain.pt")
-    torch.save(Refiner(width=2, small=True).state_dict(), folder / "refiner.pt")
+    torch.save(Refiner(2, SimulatedLatents(small=True)).state_dict(), folder / "refiner.pt")
     torch.save(unet.state_dict(), folder / "unet.pt")
     others = {R3GAN: str(folder / "grain.pt"), REFINER: str(folder / "refiner.pt"), UNET: str(folder / "unet.pt")}
     return {**{name: str(folder / "generator.pt") for name in GANS}, **others}

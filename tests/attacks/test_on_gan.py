@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from tests.helpers.scores import auc
-from tofgan_monai import Critic, Generator, GrainGenerator, HalfUNet, InputError, PlainCritic, Refiner, prior_of
+from tofgan_monai import Critic, Generator, GrainGenerator, HalfUNet, InputError, PlainCritic, Refiner, SimulatedLatents, prior_of
 from tofgan_monai.attacks import on_gan as model_attacks
 from tofgan_monai.attacks.on_gan import critic_score, latent_recovery, run_critic
 from tofgan_monai.gan.networks import Norm
@@ -141,7 +141,7 @@ def test_generator_with_grain_is_attacked_by_its_codes(pairs, few_candidates):
 def test_refiner_is_not_credited_with_pairs_that_its_latents_could_hold(pairs, monkeypatch):
     """A free latent reproduces any pair. Only latents of simulated heads count: a pair of the prior is recognised."""
     monkeypatch.setattr(model_attacks, "N_CANDIDATES", 24)
-    network = Refiner(2, small=True).eval()
+    network = Refiner(2, SimulatedLatents(small=True)).eval()
     with torch.no_grad():
         network.last.weight.zero_()
     latents = prior_of(network).fixed(24, seed=0)

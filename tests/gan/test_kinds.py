@@ -17,10 +17,6 @@ def test_generator_comes_back_from_the_shapes_of_its_weights(network):
     again.load_state_dict(network.state_dict())
 
 
-@pytest.mark.parametrize("small", [False, True])
-def test_refiner_comes_back_with_the_heads_that_it_belongs_to(small):
-    assert generator_of_size(Refiner(3, small=small).state_dict()).small is small
-
 
 def test_kinds_are_told_apart():
     assert isinstance(GrainGenerator(width=1), PairGenerator) and isinstance(Generator(width=1), PairGenerator)

@@ -29,7 +29,7 @@ def asked(monkeypatch, head):
     """The seeds of the heads that were asked for; each is the same head with other patches."""
     seeds = []
 
-    def simulate(source, seed, *, small):
+    def simulate(source, seed, *, small, spacing_mm):
         seeds.append((source, seed, small))
         return head
 
@@ -121,6 +121,22 @@ def test_number_of_heads_is_bounded(n_heads):
         SimulatedLatents(n_heads)
 
 
+@pytest.mark.parametrize("spacing", [[0.5, 0.5], [0.2, 0.5, 0.7], [0.5, 0.5, 2], [0.5, 0.5, float("nan")]])
+def test_voxel_size_is_bounded(spacing):
+    with pytest.raises(InputError, match="is no voxel size for simulated heads; give three values, 0.25 to 1.5 mm"):
+        SimulatedLatents(spacing_mm=spacing)
+
+
+def test_anatomy_has_the_voxel_size_that_is_given(head):
+    coarse = simulate_head("P", 2**32, small=True, spacing_mm=[1.0, 1.0, 1.4])
+    whole = simulate_head("P", 2**32, spacing_mm=[1.0, 1.0, 1.4])
+    assert whole.image.shape == (156, 192, 64), "the same field of view"
+    assert np.allclose(np.linalg.norm(coarse.affine[:3, :3], axis=0), [1.0, 1.0, 1.4])
+    assert {k: v for k, v in coarse.parameters.items() if "spacing" not in k} == {
+        k: v for k, v in head.parameters.items() if "spacing" not in k
+    }
+
+
 @cache
 def protocol():
     return {name: [*inspect.signature(getattr(priors.Latents, name)).parameters] for name in ("__call__", "fixed")}
@@ -134,7 +150,7 @@ def test_priors_have_the_methods_of_the_protocol(kind):
 @pytest.mark.parametrize("small", [False, True])
 def test_prior_of_a_refiner_is_that_of_its_weights(small):
     network = Refiner(2)
-    network.load_state_dict(Refiner(2, small=small).state_dict())
+    network.load_state_dict(Refiner(2, SimulatedLatents(small=small, spacing_mm=[0.4, 0.6, 0.8])).state_dict())
     prior = prior_of(network)
-    assert isinstance(prior, SimulatedLatents) and prior.small is small and prior.dim == network.latent_dim
+    assert isinstance(prior, SimulatedLatents) and prior.small is small and prior.spacing_mm == [0.4, 0.6, 0.8] and prior.dim == network.latent_dim
     assert np.isclose(prior.dim, 3 * EDGE**2)

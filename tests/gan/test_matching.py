@@ -180,10 +180,13 @@ def test_loss_that_is_no_number_changes_no_weight():
     assert all(tensor.equal(before[name]) for name, tensor in step.generator.network.state_dict().items())
 
 
-def test_weights_of_small_heads_are_not_trained_with_whole_ones():
-    for small in (False, True):
-        network = Refiner(2, small=small)
-        player = Player(network, torch.optim.Adam(network.parameters()))
-        MatchingStep(player, nn.Identity(), SimulatedLatents(small=small))
-        with pytest.raises(InputError, match=f"small is {str(not small).lower()}, but"):
-            MatchingStep(player, nn.Identity(), SimulatedLatents(small=not small))
+def test_refiner_in_training_has_the_prior_that_it_is_trained_with():
+    step = make_step(latents=SimulatedLatents(3, small=True, spacing_mm=[0.5, 0.7, 0.7]))
+    prior = step.generator.network.prior
+    assert prior.small and prior.spacing_mm == [0.5, 0.7, 0.7]
+
+
+def test_distance_of_many_pairs_draws_nothing_and_is_least_for_the_reals():
+    objective, state = FeatureMatching(Pairs(8)), torch.get_rng_state()
+    own, other = (objective.distance(pairs) for pairs in (objective.reals.pairs, Pairs(4, seed=1).pairs * 0.1))
+    assert own < other and torch.get_rng_state().equal(state)

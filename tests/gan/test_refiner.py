@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tofgan_monai import Refiner
+from tofgan_monai import Refiner, SimulatedLatents
 
 
 def latents(n=3, seed=0):
@@ -84,10 +84,10 @@ def test_every_weight_has_a_gradient(network):
 
 
 def test_weights_hold_which_heads_they_belong_to():
-    assert not Refiner(2).small and Refiner(2, small=True).small
+    assert not Refiner(2).prior.small
     network = Refiner(2)
-    network.load_state_dict(Refiner(2, small=True).state_dict())
-    assert network.small is True
+    network.load_state_dict(Refiner(2, SimulatedLatents(small=True, spacing_mm=[0.4, 0.6, 0.8])).state_dict())
+    assert network.prior.small is True and network.prior.spacing_mm == [0.4, 0.6, 0.8]
     assert network.state_dict()["small_heads"].dtype == torch.uint8, "an archive refuses bool"
 
 

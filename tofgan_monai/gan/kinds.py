@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from tofgan_monai.gan.grain_networks import NOISE_DIM, GrainGenerator, PlainCritic
-from tofgan_monai.gan.latents import GaussianLatents, Latents, SimulatedLatents
+from tofgan_monai.gan.latents import GaussianLatents, Latents
 from tofgan_monai.gan.networks import Critic, Generator
 from tofgan_monai.gan.refiner import Refiner
 
@@ -22,7 +22,7 @@ def generator_of_size(weights: Mapping[str, Tensor]) -> PairGenerator:
     Other weights, of a network that is no generator, give a generator that they do not fit.
     """
     if "small_heads" in weights and "last.weight" in weights:
-        return Refiner(width=weights["last.weight"].shape[1], small=bool(weights["small_heads"].any()))
+        return Refiner(width=weights["last.weight"].shape[1])
     if (first := weights.get("first.weight")) is not None:
         return GrainGenerator(latent_dim=first.shape[-1] + NOISE_DIM, width=first.shape[0] // 144 or 1)
     shapes = [weight.shape for weight in weights.values() if weight.ndim == 4]
@@ -32,5 +32,5 @@ def generator_of_size(weights: Mapping[str, Tensor]) -> PairGenerator:
 def prior_of(generator: PairGenerator) -> Latents:
     """Returns the prior of a generator: plain simulated heads for a `Refiner`, else the normal distribution."""
     if isinstance(generator, Refiner):
-        return SimulatedLatents(small=generator.small)
+        return generator.prior
     return GaussianLatents(generator.latent_dim)

@@ -5,6 +5,7 @@ The latent of a GAN is a random vector. The latent of a `Refiner` is a pair of a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -16,10 +17,12 @@ from tqdm import tqdm
 from tofgan_monai.errors import InputError
 from tofgan_monai.pairs.patches import extract_pairs
 from tofgan_monai.phantom.head import simulate_head
+from tofgan_monai.phantom.sources import own_spacing
 from tofgan_monai.volumes.patch_grid import PATCH_SIZE
 
 PAIRS_PER_HEAD = 128  # half of them vessel-centred
 MOST_HEADS = 1000  # of a pool, which then needs 4.4 GiB
+SPACING_MM = (0.25, 1.5)  # smallest and largest voxel size of the heads
 
 
 class Latents(Protocol):
@@ -80,15 +83,22 @@ class SimulatedLatents:
     Args:
         n_heads: the number of heads in the pool, from 1 to 1000.
         small: whether the heads are cropped around the circle of Willis; the patients' heads should be so, too.
+        spacing_mm: voxel size of the heads, 0.25 to 1.5 mm along each axis, which should be that of the patients'
+            scans; None for source P's own, 0.5 x 0.5 x 0.7 mm.
 
     Raises:
-        InputError: n_heads is out of this range.
+        InputError: n_heads or a voxel size is out of its range.
     """
 
-    def __init__(self, n_heads: int = 48, small: bool = False) -> None:
+    def __init__(self, n_heads: int = 48, small: bool = False, spacing_mm: Sequence[float] | None = None) -> None:
         if not 1 <= n_heads <= MOST_HEADS:
             raise InputError(f"n_heads = {n_heads} is no number of simulated heads; give 1 to {MOST_HEADS}")
-        self.n_heads, self.small = n_heads, small
+        spacing = own_spacing("P").tolist() if spacing_mm is None else [round(float(edge), 4) for edge in spacing_mm]
+        low, high = SPACING_MM
+        if len(spacing) != 3 or not all(low <= edge <= high for edge in spacing):
+            shown = " x ".join(f"{edge:g}" for edge in spacing)
+            raise InputError(f"{shown} mm is no voxel size for simulated heads; give three values, {low} to {high} mm")
+        self.n_heads, self.small, self.spacing_mm = n_heads, small, spacing
         self.dim = 3 * PATCH_SIZE**2
         self._noise = GaussianLatents(PATCH_SIZE**2)
         self._pool: Tensor | None = None
@@ -96,8 +106,9 @@ class SimulatedLatents:
     def __call__(self, n: int) -> Tensor:
         """Returns n random latents (n, dim) of the pool's pairs, drawn from torch's global generator."""
         if self._pool is None:
-            seeds = tqdm(range(self.n_heads), desc="simulated anatomy", unit="head", disable=None)
-            self._pool = torch.cat([_pairs_of_head(seed, self.small) for seed in seeds])
+            shown = " x ".join(f"{edge:g}" for edge in self.spacing_mm)
+            seeds = tqdm(range(self.n_heads), desc=f"simulated anatomy, {shown} mm", unit="head", disable=None)
+            self._pool = torch.cat([_pairs_of_head(seed, self.small, tuple(self.spacing_mm)) for seed in seeds])
         chosen = torch.randint(len(self._pool), (n,))
         return torch.cat([self._pool[chosen].float(), self._noise(n)], dim=1)
 
@@ -108,13 +119,14 @@ class SimulatedLatents:
         """
         places = [divmod(start + i, PAIRS_PER_HEAD) for i in range(n)]
         first = (seed + 1) * 2**32  # beyond the heads of any pool
-        pairs = torch.stack([_cached_pairs(first + head, self.small)[row] for head, row in places])
+        heads = (_cached_pairs(first + head, self.small, tuple(self.spacing_mm)) for head, _ in places)
+        pairs = torch.stack([of_head[row] for of_head, (_, row) in zip(heads, places, strict=True)])
         return torch.cat([pairs.float(), self._noise.fixed(n, seed=seed, start=start)], dim=1)
 
 
-def _pairs_of_head(seed: int, small: bool) -> Tensor:
+def _pairs_of_head(seed: int, small: bool, spacing_mm: tuple[float, ...]) -> Tensor:
     """Returns the 128 pairs of a plain head in a random order, float16 (128, 2 * 96 * 96)."""
-    head = simulate_head("P", seed, small=small)
+    head = simulate_head("P", seed, small=small, spacing_mm=spacing_mm)
     inside = head.mask > 0
     image = np.where(inside, head.image, head.image.min())  # as SkullStripd does it
     rng = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from tofgan_monai.errors import InputError
+from tofgan_monai.gan.latents import SimulatedLatents
 from tofgan_monai.gan.refiner import Refiner
 from tofgan_monai.gan.step import Player
 from tofgan_monai.metrics.stacks.features import efficientnet_scale, load_efficientnet
@@ -65,17 +66,29 @@ class FeatureMatching:
 
     def __call__(self, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the energy distance of a batch of generated pairs (B, 2, 96, 96), and its part of each stage."""
+        self._prepare(fakes.device)
+        rows = torch.randperm(len(self._stages[0].reals))[: self.n_compared]
+        distances = self._distances(stage_features(self._network, fakes[:, :1]), rows.to(fakes.device))
+        return distances.sum(), {f"stage_{i + 1}": distance for i, distance in enumerate(distances.detach())}
+
+    @torch.no_grad()
+    def distance(self, pairs: Tensor) -> float:
+        """Returns the energy distance of generated pairs (B, 2, 96, 96) from all n real pairs; it draws nothing."""
+        self._prepare(pairs.device)
+        chunks = [stage_features(self._network, chunk[:, :1]) for chunk in pairs.split(CHUNK)]
+        return float(self._distances(map(torch.cat, zip(*chunks, strict=True)), slice(None)).sum())
+
+    def _distances(self, features: Iterable[Tensor], rows: Tensor | slice) -> Tensor:
+        """Returns the distance of each stage (5,), from its features (n, d) to those of the real pairs in the rows."""
+        return torch.stack([stage.distance(x, rows) for stage, x in zip(self._stages, features, strict=True)])
+
+    def _prepare(self, device: torch.device) -> None:
+        """Loads the network and computes the features of the real pairs, at the first use."""
         if self._network is None:
             with torch.random.fork_rng(devices=[]):  # its first weights are drawn; a resumed training draws as before
                 network = load_efficientnet()[0].requires_grad_(False)
-            self._network = network.to(fakes.device, memory_format=torch.channels_last)
-            self._stages = [_Stage.of(features) for features in zip(*self._of_reals(fakes.device), strict=True)]
-        n = len(self._stages[0].reals)
-        rows = torch.randperm(n)[: self.n_compared].to(fakes.device)
-        features = stage_features(self._network, fakes[:, :1])
-        distances = [stage.distance(x, rows) for stage, x in zip(self._stages, features, strict=True)]
-        figures = {f"stage_{i + 1}": distance.detach() for i, distance in enumerate(distances)}
-        return torch.stack(distances).sum(), figures
+            self._network = network.to(device, memory_format=torch.channels_last)
+            self._stages = [_Stage.of(features) for features in zip(*self._of_reals(device), strict=True)]
 
     @torch.no_grad()
     def _of_reals(self, device: torch.device) -> Iterator[list[Tensor]]:
@@ -107,7 +120,7 @@ class _Stage:
         reals = (features - mean) / std
         return cls(reals, mean, std, torch.pdist(reals).mean() / reals.shape[1] ** 0.5)
 
-    def distance(self, features: Tensor, rows: Tensor) -> Tensor:
+    def distance(self, features: Tensor, rows: Tensor | slice) -> Tensor:
         x = (features - self.mean) / self.std
         between, n = torch.cdist(x, self.reals[rows]).mean(), len(x)
         within = torch.pdist(x).sum() / max(1, n * (n - 1) // 2)
@@ -137,15 +150,12 @@ class MatchingStep:
 
     A step draws as many latents as the batch has pairs and updates the generator once. The objective knows the reals,
     so the pairs in the batch only count the steps of an epoch. If several processes (ranks) share a training run, each
-    compares its share of the generated pairs.
+    compares its share of the generated pairs. A `Refiner` is given the latents as its prior.
 
     Args:
         generator: the generator, which makes pairs (B, 2, 96, 96) from latents, with its optimiser.
         objective: the loss of the generated pairs, such as `FeatureMatching`.
         latents: the prior; a function from n to latents (n, latent_dim).
-
-    Raises:
-        InputError: the weights of a `Refiner` are of small heads and the latents of whole ones, or the other way round.
     """
 
     generator: Player
@@ -153,12 +163,8 @@ class MatchingStep:
     latents: Callable[[int], Tensor]
 
     def __post_init__(self) -> None:
-        network, small = self.generator.network, getattr(self.latents, "small", None)
-        if isinstance(network, Refiner) and small is not None and network.small != small:
-            raise InputError(
-                f"small is {str(small).lower()}, but the generator's weights are those of a training with small: "
-                f"{str(network.small).lower()}; set small to the same value, or start without pretrained weights"
-            )
+        if isinstance(self.generator.network, Refiner) and isinstance(self.latents, SimulatedLatents):
+            self.generator.network.prior = self.latents
 
     def __call__(self, engine: Engine, batch: dict[str, Tensor]) -> dict[str, Any]:
         """Updates the generator, for `batch["reals"]` (B, 2, 96, 96); returns a dict from name to loss or other value.

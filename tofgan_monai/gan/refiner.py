@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from tofgan_monai.gan.grain_networks import SLOPE, initialised
+from tofgan_monai.gan.latents import SimulatedLatents
 from tofgan_monai.volumes.patch_grid import PATCH_SIZE
 
 
@@ -36,15 +37,18 @@ class Refiner(nn.Module):
 
     Args:
         width: w, the number of channels at 48 pixels.
-        small: whether the latents are those of small heads; see `SimulatedLatents`. The weights hold this setting.
+        prior: the latents; the weights hold whether their heads are small, and their voxel size. None for the default
+            ones.
     """
 
-    __jit_unused_properties__: ClassVar = ["small"]
+    __jit_unused_properties__: ClassVar = ["prior"]
 
-    def __init__(self, width: int = 24, small: bool = False) -> None:
+    def __init__(self, width: int = 24, prior: SimulatedLatents | None = None) -> None:
         super().__init__()
         self.width, self.latent_dim = width, 3 * PATCH_SIZE**2
-        self.register_buffer("small_heads", torch.tensor(small, dtype=torch.uint8))  # bundles may hold no bool
+        self.register_buffer("small_heads", torch.zeros((), dtype=torch.uint8))  # bundles may hold no bool
+        self.register_buffer("spacing_mm", torch.zeros(3))
+        self.prior = prior or SimulatedLatents()
         self.top = _convolutions(12, width, width)
         self.middle = _convolutions(width, 2 * width, 2 * width, halve=True)
         self.bottom = _convolutions(2 * width, 4 * width, 4 * width, 2 * width, halve=True)
@@ -55,9 +59,15 @@ class Refiner(nn.Module):
             self.last.weight *= 0.01
 
     @property
-    def small(self) -> bool:
-        """Whether the latents are those of small heads."""
-        return bool(self.get_buffer("small_heads"))
+    def prior(self) -> SimulatedLatents:
+        """The latents that these weights belong to."""
+        spacing = self.get_buffer("spacing_mm").tolist()
+        return SimulatedLatents(small=bool(self.get_buffer("small_heads")), spacing_mm=spacing)
+
+    @prior.setter
+    def prior(self, prior: SimulatedLatents) -> None:
+        self.get_buffer("small_heads").fill_(prior.small)
+        self.get_buffer("spacing_mm").copy_(torch.tensor(prior.spacing_mm))
 
     def forward(self, latents: Tensor) -> Tensor:
         """Returns pairs (B, 2, 96, 96) for latents (B, 27648[, 1, 1])."""

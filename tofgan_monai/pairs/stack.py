@@ -234,6 +234,13 @@ class PairDataset(Dataset):
             digest.update(stack[:: -(-len(stack) // 64)].tobytes())
         return digest.hexdigest()[:16]
 
+    @property
+    def spacing_mm(self) -> list[float] | None:
+        """Median voxel size (3,) of the volumes that the pairs come from; None if no manifest states any."""
+        volumes = [volume for path in self.paths for volume in read_manifest(path).get("volumes", ())]
+        known = [volume["spacing_mm"] for volume in volumes if volume.get("spacing_mm")]
+        return np.median(known, axis=0).tolist() if known else None
+
     def __len__(self) -> int:
         return int(self.ends[-1])
 

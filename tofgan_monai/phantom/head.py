@@ -7,7 +7,7 @@ head's own RAS mm.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -24,7 +24,7 @@ from tofgan_monai.phantom.grid import Grid
 from tofgan_monai.phantom.growth import grow
 from tofgan_monai.phantom.illness import add_aneurysms, fall_ill
 from tofgan_monai.phantom.raster import along, rasterise
-from tofgan_monai.phantom.sources import FULL_SHAPE, SMALL_SHAPE, draw_parameters
+from tofgan_monai.phantom.sources import FULL_SHAPE, SMALL_SHAPE, draw_parameters, own_spacing
 from tofgan_monai.phantom.trunks import Branch, circle_of_willis
 from tofgan_monai.phantom.veins import face_vessels, scalp_arteries, veins
 
@@ -58,8 +58,8 @@ class Head:
 def _grid(source: str, drawn: Mapping[str, float], rng: np.random.Generator, *, small: bool) -> Grid:
     """Draws the rotation and position of the field of view and returns its grid; `small` crops it."""
     spacing = np.array([drawn["spacing_x"], drawn["spacing_x"] * drawn["spacing_y_ratio"], drawn["spacing_z"]])
-    if source in FULL_SHAPE:
-        shape = np.array(FULL_SHAPE[source])
+    if source in FULL_SHAPE:  # the field of view is the same in mm, whatever the voxel size
+        shape = np.rint(np.array(FULL_SHAPE[source]) * (own_spacing(source) / spacing)).astype(int)
     else:  # as much of the head as a scanner would image
         shape = np.clip(np.rint(rng.uniform((150, 180, 60), (190, 200, 90)) / spacing), 192, 384).astype(int)
         shape[2] = min(int(drawn["coverage"] / spacing[2]), 160)
@@ -146,7 +146,7 @@ def _others(
 
 
 def _posed(
-    source: str, seed: int, *, small: bool
+    source: str, seed: int, *, small: bool, spacing_mm: Sequence[float] | None = None
 ) -> tuple[list[int], dict[str, float], np.random.Generator, np.ndarray, Grid]:
     """Draws the parameters, the stretch (3,) and the grid of a head.
 
@@ -161,6 +161,9 @@ def _posed(
         )
     parts = [NUMBERS[source], int(seed)]
     drawn = draw_parameters(source, _fresh(parts, "parameters"))
+    if spacing_mm is not None:
+        x, y, z = spacing_mm
+        drawn |= {"spacing_x": x, "spacing_y_ratio": y / x, "spacing_z": z}
     pose = _fresh(parts, "pose")
     stretch = drawn["head_size"] * (1 + pose.uniform(-1, 1, 3) * drawn["head_shape"])
     return parts, drawn, pose, stretch, _grid(source, drawn, pose, small=small)
@@ -183,7 +186,9 @@ def drawn_arteries(source: str, seed: int, *, small: bool = False) -> tuple[list
     return _arteries(drawn, stretch, _fresh(parts, "arteries"), _fresh(parts, "illness")), grid
 
 
-def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
+def simulate_head(
+    source: str, seed: int, *, small: bool = False, spacing_mm: Sequence[float] | None = None
+) -> Head:
     """Simulates a TOF-MRA head; the same source and seed always give the same bytes.
 
     Args:
@@ -193,11 +198,12 @@ def simulate_head(source: str, seed: int, *, small: bool = False) -> Head:
         seed: 0 or more; `sources.SEEDS` lists reserved ranges.
         small: True crops the head to at most 192 x 192 x 24 voxels around the circle of Willis, with the same voxel
             size.
+        spacing_mm: voxel size (3,) instead of the source's own; all else that is drawn for this head stays the same.
 
     Raises:
         InputError: the source is unknown or the seed is negative.
     """
-    parts, drawn, pose, stretch, grid = _posed(source, seed, small=small)
+    parts, drawn, pose, stretch, grid = _posed(source, seed, small=small, spacing_mm=spacing_mm)
     slabs = contrast.Slabs(drawn, phase=pose.random(), rng=_fresh(parts, "slabs"))
     tree = _arteries(drawn, stretch, _fresh(parts, "arteries"), _fresh(parts, "illness"))
     blood = _blood(tree, grid, slabs, drawn, _fresh(parts, "flow"))

@@ -174,6 +174,12 @@ SMALL_SHAPE = (192, 192, 24)
 SOURCES: dict[str, dict[str, Range]] = {s: {p.name: p.range_of(s) for p in PARAMETERS} for s in "ABC"}
 
 
+def own_spacing(source: str) -> np.ndarray:
+    """Returns the voxel size (3,) in mm of source "A", "B" or "P", which is the same for all of its heads."""
+    x, ratio, z = (p.range_of(source)[0] for p in PARAMETERS if p.name.startswith("spacing"))
+    return np.array([x, x * ratio, z])
+
+
 def draw_parameters(source: str, rng: np.random.Generator) -> dict[str, float]:
     """Draws the parameters of one head from the ranges of its source; returns a dict from name to value."""
     drawn = {}
