@@ -33,7 +33,7 @@ SHIPPED, REAL, SCRATCH = "shipped", "real", "scratch"
 RATES = "--lr 0.004 --dropout 0.0 --overlay plain"  # what the laptop study chose for real pairs on its own patients
 PAIRS_PER_PATIENT = 25  # of an attack's queries
 HEADS = {  # site, position of the first seed, and numbers of patients in training, validation, test of each cohort
-    "A": ("A", 0, (24, 4, 0)),  # the patients of the shipped generators
+    "A": ("A", 0, (24, 4, 0)),  # the patients of the shipped generators, or at --site B those of its own training
     "others": ("A", 3000, (40, 20, 10)),  # patients of the floor, of the reference, and those that are scored
     "B": ("B", 3000, (4, 4, 10)),
     "C": ("C", 3000, (16, 0, 0)),
@@ -102,6 +102,7 @@ class Bench:
         work: the folder.
         n: number of pairs of each set that are compared with the reference.
         draws: number of patients of site B, each of which a U-Net is trained on alone.
+        site: the site of the engines' patients, of the reference and of the floor.
         extractors: the networks whose features are compared.
         settings: the settings of the study's preset "laptop".
     """
@@ -109,6 +110,7 @@ class Bench:
     work: Path
     n: int = 1000
     draws: int = 2
+    site: str = "A"
     extractors: Sequence[Extractor] = field(default_factory=lambda: [load_extractor(network=n) for n in EFFICIENTNETS])
     settings: dict[str, Any] = field(default_factory=lambda: read_settings("laptop"))
 
@@ -125,6 +127,7 @@ class Bench:
         raw, prepared = self.work / "heads" / cohort, self.work / "prepared" / cohort
         if not (prepared / "cohort.json").exists():
             site, start, counts = HEADS[cohort]
+            site = self.site if cohort in ("A", "others") else site
             n_vessel = max(n for of, n, _ in STACKS.values() if of == cohort)
             seeds = ["--n", sum(counts), "--seeds", "weights", "--start", start]
             run("phantom", raw, "--site", site, "--small", *seeds)

@@ -12,7 +12,8 @@ results.jsonl has one line for each set of pairs: an engine's, or one to compare
 the public simulation C, and no pairs at all: "scratch"). A line grows by columns, which are measured one after the
 other for all lines, in the order of COLUMNS; what a line has is not measured again. All patients are simulated; small
 heads, U-Nets and numbers of pairs are those of the study's preset "laptop", with heads of other seeds, so that the
-study's patients stay unseen. The engines' patients are those of the shipped generators.
+study's patients stay unseen. The engines' patients are those of the shipped generators; with `--site B` they are heads
+of site B, as are the reference and the floor, and a shipped generator is one of another site.
 """
 
 from __future__ import annotations
@@ -76,9 +77,14 @@ def train(bench: Bench, engine: str, hours: Sequence[float]) -> None:
         while spent < budget:
             more = max(1, math.floor((budget - spent) / (spent / n))) if n else 1
             data = ["--pairs", bench.stack("training"), "--validation-pairs", bench.stack("validation")]
+            data += ["--small", "true"] if "\nsmall:" in _training_config(bundle) else []  # as all heads of the bench
             run("train", bundle, "--output-dir", folder, *data, "--max_epochs", n + more)
             n, spent = _trained(folder)
         save_weights(read_checkpoint(folder)[1]["state"]["average"], snapshot)
+
+
+def _training_config(bundle: Path) -> str:
+    return (bundle / "configs" / "train.yaml").read_text("utf-8")
 
 
 def _trained(folder: Path) -> tuple[int, float]:
@@ -117,16 +123,18 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def main(work: Path, engines: Sequence[str], columns: Sequence[str], hours: Sequence[float], draws: int) -> None:
+def main(
+    work: Path, engines: Sequence[str], columns: Sequence[str], hours: Sequence[float], draws: int, site: str
+) -> None:
     """Trains (for `hours`), then measures the engines (all by default) in the columns."""
     require_writable(work)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     torch.set_num_threads(1)
-    bench = Bench(work.resolve(), draws=draws)
+    bench = Bench(work.resolve(), draws=draws, site=site)
     engines = engines or pair_bundles()
     with held(work, "bench"):
         for engine in engines if hours else ():
-            if "validation_pairs" in (bundle_path(engine) / "configs" / "train.yaml").read_text("utf-8"):
+            if "validation_pairs" in _training_config(bundle_path(engine)):
                 train(bench, engine, hours)
             else:
                 print(f"{engine}: is not trained, as its training takes no validation pairs")
@@ -141,5 +149,8 @@ if __name__ == "__main__":
     parser.add_argument("--train", action="store_true", help="train the engines first")
     parser.add_argument("--hours", type=float, nargs="+", default=HOURS, help="core-hours of the snapshots")
     parser.add_argument("--draws", type=int, choices=range(1, 5), default=2, help="single patients of site B")
+    parser.add_argument("--site", choices=["A", "B"], default="A", help="B: quality and attacks of engines trained there")
     given = parser.parse_args()
-    main(given.work, given.engines, given.columns, given.hours if given.train else (), given.draws)
+    if given.site == "B" and set(given.columns) - {"quality", "attacks"}:
+        parser.error("--site B has the columns quality and attacks alone; give --columns quality attacks")
+    main(given.work, given.engines, given.columns, given.hours if given.train else (), given.draws, given.site)
