@@ -89,13 +89,20 @@ def test_audit_is_made_from_the_numbers_of_patients_with_whom_it_can_pass(tmp_pa
 
 @pytest.mark.parametrize("scans", [1, 2])
 def test_canary_takes_no_more_steps_than_the_gan(scans, tmp_path):
-    settings = completed(read_preset("laptop"), write_cohort(tmp_path, splits(41, scans=scans)))
+    own = {**read_preset("laptop"), "gan": "tof_mra_wgan_gp"}
+    settings = completed(own, write_cohort(tmp_path, splits(41, scans=scans)))
     epochs = canary_epochs(settings)
     assert epochs * (41 + TIMES - 1) <= settings["gan_epochs"] * 41 < (epochs + 1) * (41 + TIMES - 1)
 
 
+def test_canary_of_a_generator_with_a_fixed_length_of_epochs_has_as_many(tmp_path):
+    settings = completed(read_preset("quick"), write_cohort(tmp_path, splits()))
+    assert settings["gans"] == {"synthetic": "tof_mra_refiner"} and canary_epochs(settings) == settings["gan_epochs"]
+
+
 def test_gan_that_trains_too_shortly_for_a_canary_is_refused(tmp_path):
-    settings = completed({**read_preset("quick"), "gan_epochs": 2}, write_cohort(tmp_path, splits()))
+    own = {**read_preset("quick"), "gan": "tof_mra_wgan_gp", "gan_epochs": 2}
+    settings = completed(own, write_cohort(tmp_path, splits()))
     with pytest.raises(InputError, match=r"gan_epochs 2: .* set gan_epochs to 3 or more"):
         canary_epochs(settings)
 

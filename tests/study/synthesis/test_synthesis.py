@@ -25,6 +25,7 @@ pytestmark = pytest.mark.whole
 TINY = """preset: quick
 n_vessel: 14
 n_random: 14
+gan: tof_mra_wgan_gp
 gan_train: --batch_size 168
 gan_epochs: 10
 gan_width: 2

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tofgan_monai.bundle_runs.paths import bundle_path
+from tofgan_monai.bundle_runs.runs import read_configs
 from tofgan_monai.errors import InputError
 from tofgan_monai.study.checks import problems_of
 from tofgan_monai.study.plan import Settings, n_patients
@@ -86,11 +88,14 @@ def is_audited(settings: Settings) -> bool:
 def canary_epochs(settings: Settings) -> int:
     """Returns the number of epochs in which a canary's training takes at most as many steps as the GAN's training.
 
-    The canary's stack is longer, because the pairs of one patient occur `TIMES` times in it.
+    The canary's stack is longer, because the pairs of one patient occur `TIMES` times in it. An epoch takes more steps
+    then, unless the bundle sets `pairs_per_epoch`.
 
     Raises:
         InputError: a single epoch would take more steps than the GAN's training.
     """
+    if "pairs_per_epoch" in read_configs(bundle_path(settings["gans"][SYNTHETIC]), ["train.yaml"]):
+        return settings["gan_epochs"]
     patients = [item["patient"] for item in read_cohort(settings["cohort_a"], "training")]
     longest = len(patients) + (TIMES - 1) * max(map(patients.count, patients))
     epochs = settings["gan_epochs"] * len(patients) // longest
