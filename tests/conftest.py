@@ -68,7 +68,6 @@ def bundle_files():
     from pathlib import Path
 
     from tofgan_monai.exchange.data_card import as_text, card
-    from tofgan_monai.gan.grain_networks import GrainGenerator
     from tofgan_monai.gan.networks import Generator
     from tofgan_monai.gan.refiner import Refiner
     from tofgan_monai.segmentation.networks import HalfUNet
@@ -79,13 +78,7 @@ def bundle_files():
     def read(name):
         folder = Path(__file__).parents[1] / "bundles" / name
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        kinds = {
-            "3d": VesselUNet3D,
-            "segmentation": HalfUNet,
-            "r3gan": GrainGenerator,
-            "refiner": Refiner,
-            "": Generator,
-        }
+        kinds = {"3d": VesselUNet3D, "segmentation": HalfUNet, "refiner": Refiner, "": Generator}
         kind = next(kind for part, kind in kinds.items() if part in name)
         weights = kind(width=2).state_dict()
         config = "configs/inference.yaml"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import shlex
 import subprocess
 import sys
@@ -23,14 +22,12 @@ from packaging.requirements import Requirement
 from tests.helpers.bundles import BUNDLES, ROOT, command, configs, inference_files, metadata, parsed, run_bundle
 from tests.helpers.checkpoints import same
 from tests.helpers.patients import write_patient
-from tofgan_monai import Generator, GrainGenerator, HalfUNet, Refiner, SimulatedLatents, open_stack
+from tofgan_monai import Generator, HalfUNet, Refiner, SimulatedLatents, open_stack
 from tofgan_monai.training.weights import load_weights
 from tofgan_monai.volumes.cohort import write_cohort
 
 SCHEMA = ROOT / "tofgan_monai" / "exchange" / "inspection" / "meta_schema_20240725.json"
-PAPERS_GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn"]
-R3GAN = "tof_mra_r3gan"
-OPEN_GANS = [*PAPERS_GANS, R3GAN]
+OPEN_GANS = ["tof_mra_dcgan", "tof_mra_wgan_gp", "tof_mra_wgan_gp_sn"]
 PRIVATE = "tof_mra_dp_wgan_gp"
 GANS = [*OPEN_GANS, PRIVATE]
 REFINER = "tof_mra_refiner"  # no GAN, but it makes pairs, too
@@ -83,10 +80,9 @@ def weights(tmp_path_factory):
     torch.manual_seed(0)
     unet = HalfUNet(2)
     torch.save(Generator(width=2).state_dict(), folder / "generator.pt")
-    torch.save(GrainGenerator(width=2).state_dict(), folder / "grain.pt")
     torch.save(Refiner(2, SimulatedLatents(small=True)).state_dict(), folder / "refiner.pt")
     torch.save(unet.state_dict(), folder / "unet.pt")
-    others = {R3GAN: str(folder / "grain.pt"), REFINER: str(folder / "refiner.pt"), UNET: str(folder / "unet.pt")}
+    others = {REFINER: str(folder / "refiner.pt"), UNET: str(folder / "unet.pt")}
     return {**{name: str(folder / "generator.pt") for name in GANS}, **others}
 
 
@@ -95,7 +91,7 @@ def weights(tmp_path_factory):
 
 def check_training(output_dir, name):
     weights = torch.load(output_dir / "best.pt", weights_only=True)
-    fresh = {UNET: HalfUNet, R3GAN: GrainGenerator, REFINER: Refiner}.get(name, Generator)(width=2)
+    fresh = {UNET: HalfUNet, REFINER: Refiner}.get(name, Generator)(width=2)
     fresh.load_state_dict(weights)
     assert (output_dir / "checkpoint.pt").exists()
     (epoch,) = [json.loads(line) for line in (output_dir / "losses.jsonl").read_text("utf-8").splitlines()]
@@ -109,7 +105,7 @@ def test_trains_on_a_stack_from_elsewhere(name, stack, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = tree(BUNDLES / name)
     epoch = train(name, tmp_path / "out", pairs=str(stack))
-    assert {UNET: "val_dice", PRIVATE: "epsilon"}.get(name, "sliced_wasserstein") in epoch
+    assert {UNET: "val_dice", PRIVATE: "epsilon", REFINER: "feature_distance"}.get(name, "sliced_wasserstein") in epoch
     assert epoch["iteration"] == 3
     assert tree(BUNDLES / name) == before
 
@@ -139,11 +135,11 @@ def test_trains_by_command_from_its_own_folder(stack, tmp_path):
 
 
 @pytest.mark.slow
-def test_r3gan_goes_on_with_the_same_rhythm_of_penalties(stack, tmp_path):
-    """An epoch has 3 steps and the penalties come at every 4th, so the second epoch begins between two of them."""
+def test_wgan_goes_on_with_the_same_rhythm_of_penalties(stack, tmp_path):
+    """An epoch has 3 steps and the penalty comes at every 4th, so the second epoch begins between two of them."""
     for folder, n_epochs in (("whole", 2), ("cut", 1), ("cut", 2)):
         given = {**TINY, "max_epochs": n_epochs, "pairs": str(stack), "output_dir": str(tmp_path / folder)}
-        run_bundle(R3GAN, "train.yaml", **given)
+        run_bundle("tof_mra_wgan_gp", "train.yaml", **given)
     whole, cut = (load_weights(tmp_path / folder / "checkpoint.pt")["state"] for folder in ("whole", "cut"))
     assert whole["objective"] == {"steps": 6}
     for part in ("generator", "average", "critic", "generator_optimizer", "critic_optimizer", "objective"):
@@ -301,7 +297,7 @@ def test_network_does_what_the_metadata_says(name):
 
 
 SHAPES = {UNET: (1, 96, 96), UNET_3D: (1, 96, 96, 24)}
-LATENT_DIM = {**dict.fromkeys(GANS, 100), R3GAN: 12_196, REFINER: 27_648}
+LATENT_DIM = {**dict.fromkeys(GANS, 100), REFINER: 27_648}
 
 
 def shipped(name, net_id="network_def"):
@@ -402,7 +398,7 @@ def test_onnx_gives_what_pytorch_gives(name, tmp_path):
 
 
 def block_and_rest(name):
-    block, rest = (BUNDLES / name / "configs/train.yaml").read_text("utf-8").split("# ---- The same in all four")
+    block, rest = (BUNDLES / name / "configs/train.yaml").read_text("utf-8").split("# ---- The same in all three")
     head, block = block.split("# ---- What this GAN is")
     return head, block, rest
 
@@ -411,30 +407,28 @@ def test_gan_trainings_differ_in_one_block_alone():
     heads, blocks, rests = zip(*map(block_and_rest, OPEN_GANS), strict=True)
     assert len(set(rests)) == 1
     assert len({tuple(head.splitlines()[1:]) for head in heads}) == 1, "the first line names the GAN"
-    assert len(set(blocks)) == len(OPEN_GANS)
+    assert len(set(blocks)) == 3
 
 
-NETWORK = r"(?m)^network_def:\n(  .*\n)+"
-
-
-def test_gan_inferences_differ_in_name_network_and_threshold_alone():
-    own = ("bundle:", "width:", "label_threshold:", "latent_dim:")
-    texts = [(BUNDLES / name / "configs/inference.yaml").read_text("utf-8") for name in GANS]
-    assert len({re.search(NETWORK, text).group() for text in texts}) == 2, "that of the paper's GANs, and R3GAN's"
-    rests = [re.sub(NETWORK, "", text).splitlines() for text in texts]
-    assert len({tuple(line for line in lines if not line.startswith(own)) for lines in rests}) == 1
+def test_gan_inferences_differ_in_name_width_and_threshold_alone():
+    own = ("bundle:", "width:", "label_threshold:")
+    texts = [(BUNDLES / name / "configs/inference.yaml").read_text("utf-8").splitlines() for name in GANS]
+    assert len({tuple(line for line in lines if not line.startswith(own)) for lines in texts}) == 1
     assert [parsed(name, "inference.yaml")["bundle"] for name in GANS] == GANS
 
 
 def test_refiner_makes_pairs_as_the_gans_do_but_for_its_prior():
     """Its inference differs from a GAN's in lines about the network and the prior alone, its handlers are the same."""
-    ours, theirs = (parsed(name, "inference.yaml") for name in (REFINER, R3GAN))
+    ours, theirs = (parsed(name, "inference.yaml") for name in (REFINER, OPEN_GANS[0]))
     assert {*theirs.config} - {*ours.config} == {"latent_dim"} and {*ours.config} <= {*theirs.config}
     same = ("dataset", "dataloader", "inferer", "handlers", "evaluator", "run", "network", "output", "weights")
     assert all(ours[key] == theirs[key] for key in same)
-    ours, theirs = (parsed(name, "train.yaml") for name in (REFINER, R3GAN))
-    for key in ("sampling", "train#dataset", "train#handlers", "train#trainer", "validate"):
+    ours, theirs = (parsed(name, "train.yaml") for name in (REFINER, OPEN_GANS[0]))
+    for key in ("sampling", "train#dataset", "train#trainer", "validate#dataset", "validate#monitor"):
         assert ours[key] == theirs[key], key
+    pairs = zip(ours["train#handlers"], theirs["train#handlers"], strict=True)
+    differing = [sorted(key for key in one if one[key] != other[key]) for one, other in pairs]
+    assert differing == [[], [], ["figure", "measure"], ["reals"], []], "its epoch is chosen by another distance"
     assert {*theirs["run"][0]["state"]} - {*ours["run"][0]["state"]} == {"critic", "critic_optimizer"}
     assert ours["run"][0]["parts"] == theirs["run"][0]["parts"]
 
@@ -497,7 +491,7 @@ def n_parameters(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("name", PAPERS_GANS)
+@pytest.mark.parametrize("name", OPEN_GANS)
 def test_paper_overlay_of_a_gan_has_the_papers_numbers(name):
     norm, n_critic, batch_size, max_epochs, critic_steps, rate, betas = PAPER[name]
     parser = parsed(name, "train.yaml", "paper.yaml")
@@ -508,16 +502,8 @@ def test_paper_overlay_of_a_gan_has_the_papers_numbers(name):
     wanted |= {"generator_lr": rate, "critic_lr": rate, "betas": betas, "init_std": 0.05, "latent_dim": 100}
     assert {key: parser[key] for key in wanted} == wanted
     objective = parser.get_parsed_content("objective")
-    assert getattr(objective, "every", 1) == 1
+    assert getattr(objective, "penalty_interval", 1) == 1
     assert getattr(objective, "weight", 10.0) == 10.0
-
-
-def test_paper_overlay_of_the_r3gan_is_as_wide_as_the_papers_and_penalises_at_each_step():
-    parser = parsed(R3GAN, "train.yaml", "paper.yaml")
-    with torch.device("meta"):
-        networks = [parser.get_parsed_content(name) for name in ("network_def", "critic_def")]
-    assert [network.width for network in networks] == [96, 96]
-    assert parser.get_parsed_content("objective").penalty_interval == 1
 
 
 def test_paper_overlay_of_the_refiner_is_larger():

@@ -21,7 +21,6 @@ ROOT = Path(__file__).parents[1]
 BUNDLES = [
     "tof_mra_dcgan",
     "tof_mra_dp_wgan_gp",
-    "tof_mra_r3gan",
     "tof_mra_refiner",
     "tof_mra_vessel_segmentation",
     "tof_mra_vessel_segmentation_3d",

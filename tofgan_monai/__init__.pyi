@@ -16,8 +16,6 @@ from .gan.generation import GENERATION_CHUNK as GENERATION_CHUNK
 from .gan.generation import LatentDataset as LatentDataset
 from .gan.generation import StackSaver as StackSaver
 from .gan.generation import raw_labels as raw_labels
-from .gan.grain_networks import GrainGenerator as GrainGenerator
-from .gan.grain_networks import PlainCritic as PlainCritic
 from .gan.kinds import prior_of as prior_of
 from .gan.label_threshold import choose_label_threshold as choose_label_threshold
 from .gan.latents import GaussianLatents as GaussianLatents
@@ -30,7 +28,6 @@ from .gan.networks import Critic as Critic
 from .gan.networks import Generator as Generator
 from .gan.objectives import NonSaturating as NonSaturating
 from .gan.objectives import Objective as Objective
-from .gan.objectives import RelativisticPairing as RelativisticPairing
 from .gan.objectives import WassersteinGP as WassersteinGP
 from .gan.objectives import gradient_penalty as gradient_penalty
 from .gan.privacy_budget import PrivacyBudget as PrivacyBudget

@@ -171,6 +171,21 @@ def batch_mean(samples: Tensor) -> Tensor:
     return own + (whole - own).detach()
 
 
+def whole_batch(samples: Tensor) -> Tensor:
+    """Returns the samples of the whole batch, (N B, ...) in their order; each of N ranks gives its own, (B, ...).
+
+    For a loss that compares the samples of a batch with one another. The gradient is N times that of the rank's own
+    samples, so that its mean over the ranks is the gradient of the loss of the whole batch.
+    """
+    n = world_size()
+    if n == 1:
+        return samples
+    own = samples.new_zeros(n * len(samples), *samples.shape[1:])
+    own[rank() :: n] = n * samples
+    (whole,) = averaged([own])
+    return own + (whole - own).detach()
+
+
 def from_first(content: Any) -> Any:
     """Returns on every rank the content that rank 0 passes, with tensors on the CPU.
 

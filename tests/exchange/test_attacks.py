@@ -352,11 +352,6 @@ FILES = {
     "critic for a network": swapped(
         'tofgan_monai.Generator\n  latent_dim: "@latent_dim"\n', "tofgan_monai.Critic\n", "a critic has seen patients"
     ),
-    "critic without norms for a network": swapped(
-        '_target_: tofgan_monai.Generator\n  latent_dim: "@latent_dim"\n  width: "@width"\n  norm: batch\n',
-        '_target_: tofgan_monai.PlainCritic\n  width: "@width"\n',
-        "a critic has seen patients",
-    ),
     "pickle beside the weights": Attack("models/model.pt", new(pickle.dumps("os")), "a pickle in place of"),
     "network by expression": swapped('width: "@width"', 'width: "$@evaluator.run()"', "plain values"),
 }

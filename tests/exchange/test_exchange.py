@@ -54,7 +54,6 @@ ALL = [
     "tof_mra_wgan_gp",
     GAN,
     "tof_mra_dp_wgan_gp",
-    "tof_mra_r3gan",
     "tof_mra_refiner",
     UNET,
     "tof_mra_vessel_segmentation_3d",

@@ -39,6 +39,15 @@ def test_untrained_refiner_changes_little_and_then_it_changes_more(network):
     assert changes[0] < 0.02 and changes[1] > 5 * changes[0] > 0
 
 
+def test_weights_start_as_he_says():
+    convolutions = [module for module in Refiner(16).modules() if isinstance(module, nn.Conv2d)]
+    assert len(convolutions) == 12
+    for convolution in convolutions[:-1]:
+        n_in = convolution.weight[0].numel()
+        assert convolution.weight.std().item() == pytest.approx((2 / (1 + 0.2**2) / n_in) ** 0.5, rel=0.1)
+        assert not convolution.bias.any()
+
+
 def test_label_passes_through_unchanged(network):
     x = latents()
     for training in (False, True):

@@ -74,8 +74,8 @@ def test_names_of_the_sets(config):
     settings = read_settings(config(gans={"DCGAN": "tof_mra_dcgan"}, procedural=0))
     assert training_sets(settings) == ["real", "real+DCGAN", "DCGAN"]
     assert synthetic_sets(settings) == ["DCGAN"]
-    settings = read_settings(config(gans={"DCGAN": "tof_mra_dcgan", "R3GAN": "tof_mra_r3gan"}, procedural=0))
-    assert synthetic_sets(settings) == ["DCGAN", "R3GAN"], "a GAN beside the paper's"
+    settings = read_settings(config(gans={"DCGAN": "tof_mra_dcgan", "Refiner": "tof_mra_refiner"}, procedural=0))
+    assert synthetic_sets(settings) == ["DCGAN", "Refiner"], "a generator beside the paper's"
     assert arms(settings) == ["scratch", "pretrained"]
     assert draws(settings) == ["1_0", "2_0"]
     assert grid_points(settings)["lr0.001_dropout0.1"] == "--lr 0.001 --dropout 0.1"

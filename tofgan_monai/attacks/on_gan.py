@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 from tqdm import tqdm
 
 from tofgan_monai.errors import InputError
-from tofgan_monai.gan.kinds import CRITICS, PairCritic, PairGenerator, prior_of
-from tofgan_monai.gan.latents import GaussianLatents
+from tofgan_monai.gan.kinds import PairGenerator, prior_of
+from tofgan_monai.gan.networks import Critic
 from tofgan_monai.gan.refiner import Refiner
 from tofgan_monai.training.weights import fit_weights
 from tofgan_monai.volumes.patch_grid import PATCH_SIZE
@@ -38,16 +37,15 @@ def latent_recovery(generator: PairGenerator, queries: np.ndarray, *, n_steps: i
 
     This is a white-box attack. For each query, 4096 random latents are tried. Adam then optimises the 3 latents whose
     generated pairs are nearest to the query, with the generator in evaluation mode. The loss is the squared error of
-    image and label (both in [-1, 1]) plus a term that keeps the length of the latent near the lengths in the prior. The
-    noise of a `GrainGenerator` is left at 0, its mean: only the codes are tried and optimised, as noise would fit the
-    grain of any pair. A latent of a `Refiner` is itself a pair, and free latents would reproduce any query: its latents
-    are tried, with noise 0, and not optimised. The score is minus the least error, divided by the 10% quantile of the
-    random latents' errors, because any generator reproduces a plain patch easily. If more than a tenth of all latents
-    reproduce a pair, that pair gets a high score only if its least error is almost 0. The attacks on the released pairs
-    recognise such a pair easily.
+    image and label (both in [-1, 1]) plus a term that keeps the length of the latent near the lengths in the prior. A
+    latent of a `Refiner` is itself a pair, and free latents would reproduce any query: its latents are tried, with
+    noise 0, and not optimised. The score is minus the least error, divided by the 10% quantile of the random latents'
+    errors, because any generator reproduces a plain patch easily. If more than a tenth of all latents reproduce a pair,
+    that pair gets a high score only if its least error is almost 0. The attacks on the released pairs recognise such a
+    pair easily.
 
     Args:
-        generator: any network with a `latent_dim` or a `code_dim`; the function does not change it.
+        generator: any network with a `latent_dim`; the function does not change it.
         queries: pairs whose membership the attack must decide, (n, 2, 96, 96).
         n_steps: number of Adam steps; the learning rate falls to 0 over these steps.
         seed: seed of the random latents. A query's score does not depend on the other queries.
@@ -76,11 +74,10 @@ def latent_recovery(generator: PairGenerator, queries: np.ndarray, *, n_steps: i
 
 
 def _candidates(generator: PairGenerator, seed: int) -> Tensor:
-    """Returns the codes that are tried, (candidates, dim); of a `Refiner` the whole latents, with noise 0."""
-    if not isinstance(generator, Refiner):
-        return GaussianLatents(_code_dim(generator)).fixed(N_CANDIDATES, seed=seed)
+    """Returns the latents that are tried, (candidates, latent_dim); of a `Refiner` with noise 0."""
     latents = prior_of(generator).fixed(N_CANDIDATES, seed=seed)
-    latents[:, 2 * PATCH_SIZE**2 :] = 0
+    if isinstance(generator, Refiner):
+        latents[:, 2 * PATCH_SIZE**2 :] = 0
     return latents
 
 
@@ -88,7 +85,7 @@ def _candidates(generator: PairGenerator, seed: int) -> Tensor:
 def _errors_of(generator: PairGenerator, latents: Tensor, queries: np.ndarray) -> Tensor:
     """Returns the mean squared error between each query and the pair generated from each latent, (n, latents)."""
     flat = _tensor(queries, generator).flatten(1)
-    made = (generator(_latents(generator, chunk.to(flat.device))).flatten(1) for chunk in latents.split(CHUNK))
+    made = (generator(chunk.to(flat.device)).flatten(1) for chunk in latents.split(CHUNK))
     return torch.cat([(torch.cdist(flat, pairs).square() / flat.shape[1]).cpu() for pairs in made], dim=1)
 
 
@@ -108,7 +105,7 @@ def _recover(generator: PairGenerator, starts: Tensor, wanted: Tensor, n_steps: 
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
     least = torch.full((len(latents),), torch.inf)
     for step in range(n_steps + 1):
-        errors = (generator(_latents(generator, latents)) - wanted).square().mean((1, 2, 3))
+        errors = (generator(latents) - wanted).square().mean((1, 2, 3))
         least = least.minimum(errors.detach().cpu())
         if step < n_steps:
             prior = (latents.square().sum(1) / dim - 1).square()
@@ -119,23 +116,13 @@ def _recover(generator: PairGenerator, starts: Tensor, wanted: Tensor, n_steps: 
     return least.unflatten(0, (b, n_starts)).amin(1)
 
 
-def _code_dim(generator: PairGenerator) -> int:
-    """Returns the length of the part of a latent that is no noise; without noise, of the whole latent."""
-    return getattr(generator, "code_dim", generator.latent_dim)
-
-
-def _latents(generator: PairGenerator, codes: Tensor) -> Tensor:
-    """Returns latents (b, latent_dim) of these codes (b, code_dim) and of noise 0."""
-    return F.pad(codes, (0, generator.latent_dim - codes.shape[1]))
-
-
 def _tensor(pairs: np.ndarray, network: torch.nn.Module) -> Tensor:
     tensor = torch.from_numpy(np.asarray(pairs, dtype=np.float32))
     return tensor.to(next(network.parameters()).device)
 
 
 @torch.no_grad()
-def critic_score(critic: PairCritic, queries: np.ndarray) -> np.ndarray:
+def critic_score(critic: Critic, queries: np.ndarray) -> np.ndarray:
     """Returns the critic's logit of each query pair as its score, (n,); a logit is high for real pairs.
 
     This is the white-box attack LOGAN. The critic runs in evaluation mode, so a query's score does not depend on the
@@ -154,7 +141,7 @@ def critic_score(critic: PairCritic, queries: np.ndarray) -> np.ndarray:
     return torch.cat([torch.empty(0), *logits]).numpy()
 
 
-def run_critic(path: Path, content: dict[str, Any]) -> PairCritic:
+def run_critic(path: Path, content: dict[str, Any]) -> Critic:
     """Returns the critic that a GAN training's checkpoint holds, in evaluation mode.
 
     Args:
@@ -162,15 +149,16 @@ def run_critic(path: Path, content: dict[str, Any]) -> PairCritic:
         content: content of the checkpoint.
 
     Raises:
-        InputError: the checkpoint holds no critic, or the critic is none of this package, or its weights do not fit it.
+        InputError: the checkpoint holds no critic, or the critic is not a `tofgan_monai.Critic`, or its weights do not
+            fit this critic.
     """
     state, told = content["state"].get("critic"), content["recipe"].get("critic")
     if state is None or told is None:
         raise InputError(f"{path}: the checkpoint has no critic; give the output folder of a GAN training")
-    if told["_target_"] not in CRITICS:
+    if told["_target_"] != "tofgan_monai.Critic":
         raise InputError(
-            f"{path}: the critic is a {told['_target_']}, not a {' or '.join(CRITICS)}; attack it with your own code"
+            f"{path}: the critic is a {told['_target_']}, not a tofgan_monai.Critic; attack it with your own code"
         )
-    critic = CRITICS[told["_target_"]](**{name: value for name, value in told.items() if name != "_target_"})
+    critic = Critic(**{name: value for name, value in told.items() if name != "_target_"})
     fit_weights(critic, state, path)
     return critic.eval()

@@ -17,7 +17,7 @@ from tofgan_monai.attacks.on_gan import run_critic
 from tofgan_monai.audit.cohorts import Cohorts
 from tofgan_monai.audit.target import StackTarget, Target
 from tofgan_monai.errors import InputError
-from tofgan_monai.gan.kinds import PairCritic
+from tofgan_monai.gan.networks import Critic
 from tofgan_monai.gan.privacy_budget import read_guarantee
 from tofgan_monai.training.checkpoint import read_checkpoint
 from tofgan_monai.training.recipe import Recipe, pairs_digest, settings
@@ -47,7 +47,7 @@ class Training:
     recipe: Recipe
     n_steps: int
     state: str
-    critic: PairCritic | None
+    critic: Critic | None
     guarantee: dict[str, Any] | None
 
     def differing(self, recipe: Recipe) -> list[str]:

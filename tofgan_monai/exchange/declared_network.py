@@ -13,7 +13,6 @@ from torch.nn.modules import module as hooks
 
 from tofgan_monai.exchange.inspection.problems import Problem, shown
 from tofgan_monai.exchange.inspection.reading import Document, Path
-from tofgan_monai.gan.kinds import CRITICS
 
 MAX_PARAMETERS, MAX_MODULES, MAX_DEPTH, MAX_NUMBER = 2**28, 10_000, 64, 2**16
 
@@ -48,7 +47,7 @@ def declared_network(document: Document) -> tuple[nn.Module | None, list[Problem
 
     if not isinstance(declared, dict) or {key for key in declared if key.startswith("_")} - {"_desc_"} != {"_target_"}:
         return refused("network_def is not a component", "the weights cannot be checked; declare a network there")
-    if declared["_target_"] in CRITICS:
+    if declared["_target_"] == "tofgan_monai.Critic":
         where = (*where, "_target_")
         return refused("the network_def is a critic", "a critic has seen patients and must not leave the clinic")
     try:

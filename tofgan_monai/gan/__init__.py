@@ -1,4 +1,4 @@
-"""The generators: GANs (DCGAN, WGAN-GP, WGAN-GP-SN, R3GAN) and a refiner of simulated anatomy, which has no critic.
+"""The generators: GANs (DCGAN, WGAN-GP, WGAN-GP-SN) and a refiner of simulated anatomy, which has no critic.
 
 Networks, losses, training steps, generation and private training.
 """

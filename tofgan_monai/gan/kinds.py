@@ -1,4 +1,4 @@
-"""The generators and critics of this package in one list, for code that must recognise any of them."""
+"""The generators of this package in one type, for code that must recognise any of them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from tofgan_monai.gan.grain_networks import NOISE_DIM, GrainGenerator, PlainCritic
 from tofgan_monai.gan.latents import GaussianLatents, Latents
-from tofgan_monai.gan.networks import Critic, Generator
+from tofgan_monai.gan.networks import Generator
 from tofgan_monai.gan.refiner import Refiner
 
-PairGenerator = Generator | GrainGenerator | Refiner
-PairCritic = Critic | PlainCritic
-CRITICS = {"tofgan_monai.Critic": Critic, "tofgan_monai.PlainCritic": PlainCritic}  # by `_target_`
+PairGenerator = Generator | Refiner
 
 
 def generator_of_size(weights: Mapping[str, Tensor]) -> PairGenerator:
@@ -23,8 +20,6 @@ def generator_of_size(weights: Mapping[str, Tensor]) -> PairGenerator:
     """
     if "small_heads" in weights and "last.weight" in weights:
         return Refiner(width=weights["last.weight"].shape[1])
-    if (first := weights.get("first.weight")) is not None:
-        return GrainGenerator(latent_dim=first.shape[-1] + NOISE_DIM, width=first.shape[0] // 144 or 1)
     shapes = [weight.shape for weight in weights.values() if weight.ndim == 4]
     return Generator(latent_dim=shapes[0][0], width=shapes[-1][0])
 

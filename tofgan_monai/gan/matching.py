@@ -18,7 +18,7 @@ from tofgan_monai.gan.latents import SimulatedLatents
 from tofgan_monai.gan.refiner import Refiner
 from tofgan_monai.gan.step import Player
 from tofgan_monai.metrics.stacks.features import efficientnet_scale, load_efficientnet
-from tofgan_monai.ranks import own_rows, world_size
+from tofgan_monai.ranks import own_rows, whole_batch, world_size
 
 CHUNK = 50  # real images that the network processes at once
 SMALLEST_STD = 1e-3  # of a feature over the real images
@@ -65,10 +65,14 @@ class FeatureMatching:
         self._stages: list[_Stage] = []
 
     def __call__(self, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the energy distance of a batch of generated pairs (B, 2, 96, 96), and its part of each stage."""
+        """Returns the energy distance of a batch of generated pairs (B, 2, 96, 96), and its part of each stage.
+
+        If several processes (ranks) share the batch, each gives its own pairs, and the distance is that of all pairs.
+        """
         self._prepare(fakes.device)
+        features = map(whole_batch, stage_features(self._network, fakes[:, :1]))
         rows = torch.randperm(len(self._stages[0].reals))[: self.n_compared]
-        distances = self._distances(stage_features(self._network, fakes[:, :1]), rows.to(fakes.device))
+        distances = self._distances(features, rows.to(fakes.device))
         return distances.sum(), {f"stage_{i + 1}": distance for i, distance in enumerate(distances.detach())}
 
     @torch.no_grad()
@@ -149,8 +153,7 @@ class MatchingStep:
     """Runs one training step of a generator without a critic; use it as the `iteration_update` of a MONAI `Trainer`.
 
     A step draws as many latents as the batch has pairs and updates the generator once. The objective knows the reals,
-    so the pairs in the batch only count the steps of an epoch. If several processes (ranks) share a training run, each
-    compares its share of the generated pairs. A `Refiner` is given the latents as its prior.
+    so the pairs in the batch only count the steps of an epoch. A `Refiner` is given the latents as its prior.
 
     Args:
         generator: the generator, which makes pairs (B, 2, 96, 96) from latents, with its optimiser.

@@ -1,4 +1,4 @@
-"""The losses of critic and generator: non-saturating (DCGAN), Wasserstein with gradient penalty, relativistic pairing.
+"""The losses of critic and generator: non-saturating (DCGAN) and Wasserstein with gradient penalty.
 
 In this module reals are real pairs and fakes are generated pairs, both (B, 2, 96, 96) in [-1, 1].
 """
@@ -107,73 +107,6 @@ class WassersteinGP:
 
     def state_dict(self) -> dict[str, int]:
         """Returns the number of critic steps so far, for the checkpoint; it decides which step computes the penalty."""
-        return {"steps": self._steps}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Restores the number of critic steps from the state in a checkpoint."""
-        self._steps = state["steps"]
-
-
-def zero_centred_penalty(critic: torch.nn.Module, pairs: Tensor) -> Tensor:
-    """Returns the zero-centred gradient penalty (a scalar), the mean of the squared gradient norms at the pairs.
-
-    The gradient is that of the critic's logit with respect to a pair. At reals the penalty is called R1, at fakes R2.
-    The returned penalty has no weight. The precision is that of the pairs, also under autocast.
-
-    Args:
-        critic: network from pairs to logits, whose logit of a pair does not depend on the other pairs.
-        pairs: real or generated pairs (B, 2, H, W).
-
-    Source: Mescheder et al. 2018, arXiv:1801.04406, eq. 9 and 10.
-    """
-    with torch.autocast(pairs.device.type, enabled=False):
-        places = pairs.detach().requires_grad_()
-        (gradients,) = torch.autograd.grad(critic(places).sum(), places, create_graph=True)
-    return gradients.flatten(1).square().sum(1).mean()
-
-
-@dataclass
-class RelativisticPairing:
-    """Relativistic losses with zero-centred gradient penalties on reals (R1) and on fakes (R2): the losses of R3GAN.
-
-    Each real is paired with one fake. With d = logit of the real - logit of the fake, the critic's loss is the mean of
-    softplus(-d), the generator's the mean of softplus(d). So a fake is judged beside a real, and the critic cannot
-    leave out a part of the reals. To the critic's loss half of R1 and half of R2 are added, each with its weight.
-
-    Args:
-        r1_weight: weight of half the penalty on reals.
-        r2_weight: weight of half the penalty on fakes.
-        penalty_interval: k, for penalties that are computed only at every k-th critic step, with k times the weights; 1
-            in the paper.
-
-    Source: Huang et al. 2025, arXiv:2501.05441, sections 2 and 3; Jolicoeur-Martineau 2019, arXiv:1807.00734; the lazy
-        penalty: Karras et al. 2020, arXiv:1912.04958, appendix B.
-    """
-
-    r1_weight: float = 1.0
-    r2_weight: float = 1.0
-    penalty_interval: int = 4
-    _steps: int = field(default=0, init=False, repr=False)
-
-    def critic_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the critic's relativistic loss (a scalar) on pairs (B, 2, 96, 96), and figures to log."""
-        gaps = critic(reals) - critic(fakes)
-        loss, figures = F.softplus(-gaps).mean(), {"logit_gap": gaps.mean().detach()}
-        if self._steps % self.penalty_interval == 0:
-            r1, r2 = (zero_centred_penalty(critic, pairs.to(reals.dtype)) for pairs in (reals, fakes))
-            loss = loss + self.penalty_interval / 2 * (self.r1_weight * r1 + self.r2_weight * r2)
-            figures |= {"r1": r1.detach(), "r2": r2.detach()}
-        self._steps += 1
-        return loss, figures
-
-    def generator_loss(self, critic: Critic, reals: Tensor, fakes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the generator's relativistic loss (a scalar) on pairs (B, 2, 96, 96), and figures to log."""
-        with torch.no_grad():
-            wanted = critic(reals)
-        return F.softplus(wanted - critic(fakes)).mean(), {}
-
-    def state_dict(self) -> dict[str, int]:
-        """Returns the number of critic steps so far, for the checkpoint; it decides which step computes penalties."""
         return {"steps": self._steps}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

@@ -1,6 +1,7 @@
 """A network that gives the plain image of a simulated head the look of patients' scans; its label stays as it is.
 
-Source: Shrivastava et al. 2017, arXiv:1612.07828 (a refiner of simulated images, which keeps their annotations).
+Sources: Shrivastava et al. 2017, arXiv:1612.07828 (a refiner of simulated images, which keeps their annotations); He et
+al. 2015, arXiv:1502.01852 (initial weights).
 """
 
 from __future__ import annotations
@@ -11,9 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from tofgan_monai.gan.grain_networks import SLOPE, initialised
 from tofgan_monai.gan.latents import SimulatedLatents
 from tofgan_monai.volumes.patch_grid import PATCH_SIZE
+
+SLOPE = 0.2  # of the leaky ReLU
+
+
+def _initialised(convolution: nn.Conv2d) -> nn.Conv2d:
+    """Returns the convolution with He's initial weights for a leaky ReLU."""
+    nn.init.kaiming_normal_(convolution.weight, SLOPE)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+    return convolution
 
 
 def _convolutions(*channels: int, halve: bool = False) -> nn.Sequential:
@@ -21,7 +31,7 @@ def _convolutions(*channels: int, halve: bool = False) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i in range(len(channels) - 1):
         kernel, stride = (4, 2) if halve and i == 0 else (3, 1)
-        layers.append(initialised(nn.Conv2d(channels[i], channels[i + 1], kernel, stride=stride, padding=1)))
+        layers.append(_initialised(nn.Conv2d(channels[i], channels[i + 1], kernel, stride=stride, padding=1)))
         layers.append(nn.LeakyReLU(SLOPE, inplace=True))
     return nn.Sequential(*layers)
 
@@ -54,7 +64,7 @@ class Refiner(nn.Module):
         self.bottom = _convolutions(2 * width, 4 * width, 4 * width, 2 * width, halve=True)
         self.middle_again = _convolutions(4 * width, 2 * width, width)
         self.top_again = _convolutions(2 * width, width, width)
-        self.last = initialised(nn.Conv2d(width, 8, 3, padding=1))
+        self.last = _initialised(nn.Conv2d(width, 8, 3, padding=1))
         with torch.no_grad():
             self.last.weight *= 0.01
 

@@ -5,7 +5,6 @@ All GANs without privacy use this step. Reals are real pairs and fakes are gener
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -37,7 +36,7 @@ class Player(Generic[Network]):
         self.network = network
         self.optimizer = optimizer
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self._name = re.findall("[A-Z][a-z]*", type(network).__name__)[-1].lower()  # critic, of a PlainCritic too
+        self._name = type(network).__name__.lower()
 
     def descend(self, loss: Tensor) -> Tensor:
         """Takes one optimiser step down the loss (a scalar); returns the norm of the gradient.
