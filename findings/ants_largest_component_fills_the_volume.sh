@@ -1,14 +1,14 @@
 #!/bin/sh
 # antspyx 0.6.3: the largest component of vessels below 50 voxels each is the whole volume
 #
-# Expected: iMath(mask, "GetLargestComponent") keeps the largest component of a mask, as each tutorial has it; where a
-#   minimum size sorts all of them out, an empty mask or an error.
+# Expected: iMath(mask, "GetLargestComponent") keeps the largest component of a mask; where a minimum size sorts all of
+#   them out, an empty mask or an error.
 # Seen, for a volume of 80 x 30 x 20 = 48,000 voxels with a line of n voxels and a speck of 4 voxels:
 #   n                                          20      49      50      60
 #   voxels after GetLargestComponent       48,000  48,000      50      60
 #   voxels with a minimum size of 1            20      49      50      60
-#   Nothing is said. The minimum size, 50 voxels by default, is the optional third argument, which the docstring leaves
-#   out.
+#   Nothing is said. The optional third argument is a minimum size; without it, 50 voxels are the least. The docstring
+#   of iMath has "additional parameters specific to the operation", without a name or a value.
 # Versions: antspyx 0.6.3, numpy 2.2.6, scipy 1.15.3.
 # Who is hurt: whoever cleans predictions of single vessels or of patches by it: a vessel cut short by the edge of the
 #   patch, or a failed prediction of some specks, becomes foreground from corner to corner; volume, Dice and all that is
