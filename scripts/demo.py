@@ -28,10 +28,10 @@ N_TRAINING, N_VALIDATION, N_TEST = 8, 2, 4
 ABOUT = (
     "All heads of this page are simulated: {n} heads of site A and {test} heads of site B. They are cropped round the "
     "circle of Willis at native spacing (192 or more voxels in plane, 24 slices). No patient was involved.",
-    "The GANs called \"trained a little\" were trained for a minute. The generators called \"as shipped\" come with the "
-    "bundles, trained on other simulated heads of site A: GANs of width 12 or 16 for up to an hour each, and the refiner, "
-    "which is no GAN but gives simulated anatomy the look of patients' scans, for some minutes. The paper's networks have "
-    "width 96 and were trained on GPUs.",
+    "The GANs called \"trained a little\" were trained for a minute. The generators called \"as shipped\" come with "
+    "the bundles, trained on other simulated heads of site A: GANs of width 12 or 16 for up to an hour each, and the "
+    "refiner, which is no GAN but gives simulated anatomy the look of patients' scans, for some minutes. The paper's "
+    "networks have width 96 and were trained on GPUs.",
     "The U-Nets of this demo have width 16 and were trained for a minute or two each. The shipped U-Net has the "
     "paper's width 32 and was trained only on heads of the simulated site C, never on a head of site A or B.",
 )  # fmt: skip

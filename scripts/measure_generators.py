@@ -149,7 +149,9 @@ if __name__ == "__main__":
     parser.add_argument("--train", action="store_true", help="train the engines first")
     parser.add_argument("--hours", type=float, nargs="+", default=HOURS, help="core-hours of the snapshots")
     parser.add_argument("--draws", type=int, choices=range(1, 5), default=2, help="single patients of site B")
-    parser.add_argument("--site", choices=["A", "B"], default="A", help="B: quality and attacks of engines trained there")
+    parser.add_argument(
+        "--site", choices=["A", "B"], default="A", help="B: quality and attacks of engines trained there"
+    )
     given = parser.parse_args()
     if given.site == "B" and set(given.columns) - {"quality", "attacks"}:
         parser.error("--site B has the columns quality and attacks alone; give --columns quality attacks")

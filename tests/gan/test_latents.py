@@ -123,7 +123,7 @@ def test_number_of_heads_is_bounded(n_heads):
 
 @pytest.mark.parametrize("spacing", [[0.5, 0.5], [0.2, 0.5, 0.7], [0.5, 0.5, 2], [0.5, 0.5, float("nan")]])
 def test_voxel_size_is_bounded(spacing):
-    with pytest.raises(InputError, match="is no voxel size for simulated heads; give three values, 0.25 to 1.5 mm"):
+    with pytest.raises(InputError, match=r"is no voxel size for simulated heads; give three values, 0\.25 to 1\.5 mm"):
         SimulatedLatents(spacing_mm=spacing)
 
 
@@ -152,5 +152,10 @@ def test_prior_of_a_refiner_is_that_of_its_weights(small):
     network = Refiner(2)
     network.load_state_dict(Refiner(2, SimulatedLatents(small=small, spacing_mm=[0.4, 0.6, 0.8])).state_dict())
     prior = prior_of(network)
-    assert isinstance(prior, SimulatedLatents) and prior.small is small and prior.spacing_mm == [0.4, 0.6, 0.8] and prior.dim == network.latent_dim
+    assert (
+        isinstance(prior, SimulatedLatents)
+        and prior.small is small
+        and prior.spacing_mm == [0.4, 0.6, 0.8]
+        and prior.dim == network.latent_dim
+    )
     assert np.isclose(prior.dim, 3 * EDGE**2)

@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from tofgan_monai import FeatureMatching, GaussianLatents, InputError, MatchingStep, Player, Refiner, SimulatedLatents
 from tofgan_monai.gan.matching import _Stage, stage_features

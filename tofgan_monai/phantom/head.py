@@ -186,9 +186,7 @@ def drawn_arteries(source: str, seed: int, *, small: bool = False) -> tuple[list
     return _arteries(drawn, stretch, _fresh(parts, "arteries"), _fresh(parts, "illness")), grid
 
 
-def simulate_head(
-    source: str, seed: int, *, small: bool = False, spacing_mm: Sequence[float] | None = None
-) -> Head:
+def simulate_head(source: str, seed: int, *, small: bool = False, spacing_mm: Sequence[float] | None = None) -> Head:
     """Simulates a TOF-MRA head; the same source and seed always give the same bytes.
 
     Args:
