@@ -63,3 +63,14 @@ def test_monitor_leaves_training_as_it_was_and_draws(reals, tmp_path):
 def test_few_reals_or_none_are_enough(reals, tmp_path, has_reals, n, n_made):
     given = {"reals": reals if has_reals else None, "output_dir": str(tmp_path), "n": n}
     assert len(PairMonitor(Generator(3, 2), GaussianLatents(3), **given).pairs()) == n_made
+
+
+def test_objective_measures_in_place_of_the_wasserstein_distance(tmp_path):
+    class Shares:
+        def distance(self, pairs):
+            return float((pairs[:, 1] > 0).float().mean())
+
+    monitor = PairMonitor(
+        Generator(3, 2), GaussianLatents(3), reals=None, output_dir=str(tmp_path), n=4, objective=Shares()
+    )
+    assert monitor.distance() == Shares().distance(monitor.pairs())

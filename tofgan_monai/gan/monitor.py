@@ -18,6 +18,7 @@ from tofgan_monai.files import written_whole
 from tofgan_monai.gan.generation import raw_pairs
 from tofgan_monai.gan.label_threshold import choose_label_threshold
 from tofgan_monai.gan.latents import Latents
+from tofgan_monai.gan.matching import FeatureMatching
 from tofgan_monai.metrics.stacks.sliced_wasserstein import sliced_wasserstein
 from tofgan_monai.ranks import rank
 
@@ -39,10 +40,12 @@ class PairMonitor:
         generator: the network that makes the pairs.
         latents: the prior, from which the latents are drawn once.
         reals: the real pairs that `distance` compares with, preferably of validation patients. With None, `distance`
-            cannot be called.
+            cannot be called, unless there is an objective.
         output_dir: the output folder of the training run.
         n: the number of generated and of real pairs that `distance` compares.
         seed: the seed for the latents and for the choice of the real pairs.
+        objective: the loss whose distance from its own real pairs `distance` returns, in place of the sliced
+            Wasserstein distance.
     """
 
     def __init__(
@@ -54,8 +57,9 @@ class PairMonitor:
         output_dir: str,
         n: int = 256,
         seed: int = 0,
+        objective: FeatureMatching | None = None,
     ) -> None:
-        self.generator, self.folder = generator, Path(output_dir)
+        self.generator, self.folder, self.objective = generator, Path(output_dir), objective
         if reals is not None:
             which = np.random.default_rng(seed).permutation(len(reals))[:n]  # type: ignore[arg-type]
             self.reals = torch.stack([reals[int(i)]["reals"] for i in which])
@@ -70,8 +74,10 @@ class PairMonitor:
         return raw_pairs(self.generator, self.latents[:n])
 
     def distance(self) -> float:
-        """Returns the sliced Wasserstein distance between the generated pairs and the real pairs; lower is better."""
+        """Returns the distance between the generated pairs and the real pairs; lower is better."""
         fakes = self.pairs()
+        if self.objective:
+            return self.objective.distance(fakes)
         threshold = choose_label_threshold(fakes[:, 1].numpy(), self.reals.numpy())  # as for a stack on disk
         fakes[:, 1] = (fakes[:, 1] > threshold).float() * 2 - 1  # raw labels would be far from the binary real labels
         return sliced_wasserstein(self.reals, fakes)
