@@ -81,7 +81,7 @@ def test_same_call_continues_and_other_patients_settings_or_files_are_refused(tm
 
 def test_folder_is_not_claimed_by_a_run_that_is_refused(tmp_path, settings_file, started):
     mine, out = patients(tmp_path / "p"), tmp_path / "out"
-    one = "audit_patients: [1, 1, 1]\ngan_epochs: "
+    one = "audit_patients: [1, 1, 1]\ngan: tof_mra_wgan_gp\ngan_train: ''\ngan_epochs: "
     settings_file.write_text(f"preset: quick\nn_vessel: 8\nn_random: 8\n{one}49\n", "utf-8")
     assert "set gan_epochs to 50 or more" in refusal(mine, out, settings_file)
     settings_file.write_text(f"preset: quick\nn_vessel: 8\nn_random: 8\n{one}50\n", "utf-8")
