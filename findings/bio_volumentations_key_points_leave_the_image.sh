@@ -10,8 +10,8 @@
 #   a shift of 6 along Z, spacing (2, 1, 1)              (13, 20, 30)            (16, 20, 30)
 #   Resize to 82 x 82 x 82                               (20.5, 40.5, 60.5)      (20, 40, 60)
 #   Resize to 164 x 164 x 164                            (41.5, 81.5, 121.5)     (40, 80, 120)
-#   Indices of voxels are taken for millimetres and turned about a centre in millimetres. In Resize the corners of voxels
-#   keep their places in the image, the centre of voxel 0 does in the key points. Nothing is said.
+#   Indices of voxels are taken for millimetres and turned about a centre in millimetres. In Resize the outer faces of
+#   the volume stay in place for the image, the centre of the first voxel for the key points. Nothing is said.
 # Versions: bio-volumentations 1.4.0, SimpleITK 2.5.7, scikit-image 0.25.2, numpy 2.2.6, scipy 1.15.3.
 # Who is hurt: whoever trains a detector of aneurysms or branching points on volumes with thick slices: the labels leave
 #   the image by several voxels, differently in each epoch.
