@@ -37,14 +37,14 @@ def quality_rows(lines: list[Line]) -> Iterator[list[str]]:
     for line in known:
         of, cells = line["quality"], []
         for name in NETWORKS:
-            cells += [f"{of[name]['fd']:.0f} ({of[name]['fd_times_floor']:.1f})", f"{of[name]['kid']:.2f}"]
+            cells += [f"{of[name]['fd']:.0f} ({of[name]['fd_times_floor']:.1f})", f"{of[name]['kid']:.3f}"]
             cells += [", ".join(f"{of[name][key]:.2f}" for key in ("precision", "recall", "coverage"))]
         cells += [f"{of['ms_ssim']['own']:.2f}", *(_mean(of["vessels"][name], "synthetic") for name in VESSELS)]
         yield [_name(line), *cells, f"{100 * of['vessel_share']['own']:.2f}"]
     for of in [line["quality"] for line in known][:1]:
         cells = []
         for name in NETWORKS:
-            cells += [f"{of[name]['fd_floor']:.0f} (1)", f"{of[name]['kid_floor']:.2f}"]
+            cells += [f"{of[name]['fd_floor']:.0f} (1)", f"{of[name]['kid_floor']:.3f}"]
             cells += [", ".join(f"{of[name]['of_others'][key]:.2f}" for key in ("precision", "recall", "coverage"))]
         cells += [f"{of['ms_ssim']['others']:.2f}", *(_mean(of["vessels"][name], "others") for name in VESSELS)]
         yield ["other patients (floor)", *cells, f"{100 * of['vessel_share']['others']:.2f}"]
