@@ -111,7 +111,8 @@ def test_from_an_archive_and_back(cohort, tmp_path, monkeypatch):
         words = (f"dicomweb:{stub.url}", tmp_path, "--study", source.StudyInstanceUID, *BRIGHT)
         assert tofgan("segment", *words).exit_code == 0
         assert len(stub.files) == 24 and not any(request.startswith("POST") for request in stub.asked)
-        assert tofgan("segment", *words, "--store").exit_code == 0
+        assert "is there already" in str(tofgan("segment", *words, "--store").exception)
+        assert tofgan("segment", *words, "--store", "--restart").exit_code == 0
         (stored,) = stub.files[24:]
     name = f"{source.SeriesInstanceUID}_vessels"
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.dcm", f"{name}.nii.gz"]

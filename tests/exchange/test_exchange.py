@@ -41,6 +41,7 @@ from tofgan_monai.exchange import adoption, leaks
 from tofgan_monai.exchange.archive import write
 from tofgan_monai.exchange.data_card import CARD, seen_by, seen_of
 from tofgan_monai.exchange.installing import unpack
+from tofgan_monai.exchange.layout import METADATA, README
 from tofgan_monai.exchange.signatures import signature_path
 from tofgan_monai.phantom.cohorts import write_head
 from tofgan_monai.phantom.head import Head
@@ -288,6 +289,12 @@ def test_adopted_weights_bring_what_they_have_seen(clinic, tmp_path, write_pairs
     adoption.adopt(run, clinic)
     first = [{"kind": "real", "patients": 2}, {"kind": "synthetic", "weights_sha256": "ab"}]
     assert seen_by(run, clinic) == first
+    adoption.adopt(run, clinic)  # the note in the README stands once
+    told = "have seen 2 patients and pairs of another generator"
+    assert told in json.loads((clinic / METADATA).read_text())["data_source"]
+    shipped = (bundle_path(GAN) / README).read_text("utf-8").splitlines()
+    title, _, note, _, *rest = (clinic / README).read_text("utf-8").splitlines()
+    assert [title, *rest] == shipped and note.startswith("> ") and told in note
     entry = json.loads((clinic / CARD).read_text())["weights"][MODEL]
     assert entry == {
         "sha256": weights_file_digest(clinic / MODEL),

@@ -184,6 +184,7 @@ def test_reason_of_a_person_is_written_down(clinic, audited, tmp_path):
     [
         ("", "give a reason"),
         ("  ", "give a reason"),
+        ("REASON", "give a reason"),
         ("x" * 501, "at most 500"),
         ("two\nlines", "on one line"),
         ("asked by jane@clinic.org", "tells the person"),

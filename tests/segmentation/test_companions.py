@@ -195,6 +195,21 @@ def test_a_label_alone(scans, segment, tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"p0_vessels.nii.gz", "scans.json"}
 
 
+def test_what_belongs_to_an_earlier_label_is_deleted_with_it(scans, segment, tmp_path):
+    folder, out = scans(2), tmp_path / "out"
+    assert segment(folder, "--page").exit_code == 0
+    assert segment(folder / "p0.nii.gz", "--label-only", "--threshold", 0.4, "--restart").exit_code == 0
+    assert {path.name for path in out.glob("p0_*")} == {"p0_vessels.nii.gz"}
+    assert {path.name for path in out.glob("p1_*")} == {
+        *("p1_vessels.nii.gz", "p1_measures.json", "p1_vessels.jpg", "p1_vessels.html")
+    }
+    assert {line.split(",")[0] for line in (out / "measures.csv").read_text("utf-8").splitlines()[1:]} == {
+        "p1_vessels.nii.gz"
+    }
+    assert segment(folder, "--label-only", "--threshold", 0.3, "--restart").exit_code == 0
+    assert not (out / "measures.csv").exists()
+
+
 def test_a_page_beside_each_label_if_it_is_asked_for(scans, segment, tmp_path):
     assert segment(scans(2), "--page").exit_code == 0
     for i in range(2):

@@ -223,6 +223,8 @@ def segment(
         splits, tree = bids.as_derivative(path, chosen.splits)
         items = [item for members in splits.values() for item in members]
         writes_segs = dicom_output.wants_seg(dicom_seg, [item["image"] for item in items])
+        if archive and not restart:
+            segmented.require_new(output_dir, splits)
         record = path.parent if archive else output_dir  # a list of fetched scans is deleted with them
         settings = runs.inference_setting(folder, "progress#settings", {**given, **overrides})
         left = splits if restart else segmented.unsegmented(record, splits, settings)

@@ -86,6 +86,18 @@ def as_text(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
+def in_words(seen: Seen) -> str:
+    """Returns the entries of a data card as words of a sentence, such as `41 patients and 96 simulated heads`."""
+    groups = {"real": "patients", "simulated": "simulated heads", "synthetic": "pairs of another generator"}
+
+    def one(kind: str, patients: int | None = None, **_: Any) -> str:
+        group = groups[kind]
+        unknown = group if kind == "synthetic" else f"an unknown number of {group}"
+        return unknown if patients is None else f"{patients} {group[:-1] if patients == 1 else group}"
+
+    return " and ".join(one(**entry) for entry in seen)
+
+
 def write_card(bundle: Path, seen: Seen) -> None:
     """Writes the data card of newly adopted weights, and deletes the audit of the previous weights.
 

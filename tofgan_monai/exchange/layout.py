@@ -12,6 +12,7 @@ WEIGHTS = "models/model.pt"  # in a folder, where MONAI looks for them
 TENSORS = "models/model.safetensors"  # the same weights in an archive
 INFERENCE, CARD, MANIFEST = "configs/inference.yaml", "docs/data_card.json", "manifest.json"
 AUDIT = "docs/audit.json"  # figures of an audit that may leave the clinic, see audit/record.py
+README = "docs/README.md"
 REQUIRED = (METADATA, INFERENCE, CARD, "LICENSE")
 
 DEVICE = r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])"  # Windows gives these names to devices, so no file can have them

@@ -117,7 +117,10 @@ def is_cleared(said: dict[str, Any] | None) -> bool:
 def _why_not(audit: Audit | None, release: str) -> str:
     """Returns the reason why a release is refused, for the error message."""
     if audit is None:
-        return "the weights have seen real patients, or pairs of a generator that may have; there is no audit of them"
+        return (
+            "the weights have seen real patients, or no data card of a known bundle says what they have seen "
+            "(--bundle); there is no audit of them"
+        )
     verdict = verdicts(audit.content)[release]
     return f"{audit.file}: {verdict['outcome']} for a release of the {release}: {'; '.join(verdict['reasons'])}"
 
@@ -128,7 +131,8 @@ def _check_reason(reason: str) -> None:
     Raises:
         InputError: the reason is empty or too long, has more than one line, or contains a name, path, subject or date.
     """
-    if not reason.strip() or len(reason) > MAX_REASON or not reason.isprintable():
+    is_one_line = reason.strip() and len(reason) <= MAX_REASON and reason.isprintable()
+    if not is_one_line or reason == "REASON":  # as a printed command has it
         raise InputError(f"--despite {shown(reason)}: give a reason on one line of at most {MAX_REASON} characters")
     told = leaks("--despite.json", json.dumps({"reason": reason}).encode())
     if problems := [f"--despite: {problem.what}: {problem.could}" for problem in told]:

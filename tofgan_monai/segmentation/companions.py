@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from glob import escape
 from pathlib import Path
@@ -32,6 +32,7 @@ from tofgan_monai.volumes.writing import label_file, output_name
 
 _DIGITS = {"volume_mm3": 2, "length_mm": 2, "mean_radius_mm": 4, "max_radius_mm": 4, "tortuosity": 4}
 _TABLE = "measures.csv"
+_ENDS = [f"{SEGMENTED}.{kind}" for kind in ("jpg", "html", "dcm")]  # picture, page, DICOM SEG
 
 
 class SegmentedScan(NamedTuple):
@@ -82,7 +83,8 @@ class CompanionWriter:
     The evaluator's batch and output must be lists of dictionaries (decollated). A dictionary of the batch may have the
     `subject`. One of the output holds `pred`, the binary prediction (1, X, Y, Z) in the voxel order of the scan's file,
     and `image`, whose metadata have the path of this file. The handler stands before `progress` in the list of
-    handlers, so that a stopped run writes again what is missing.
+    handlers, so that a stopped run writes again what is missing. What lies beside a label that is made anew, and is not
+    written anew, is deleted, as it would be of another label.
 
     Args:
         output_dir: the folder of the labels.
@@ -101,34 +103,39 @@ class CompanionWriter:
     def attach(self, engine: Engine) -> None:
         """Adds this handler to the evaluator."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.write)
-        if "measures" in self.kinds:
-            engine.add_event_handler(Events.COMPLETED, self.write_table)
+        engine.add_event_handler(Events.COMPLETED, self.write_table)
 
     def write(self, engine: Engine) -> None:
         """Writes the companions of the scans of one iteration."""
-        if not self.kinds:
-            return
         state: Any = engine.state
         for item, output in zip(state.batch, state.output, strict=True):
             source = Path(output[CommonKeys.IMAGE].meta[ImageMetaKey.FILENAME_OR_OBJ])
+            file, name = self.folder / label_file(item, source), output_name(item, source)
+            for earlier in (_measures_path(file.parent, name), *(file.parent / f"{name}_{end}" for end in _ENDS)):
+                earlier.unlink(missing_ok=True)
+            if not self.kinds:
+                continue
             image = read_scan({"image": source}, ("image",))["image"]  # whole: a bundle may have stripped the skull
             label = output[CommonKeys.PRED][0].cpu().numpy() > 0
-            file = self.folder / label_file(item, source)
-            scan = SegmentedScan(output_name(item, source), image, label, file, file.parent)
+            scan = SegmentedScan(name, image, label, file, file.parent)
             for kind in self.kinds:
                 WRITERS[kind](scan)
 
     def write_table(self) -> None:
-        """Writes measures.csv, with a row for each scan, side and class of calibre.
+        """Writes measures.csv, with a row for each scan, side and class of calibre; none for a scan without measures.
 
         Rows of an earlier run about other scans stay, as long as the scans' labels lie in the folder.
         """
+        labels = [self.folder / label_file(item, item["image"]) for item in self.progress.items]
         rows: list[Mapping[str, Any]] = []
-        for item in self.progress.items:
-            folder = (self.folder / label_file(item, item["image"])).parent
-            content = json.loads(_measures_path(folder, output_name(item, item["image"])).read_text("utf-8"))
+        for item, label in zip(self.progress.items, labels, strict=True) if "measures" in self.kinds else ():
+            name = output_name(item, item["image"])
+            content = json.loads(_measures_path(label.parent, name).read_text("utf-8"))
             rows += [{"label": content["label"], **measures} for measures in content["measures"]]
-        rows = [*self._earlier(rows), *rows]
+        rows = [*self._earlier({label.name for label in labels}, list(rows[0]) if rows else None), *rows]
+        if not rows:
+            (self.folder / _TABLE).unlink(missing_ok=True)
+            return
         with (
             written_whole(self.folder / _TABLE) as temporary,
             open(temporary, "w", newline="", encoding="utf-8") as stream,
@@ -137,17 +144,19 @@ class CompanionWriter:
             writer.writeheader()
             writer.writerows(rows)
 
-    def _earlier(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-        """Returns the rows of the measures.csv in the folder about scans that are not in `rows`.
+    def _earlier(self, labels: Collection[str], columns: list[str] | None) -> list[dict[str, str]]:
+        """Returns the rows of the measures.csv in the folder about other labels.
 
-        Rows with other columns, and those of labels that are no longer in the folder, are left out.
+        Rows of labels that are no longer in the folder, and all if the table has other columns, are left out.
         """
         try:
             with open(self.folder / _TABLE, newline="", encoding="utf-8") as stream:
-                earlier = [row for row in csv.DictReader(stream) if row.keys() == rows[0].keys()]
+                earlier = list(csv.DictReader(stream))
         except FileNotFoundError:
             return []
-        others = {row["label"] for row in earlier} - {row["label"] for row in rows}
+        if earlier and columns not in (None, list(earlier[0])):
+            return []
+        others = {row["label"] for row in earlier} - {*labels}
         kept = {label for label in others if any(self.folder.rglob(escape(label)))}
         return [row for row in earlier if row["label"] in kept]
 

@@ -103,7 +103,10 @@ def default_output(path: str | os.PathLike) -> Path:
         InputError: the path is no BIDS tree.
     """
     if not is_bids_tree(path):
-        raise InputError(f"{path} is no BIDS tree, where derivatives/tofgan would be the output; give an output folder")
+        raise InputError(
+            f"{path} is no BIDS tree of scans, as it has no dataset_description.json or that of a derivative; add one, "
+            "or give an output folder"
+        )
     return Path(path) / DERIVATIVE
 
 

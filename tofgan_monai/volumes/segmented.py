@@ -63,6 +63,18 @@ def unsegmented(folder: str | os.PathLike, splits: Splits, settings: Mapping[str
     return left
 
 
+def require_new(folder: str | os.PathLike, splits: Splits) -> None:
+    """Raises InputError if a folder of segmentations has the label of an item, of which no record is kept.
+
+    Args:
+        folder: the folder for the labels.
+        splits: dict from split to items of a cohort.
+    """
+    labels = [_label(folder, item) for items in splits.values() for item in items]
+    if problems := [f"{label}: is there already; {_REMEDY}" for label in labels if os.path.exists(label)]:
+        raise InputError(problems)
+
+
 def write_scans(folder: str | os.PathLike, splits: Splits, *, made_with: Mapping[str, Any] | None = None) -> Path:
     """Writes the record of a folder of segmentations, and returns its path. Entries of earlier runs stay.
 

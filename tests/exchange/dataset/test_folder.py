@@ -130,6 +130,16 @@ def test_mlcroissant_refuses_an_archive_that_has_changed(synthetic, audited, tmp
     assert "Hash of downloaded file" in str(caught.value.__cause__)
 
 
+def test_card_says_that_the_anatomy_of_a_refiners_pairs_is_simulated(tmp_path, write_pairs):
+    made = {"kind": "synthetic", "weights_sha256": SHA256, "anatomy": "simulated"}
+    release_stack(write_pairs(tmp_path / "a.npy", 2, **made), tmp_path / "out", STATED, despite=REASON)
+    readme = " ".join(texts(tmp_path / "out")["README.md"].split())
+    assert (
+        "Anatomy and labels of the pairs are simulated. A network gave the images the look of scans; it was" in readme
+    )
+    assert "that the simulation does not draw is in no pair" in readme and "random numbers" not in readme
+
+
 def test_manifest_keeps_what_is_known_and_the_rest_is_told(tmp_path, write_pairs, caplog):
     said = {"overridden": True, "reason": REASON, "summary": None}
     made = {"kind": "synthetic", "weights_sha256": SHA256, "note": "x", "volumes": [], "audit": said}
@@ -154,8 +164,7 @@ def test_card_states_origin_licence_audit_and_quality(synthetic, audited, tmp_pa
     readme = " ".join(told["README.md"].split())
     for words in (
         "6 pairs of an image and a vessel label",
-        "A generative adversarial network made the pairs from random numbers. It was trained on an unknown number of "
-        "patients.",
+        "A generative network made the pairs from random numbers. It was trained on an unknown number of patients.",
         "Muster, Anna; Clinic A (2026). Pairs (version 1.0.0) [Data set]. https://example.org/x",
         "[CC-BY-4.0](https://spdx.org/licenses/CC-BY-4.0.html)",
         f"Digest of the generator's weights: {SHA256}",
@@ -281,6 +290,7 @@ def test_card_of_the_bundle_says_what_the_generator_has_seen(tmp_path, bundle_fi
         ({"url": "example.org"}, "--url example.org: no address"),
         ({"creators": ()}, "nobody to cite"),
         ({"creators": ("",)}, "--creator '': give one line"),
+        ({"creators": ("FAMILY, GIVEN",)}, "give a name"),
         ({"title": "two\nlines"}, "--title .*give one line"),
         ({"title": "Pairs of sub-012"}, "--title: .*tells the subject"),
     ],

@@ -98,7 +98,10 @@ def test_split_of_a_cohort_json_is_kept(tmp_path, settings_file, started):
 
 def test_last_lines_name_the_report_and_the_release(tmp_path, settings_file, started):
     out = tmp_path / "my out"
-    told, report, release = run.synthesise(patients(tmp_path / "p"), out, settings_file, cores=1)
+    title, told, report, release = run.synthesise(patients(tmp_path / "p"), out, settings_file, cores=1)
+    assert (
+        title.endswith("no data to work with") and run.read_preset("laptop")["title"] == "Synthetic pairs of one cohort"
+    )
     assert told.startswith("The audit was left out: to pass it needs 36 training, 10 validation and 36 test patients")
     assert told.endswith("and the cohort has 1 training, 1 validation and 1 test patients.")
     assert report == str(out / "report" / "report.html")

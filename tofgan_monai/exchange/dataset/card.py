@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tofgan_monai.audit.verdict import verdicts
-from tofgan_monai.exchange.data_card import Seen
+from tofgan_monai.exchange.data_card import in_words
 from tofgan_monai.exchange.dataset.citation import Citation
 from tofgan_monai.exchange.dataset.clearance import Clearance
 from tofgan_monai.metrics.stacks.vessels import STATISTICS, vessel_statistics
@@ -30,6 +30,7 @@ LIMITS = (
     "Each image is scaled by itself to [-1, 1]; the scanner's intensities are lost.",
     "No person has drawn or checked the labels.",
 )
+OF_ANATOMY = "An artery, a variant or an illness that the simulation does not draw is in no pair."
 _N_MEASURED = 500  # pairs of which the vessels are measured
 
 
@@ -54,8 +55,16 @@ class Described:
         """One sentence on how the pairs were made."""
         if self.clearance.kind == "simulated":
             return "The pairs were cut from simulated heads. No patient's data went into them."
-        made = "A generative adversarial network made the pairs from random numbers."
-        return f"{made} It was trained on {_words(self.clearance.seen)}."
+        seen = in_words(self.clearance.seen)
+        if self.manifest.get("anatomy") == "simulated":
+            made = "Anatomy and labels of the pairs are simulated. A network gave the images the look of scans"
+            return f"{made}; it was trained on {seen}."
+        return f"A generative network made the pairs from random numbers. It was trained on {seen}."
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What the pairs cannot be used for or do not show, a sentence each."""
+        return (*LIMITS, OF_ANATOMY) if self.manifest.get("anatomy") == "simulated" else LIMITS
 
     @property
     def warning(self) -> str:
@@ -84,18 +93,6 @@ class Described:
         return f'A person released these pairs {how}, for this reason: "{said["reason"]}"'
 
 
-def _words(seen: Seen) -> str:
-    """Returns the entries of a data card as words of a sentence, such as `41 patients and 96 simulated heads`."""
-    groups = {"real": "patients", "simulated": "simulated heads", "synthetic": "pairs of another generator"}
-
-    def one(kind: str, patients: int | None = None, **_: Any) -> str:
-        group = groups[kind]
-        unknown = group if kind == "synthetic" else f"an unknown number of {group}"
-        return unknown if patients is None else f"{patients} {group[:-1] if patients == 1 else group}"
-
-    return " and ".join(one(**entry) for entry in seen)
-
-
 def dataset_card(described: Described, sizes: Mapping[str, int], license_url: str) -> str:
     """Returns the text of README.md, in Markdown.
 
@@ -119,7 +116,6 @@ def dataset_card(described: Described, sizes: Mapping[str, int], license_url: st
         summary=said.get("summary") if "overridden" in said else said or None,
         uses=USES,
         no_uses=NO_USES,
-        limits=LIMITS,
     )
 
 

@@ -13,6 +13,7 @@ from tofgan_monai.exchange.leaks import leaks
 
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")
 _URL = re.compile(r"https?://[\w.-]+(/\S*)?")
+_PLACEHOLDER = "FAMILY, GIVEN"  # in commands that this program prints, as LICENSE and REASON
 _MAX_LENGTH = 200  # characters of a title or a name
 
 
@@ -84,5 +85,7 @@ def _problems(citation: Citation) -> Iterator[str]:
     for option, text in [("--title", citation.title), *(("--creator", name) for name in citation.creators)]:
         if not text.strip() or not text.isprintable() or len(text) > _MAX_LENGTH:
             yield f"{option} {text!r}: give one line of 1 to {_MAX_LENGTH} characters"
+        if text == _PLACEHOLDER:
+            yield f"{option} {text!r}: is the place of a name in a printed command; give a name"
     for told in leaks("title.json", json.dumps({"title": citation.title}).encode()):
         yield f"--title: {told.what}: {told.could}"

@@ -26,8 +26,9 @@ from tofgan_monai.pairs.stack import copy_pairs, open_stack
 from tofgan_monai.volumes.kinds import kind_of
 
 _logger = logging.getLogger(__name__)
+_MADE_BY = ("kind", "bundle", "anatomy", "weights_sha256")
 _KEPT = {  # entries of a manifest, by the kind of the pairs
-    "synthetic": ("kind", "bundle", "weights_sha256", "seed", "label_threshold", "threads", "near_copies_dropped"),
+    "synthetic": (*_MADE_BY, "seed", "label_threshold", "threads", "near_copies_dropped"),
     "simulated": ("kind", "simulation", "split", "seed", "volumes"),
 }
 _ADDED = ("n", "shape", "dtype")  # by the writer of a stack

@@ -44,7 +44,8 @@ def synthesise(
         cores: number of CPU cores that steps may use at the same time.
 
     Returns:
-        The last lines for the user: the path of the report, the result of the audit, and the command of the release.
+        The last lines for the user: what the pairs are, the result of the audit, the path of the report, and the
+        command of the release.
 
     Raises:
         InputError: the settings are wrong, the output folder belongs to another run or other patients, the volumes have
@@ -71,7 +72,8 @@ def synthesise(
     settings = completed(own, _kept(splits, folder))
     logger.info("cd %s", shlex.quote(os.fspath(folder)))
     run_study(settings, folder, cores=cores, snakefile=SNAKEFILE, work="synthesis")
-    return [audit_line(folder, settings), f"{folder / 'report' / 'report.html'}", release_command(folder, settings)]
+    report = os.fspath(folder / "report" / "report.html")
+    return [settings["title"], audit_line(folder, settings), report, release_command(folder, settings)]
 
 
 def _require_free(folder: Path, claim: Mapping[str, Any]) -> None:
@@ -150,4 +152,4 @@ def release_command(folder: Path, settings: Settings) -> str:
     is_real = any(kind_of(item) == "real" for item in read_cohort(settings["cohort_a"], "training"))
     if is_real and not (verdict and verdict["outcome"] == "passed"):
         words += ["--despite", "REASON"]
-    return shlex.join([*words, "--license", "LICENSE", "--creator", "Family, Given"])
+    return shlex.join([*words, "--license", "LICENSE", "--creator", "FAMILY, GIVEN"])

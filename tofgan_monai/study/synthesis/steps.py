@@ -62,7 +62,7 @@ def gather(folder: Path) -> None:
     patients = ("test-00", "test-01")
     maps = {f"{name}_A_{patient}": f"{model}, {patient}" for patient in patients for name, model in MODELS.items()}
     paragraphs = list(_paragraphs(settings))
-    about = {"title": "Synthetic pairs of one cohort", "paragraphs": paragraphs, "captions": STACKS | maps}
+    about = {"title": settings["title"], "paragraphs": paragraphs, "captions": STACKS | maps}
     write_json(folder / "about.json", about)
 
 
@@ -83,9 +83,10 @@ def _paragraphs(settings: Settings) -> Iterator[str]:
         "patients: it stays where the scans stay."
     )
     yield (
-        f"The GAN is {os.path.basename(settings['gan'])} of width {settings['gan_width']}, trained for "
+        f"The generator is {os.path.basename(settings['gan'])} of width {settings['gan_width']}, trained for "
         f"{settings['gan_epochs']} epochs on {plan.n_real(settings)} pairs of the training patients. The validation "
-        f"patients decide the epoch and the label threshold. It made {plan.n_synthetic(settings)} pairs."
+        "patients decide the epoch and, of a GAN, the threshold of the labels. It made "
+        f"{plan.n_synthetic(settings)} pairs."
     )
     yield (
         f"One half U-Net of width {settings['unet_width']} was trained on the synthetic pairs, another with the same "
