@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tofgan_monai import Refiner, SimulatedLatents
+from tofgan_monai import Refiner, SimulatedLatents, choose_label_threshold, raw_labels
 
 
 def latents(n=3, seed=0):
@@ -102,3 +102,8 @@ def test_weights_hold_which_heads_they_belong_to():
 
 def test_torchscript_gives_the_same(network):
     torch.testing.assert_close(torch.jit.script(network)(latents()), network(latents()))
+
+
+def test_few_labels_give_the_threshold_that_changes_none():
+    labels = raw_labels(Refiner(2, SimulatedLatents(small=True)))
+    assert labels.shape == (64, 96, 96) and choose_label_threshold(labels, share=0.5) == 0

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from tofgan_monai.errors import InputError
 from tofgan_monai.gan.kinds import PairGenerator, prior_of
 from tofgan_monai.gan.latents import Latents
+from tofgan_monai.gan.refiner import Refiner
 from tofgan_monai.pairs.stack import StackWriter, binarise_labels
 from tofgan_monai.training.weights import weights_file_digest
 
@@ -94,8 +95,12 @@ class StackSaver:
         self.writer.__exit__(type(error), error, error.__traceback__)  # raises the error again
 
 
-def raw_labels(generator: PairGenerator, n: int = 2048) -> np.ndarray:
-    """Returns the raw labels (n, 96, 96), in [-1, 1], that a generator makes from the first n latents of seed 0."""
+def raw_labels(generator: PairGenerator, n: int | None = None) -> np.ndarray:
+    """Returns the raw labels (n, 96, 96), in [-1, 1], that a generator makes from the first n latents of seed 0.
+
+    By default n is 2,048; for a `Refiner`, whose labels are -1 and 1, it is 64, as each head of its latents takes time.
+    """
+    n = n or (GENERATION_CHUNK if isinstance(generator, Refiner) else 2048)
     return np.concatenate([pairs[:, 1] for pairs in _chunks(generator, n, seed=0)])
 
 
