@@ -422,6 +422,7 @@ def test_refiner_makes_pairs_as_the_gans_do_but_for_its_prior():
     ours, theirs = (parsed(name, "inference.yaml") for name in (REFINER, OPEN_GANS[0]))
     assert {*theirs.config} - {*ours.config} == {"latent_dim"} and {*ours.config} <= {*theirs.config}
     same = ("dataset", "dataloader", "inferer", "handlers", "evaluator", "run", "network", "output", "weights")
+    assert ours["handlers"][0]["manifest"].pop("anatomy") == "simulated"
     assert all(ours[key] == theirs[key] for key in same)
     ours, theirs = (parsed(name, "train.yaml") for name in (REFINER, OPEN_GANS[0]))
     for key in ("sampling", "train#dataset", "train#trainer", "validate#dataset", "validate#monitor"):
