@@ -96,7 +96,8 @@ def test_audit_covers_the_pairs_and_knows_the_canaries(done):
 def test_printed_command_makes_the_release(done, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     program, *words = shlex.split(done[1].stdout.splitlines()[-1])
-    words = [{"LICENSE": "CC-BY-4.0", "REASON": "a test of few patients"}.get(word, word) for word in words]
+    said = {"LICENSE": "CC-BY-4.0", "REASON": "a test of few patients", "FAMILY, GIVEN": "Muster, Anna"}
+    words = [said.get(word, word) for word in words]
     released = CliRunner().invoke(app, words)
     assert program == "tofgan" and released.exit_code == 0, (released.output, released.exception)
     pairs, manifest = open_stack("DATASET/pairs.npy")
